@@ -1,0 +1,47 @@
+/*
+ * compat.h - every difference between the PostgreSQL versions we build for
+ *
+ * The only file with PG_VERSION_NUM. Names say what is meant, not which
+ * version has it.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_COMPAT_H
+#define SCOREBOARD_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "scoreboard needs PostgreSQL 15 or newer"
+#endif
+
+/* 18 replaced pg_attribute_noreturn(); stands before the declaration. */
+#if PG_VERSION_NUM >= 180000
+#define compat_noreturn pg_noreturn
+#else
+#define compat_noreturn __attribute__((noreturn))
+#endif
+
+/* 18 lets a library name itself and its version. */
+#if PG_VERSION_NUM >= 180000
+#define COMPAT_MODULE_MAGIC(module_name, module_version) \
+	PG_MODULE_MAGIC_EXT(.name = module_name, .version = module_version)
+#else
+#define COMPAT_MODULE_MAGIC(module_name, module_version) PG_MODULE_MAGIC
+#endif
+
+/* 19 names a tranche of LWLocks when it is made; before, every process does by itself. */
+#if PG_VERSION_NUM >= 190000
+#define compat_new_tranche(name) LWLockNewTrancheId(name)
+#define compat_register_tranche(id, name) ((void) (id))
+#else
+#define compat_new_tranche(name) LWLockNewTrancheId()
+#define compat_register_tranche(id, name) LWLockRegisterTranche(id, name)
+#endif
+
+/* 17 lets a library name what its workers wait for ("utils/wait_event.h"); ask once per process. */
+#if PG_VERSION_NUM >= 170000
+#define compat_wait_event(name) WaitEventExtensionNew(name)
+#else
+#define compat_wait_event(name) PG_WAIT_EXTENSION
+#endif
+
+#endif

@@ -1,0 +1,76 @@
+/*
+ * ledger.h - what is recorded of a player: its row, its actions, its scores
+ *
+ * Every function needs the player's lock and ROW EXCLUSIVE on scoreboard.score
+ * (ledger_lock), except where it says otherwise.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_LEDGER_H
+#define SCOREBOARD_LEDGER_H
+
+#include "postgres.h"
+#include "datatype/timestamp.h"
+#include "utils/jsonb.h"
+
+#include "request.h"
+
+typedef struct LedgerPlayer
+{
+	bool		exists;
+	int64		player_id;
+	bool		frozen;
+	bool		banned;
+	bool		hidden;
+	char	   *display_name;	/* or NULL */
+	char	   *avatar_url;		/* or NULL */
+} LedgerPlayer;
+
+typedef struct LedgerAction
+{
+	bool		exists;
+	int32		board_id;
+	int32		season;
+	int32		action_type_id;
+	bool		has_points;
+	int64		points;
+	int64		applied_points;
+	int64		previous_score;
+	int64		score;
+	int64		rank;			/* 0: null */
+	int64		version;
+	TimestampTz created_at;
+	char	   *idempotency_key;	/* or NULL */
+	Jsonb	   *metadata;		/* NULL for {} */
+	int32		signing_key_id; /* 0: null */
+} LedgerAction;
+
+typedef struct LedgerScore
+{
+	bool		exists;
+	int64		score;
+	TimestampTz reached_at;
+} LedgerScore;
+
+/* Takes ROW EXCLUSIVE on scoreboard.score: first of all locks, before any player's. */
+extern void ledger_lock(void);
+
+/* Reads answer what is committed now; raises 40001 where this transaction's own snapshot can't see the same. */
+extern void ledger_find_player(const char *user_id, LedgerPlayer *player);
+extern void ledger_find_action(int64 player_id, const char *action_id, LedgerAction *action);
+extern void ledger_find_score(int32 board_id, int32 season, int64 player_id, LedgerScore *score);
+
+/* The board's last published version; 0 before the first. Needs no lock. */
+extern int64 ledger_version(const char *board);
+
+/* The clock, strictly increasing within this backend. */
+extern TimestampTz ledger_clock(void);
+
+/* Writes. SPI must be connected. */
+extern void ledger_add_player(const char *user_id, LedgerPlayer *player);
+extern void ledger_set_profile(int64 player_id, const char *display_name, const char *avatar_url);
+extern void ledger_set_score(int32 board_id, int32 season, int64 player_id, int64 score,
+							 TimestampTz reached_at, bool listed);
+extern void ledger_add_action(int64 player_id, const Request *request, const LedgerAction *action);
+
+#endif

@@ -1,0 +1,67 @@
+/*
+ * rank_index.h - ranks of what is committed, for each board and season of this database
+ *
+ * Functions that answer return false while the index can't (being built, on a
+ * standby, memory full): then the caller does without or counts by SQL
+ * (rank_scan.h), never waits for ever.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_RANK_INDEX_H
+#define SCOREBOARD_RANK_INDEX_H
+
+#include "postgres.h"
+#include "datatype/timestamp.h"
+
+#include "config_cache.h"
+
+/* An entry's key: in board order by score, then the moment it was reached, then first appearance. */
+typedef struct RankKey
+{
+	int64		score;
+	TimestampTz reached_at;
+	int64		player_id;
+} RankKey;
+
+/* A key where it stands. */
+typedef struct RankRow
+{
+	RankKey		key;
+	int64		rank;			/* from 1; ties as the board says */
+} RankRow;
+
+/*
+ * The rank that key has among what is committed, the player's own old entry
+ * (the first that this transaction noted) left out. Waits scoreboard.rank_wait at most.
+ */
+extern bool rank_index_rank_of_new(const Board *board, int32 season,
+								   const RankKey *key, int64 *rank);
+
+/*
+ * Where a committed key stands: its rank, how many players stand in the list,
+ * and how many strictly behind it by score (for the percentile), from one moment.
+ */
+extern bool rank_index_rank_of(const Board *board, int32 season, const RankKey *key,
+							   int64 *rank, int64 *players, int64 *behind);
+
+/*
+ * count rows from position skip (0 = the best) in order; *found how many there
+ * were; *players as above. rows has room for count.
+ */
+extern bool rank_index_range(const Board *board, int32 season, int64 skip, int count,
+							 RankRow *rows, int *found, int64 *players);
+
+/* Position (0 = the best) of the first entry not ahead of key: where range() starts for its neighbours. */
+extern bool rank_index_position(const Board *board, int32 season, const RankKey *key,
+								int64 *position);
+
+/*
+ * For the publisher, which is this database's builder. Pending: boards of this database may
+ * be waiting for their tree (cheap, asked on every turn). Build: makes trees
+ * for them, within a transaction of the caller's that has pushed no snapshot;
+ * raises what reading the table may raise, then they wait for the next time.
+ */
+extern bool rank_index_build_pending(void);
+extern void rank_index_build(void);
+
+#endif

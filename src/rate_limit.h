@@ -1,0 +1,28 @@
+/*
+ * rate_limit.h - how often a player may try: exact sliding windows in shared memory
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_RATE_LIMIT_H
+#define SCOREBOARD_RATE_LIMIT_H
+
+#include "postgres.h"
+
+#include "refusal.h"
+
+/*
+ * Takes a slot in the player's windows (scope 0: over all boards, with
+ * scoreboard.rate_limit a minute and scoreboard.burst_limit a second). False with RATE_LIMITED (retry_after: seconds until a slot
+ * falls free) or UNAVAILABLE (table full) in *refusal.
+ * attempt: keyed hash of (action_id, idempotency key); an attempt that stands in the window takes no further
+ * slot, up to 8 times; 0 = never shared. Never raises, writes nothing, is not undone by a rollback.
+ */
+extern bool rate_limit_take(const char *user_id, uint64 attempt, Refusal *refusal);
+
+/* The keyed hash of one attempt. */
+extern uint64 rate_limit_attempt(const char *action_id, const char *idempotency_key);
+
+/* Counters for scoreboard_stats(): entries in use, capacity, refusals for a full table. */
+extern void rate_limit_stats(int64 *entries, int64 *capacity, int64 *full_refusals);
+
+#endif

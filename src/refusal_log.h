@@ -1,0 +1,29 @@
+/*
+ * refusal_log.h - refusals outlive the transaction that they rolled back
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_REFUSAL_LOG_H
+#define SCOREBOARD_REFUSAL_LOG_H
+
+#include "postgres.h"
+
+#include "refusal.h"
+#include "request.h"
+
+/*
+ * Hands a refused increment over to the publisher; user_id is NULL where the
+ * player is not known. Never raises, never waits for the disk.
+ */
+extern void refusal_log_note(const Refusal *refusal, const char *user_id, const Request *request);
+
+/* Is something of this database waiting? */
+extern bool refusal_log_pending(void);
+
+/* Writes what is waiting to scoreboard.refusal, and removes what is beyond scoreboard.refusals_kept. Needs a transaction and SPI. */
+extern void refusal_log_store(void);
+
+/* How many were lost since the server started, since the ring was full. */
+extern uint64 refusal_log_lost(void);
+
+#endif

@@ -1,0 +1,141 @@
+/*
+ * request.c - one increment as it was submitted: its form, whichever way it came
+ *
+ * From JSON it is read by request_json.c; the metadata alone is read by
+ * PostgreSQL, from the client's own text, so that its numbers keep every digit.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include <arpa/inet.h>
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#include "form.h"
+#include "request.h"
+#include "request_json.h"
+#include "scoreboard.h"
+
+static bool
+check_names(const Request *request, Refusal *refusal)
+{
+	if (request->action_type == NULL || !form_is_name(request->action_type))
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, "Use letters, digits, \"_\", \".\" and \"-\".",
+					  "action type must have 1 to 63 characters of A-Z a-z 0-9 _ . -");
+	if (request->action_id == NULL || !form_is_id(request->action_id))
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, "Give every action an id of its own, for example a UUID.",
+					  "action id must have 1 to 255 characters, none of them a control character");
+	if (request->board == NULL || !form_is_board_name(request->board))
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
+					  "board must have 1 to 63 characters of a-z 0-9 _ . -");
+	return true;
+}
+
+static bool
+check_numbers(const Request *request, Refusal *refusal)
+{
+	if (request->has_points &&
+		(request->points > SCOREBOARD_SCORE_MAX || request->points < -SCOREBOARD_SCORE_MAX))
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
+					  "points must lie between -9007199254740991 and 9007199254740991");
+	if (request->has_issued_at &&
+		(request->issued_at < 0 || request->issued_at > SCOREBOARD_SCORE_MAX))
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, "Give whole seconds since 1970-01-01 00:00 UTC.",
+					  "issued_at must lie between 0 and 9007199254740991");
+	if (request->receipt && !request->has_issued_at)
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, "Send the issued_at that the receipt signs.",
+					  "a receipt needs issued_at");
+	return true;
+}
+
+static bool
+is_address(const char *text)
+{
+	struct in6_addr address;
+
+	return inet_pton(AF_INET, text, &address) == 1 || inet_pton(AF_INET6, text, &address) == 1;
+}
+
+static bool
+check_extras(const Request *request, Refusal *refusal)
+{
+	if (request->idempotency_key && !form_is_visible_ascii(request->idempotency_key, 255))
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
+					  "idempotency key must have 1 to 255 visible ASCII characters");
+	if (request->request_id && !form_is_visible_ascii(request->request_id, 128))
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
+					  "request id must have 1 to 128 visible ASCII characters");
+	if (request->client_address && !is_address(request->client_address))
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL, "client address must be an IPv4 or IPv6 address");
+	if (request->metadata)
+	{
+		if (!JB_ROOT_IS_OBJECT(request->metadata))
+			return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL, "metadata must be a JSON object");
+		if (VARSIZE(request->metadata) > 4 * REQUEST_METADATA_MAX ||
+			strlen(JsonbToCString(NULL, &request->metadata->root, VARSIZE(request->metadata))) > REQUEST_METADATA_MAX)
+			return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL, "metadata must not be longer than 4096 bytes");
+	}
+	return true;
+}
+
+bool
+request_check(const Request *request, Refusal *refusal)
+{
+	return check_names(request, refusal) &&
+		check_numbers(request, refusal) &&
+		check_extras(request, refusal);
+}
+
+/* The member as the client wrote it: its numbers keep every digit. */
+static bool
+take_metadata(const char *element, Request *request, Refusal *refusal)
+{
+	Datum		member = DirectFunctionCall2(json_object_field, CStringGetTextDatum(element), CStringGetTextDatum("metadata"));
+	char	   *json = TextDatumGetCString(member);
+	Jsonb	   *metadata;
+
+	if (strlen(json) > REQUEST_METADATA_MAX)
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL, "metadata must not be longer than 4096 bytes");
+	if (!request_json_numbers_fit(json))
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL, "metadata holds a number that is out of range");
+	metadata = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
+	if (JB_ROOT_COUNT(metadata) > 0)
+		request->metadata = metadata;
+	return true;
+}
+
+bool
+request_from_json(const char *text, Request *request, Refusal *refusal)
+{
+	size_t		length = strlen(text);
+	TextArena	arena = {.size = REQUEST_JSON_ARENA_SIZE(length)};
+	RequestJson json;
+	const char *wrong;
+
+	memset(request, 0, sizeof(*request));
+	arena.data = palloc(arena.size);
+	wrong = request_json_read(text, length, &arena, &json);
+	if (wrong)
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL, "%s", wrong);
+
+	*request = (Request) {
+		.action_type = json.action_type,
+		.action_id = json.action_id,
+		.board = json.board ? json.board : "global",
+		.has_points = json.has_points,
+		.points = json.points,
+		.has_issued_at = json.has_issued_at,
+		.issued_at = json.issued_at,
+		.receipt = json.receipt,
+		.idempotency_key = json.idempotency_key,
+		.token = json.token,
+		.request_id = json.request_id,
+		.client_address = json.client_address,
+	};
+	if (json.has_metadata && !take_metadata(text, request, refusal))
+		return false;
+	return request_check(request, refusal);
+}

@@ -1,0 +1,40 @@
+/*
+ * request.h - one increment as it was submitted
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_REQUEST_H
+#define SCOREBOARD_REQUEST_H
+
+#include "postgres.h"
+#include "utils/jsonb.h"
+
+#include "refusal.h"
+
+#define REQUEST_METADATA_MAX 4096	/* bytes of the object's text */
+
+/* Texts are NULL where they were not given. */
+typedef struct Request
+{
+	const char *action_type;
+	const char *action_id;
+	const char *board;
+	bool		has_points;
+	int64		points;
+	bool		has_issued_at;
+	int64		issued_at;		/* seconds since 1970 */
+	const char *receipt;
+	const char *idempotency_key;
+	Jsonb	   *metadata;		/* NULL for {} */
+	const char *token;
+	const char *request_id;
+	const char *client_address;
+} Request;
+
+/* Step 1 of SPEC section 3: types, lengths, characters. False with INVALID_REQUEST. */
+extern bool request_check(const Request *request, Refusal *refusal);
+
+/* Reads one element of scoreboard_submit's array and checks it; refuses on the text what a cast to jsonb would change or choke on. */
+extern bool request_from_json(const char *text, Request *request, Refusal *refusal);
+
+#endif

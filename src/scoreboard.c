@@ -1,0 +1,252 @@
+/*
+ * scoreboard.c - loading: settings, shared memory, workers
+ *
+ * Owns the settings and the secret that seeds the hashes of ids; everything
+ * else belongs to the file that it is named after. Shared memory is laid out once, by the first process that
+ * attaches, under AddinShmemInitLock.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+
+#include "compat.h"
+#include "receipt.h"
+#include "scoreboard.h"
+
+COMPAT_MODULE_MAGIC("scoreboard", SCOREBOARD_VERSION);
+
+PG_FUNCTION_INFO_V1(scoreboard_library_version);
+
+/* What a receipt must be signed for; set it where staging and production share a database name. */
+char	   *scoreboard_audience = NULL;
+
+/* Who may hand over verified claims in request.jwt.claims: PostgREST's authenticator, nobody by default. */
+char	   *scoreboard_trusted_request_roles = NULL;
+
+/* Lower them against cheating by scripts, raise them for games of many quick actions. */
+int			scoreboard_rate_limit = 10;
+int			scoreboard_burst_limit = 5;
+
+/* Raise it where more players than fit are active within a minute (the server's log says so). */
+int			scoreboard_rate_memory = 16 * 1024;
+
+/* How far a service's clock may be off, and how long a receipt may travel. */
+int			scoreboard_receipt_window = 120;
+
+/* Raise it for more players than fit (the log says so); about 40 bytes a player and board. */
+int			scoreboard_rank_memory = 64 * 1024;
+
+/* How long an increment waits for its rank while the index is busy, before it answers null. */
+int			scoreboard_rank_wait = 10;
+
+/* Lower it to protect the server while ranks have to be counted by SQL. */
+int			scoreboard_max_scans = 2;
+
+/* Raise it to look further back at who was refused what; each row is about 300 bytes. */
+int			scoreboard_refusals_kept = 100000;
+
+typedef struct ScoreboardShared
+{
+	uint64		hash_key[2];	/* set once before others see it */
+} ScoreboardShared;
+
+static ScoreboardShared *shared = NULL;
+static shmem_request_hook_type previous_shmem_request = NULL;
+static shmem_startup_hook_type previous_shmem_startup = NULL;
+
+uint64
+scoreboard_hash_key(int which)
+{
+	return shared->hash_key[which];
+}
+
+static void
+request_shmem(void)
+{
+	if (previous_shmem_request)
+		previous_shmem_request();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(ScoreboardShared)));
+	RequestAddinShmemSpace(rate_limit_shmem_size());
+	RequestAddinShmemSpace(rank_index_shmem_size());
+	RequestAddinShmemSpace(publisher_shmem_size());
+	RequestAddinShmemSpace(refusal_log_shmem_size());
+}
+
+static void
+attach_shmem(void)
+{
+	bool		found;
+
+	if (previous_shmem_startup)
+		previous_shmem_startup();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("scoreboard", sizeof(ScoreboardShared), &found);
+	if (!found && !pg_strong_random(shared->hash_key, sizeof(shared->hash_key)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate the key of scoreboard's hashes")));
+	rate_limit_attach();
+	rank_index_attach();
+	publisher_attach();
+	refusal_log_attach();
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/* Settings that size shared memory can only be set at server start. */
+static void
+define_memory_settings(void)
+{
+	DefineCustomIntVariable("scoreboard.rate_memory",
+							"Shared memory for the players' rate windows.",
+							"A full table refuses new players until others have been idle for a minute.",
+							&scoreboard_rate_memory,
+							16 * 1024, 256, INT_MAX / 2,
+							PGC_POSTMASTER, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("scoreboard.rank_memory",
+							"Shared memory for the rank trees.",
+							"About 40 bytes for each player on each board; when it is full, ranks are counted by SQL.",
+							&scoreboard_rank_memory,
+							64 * 1024, 1024, INT_MAX / 2,
+							PGC_POSTMASTER, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+}
+
+static void
+define_rate_settings(void)
+{
+	DefineCustomIntVariable("scoreboard.rate_limit",
+							"Attempts of a player within a minute, over all boards.",
+							"0 turns the window off.",
+							&scoreboard_rate_limit,
+							10, 0, 1000,
+							PGC_SUSET, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("scoreboard.burst_limit",
+							"Attempts of a player within a second, over all boards.",
+							"0 turns the window off.",
+							&scoreboard_burst_limit,
+							5, 0, 1000,
+							PGC_SUSET, 0,
+							NULL, NULL, NULL);
+}
+
+static void
+define_trust_settings(void)
+{
+	DefineCustomStringVariable("scoreboard.audience",
+							   "What receipts must be signed for: 1 to 63 visible ASCII characters.",
+							   "Empty: the name of the database. Set it with ALTER DATABASE.",
+							   &scoreboard_audience,
+							   "",
+							   PGC_SUSET, 0,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("scoreboard.trusted_request_roles",
+							   "Session users whose request.jwt.claims and request.headers are believed, separated by commas.",
+							   "For PostgREST's authenticator. Anybody who can run SQL under such a role can act as any player.",
+							   &scoreboard_trusted_request_roles,
+							   "",
+							   PGC_SUSET, GUC_LIST_INPUT | GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomIntVariable("scoreboard.receipt_window",
+							"How far issued_at of a receipt may lie from the server's clock.",
+							NULL,
+							&scoreboard_receipt_window,
+							120, 1, 24 * 60 * 60,
+							PGC_SUSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+}
+
+static void
+define_rank_settings(void)
+{
+	DefineCustomIntVariable("scoreboard.rank_wait",
+							"How long an increment waits for its rank, before it answers null.",
+							NULL,
+							&scoreboard_rank_wait,
+							10, 0, 10 * 1000,
+							PGC_SUSET, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("scoreboard.max_scans",
+							"How many readers may count ranks by SQL at the same time.",
+							"Only where the rank index can't answer; others get UNAVAILABLE.",
+							&scoreboard_max_scans,
+							2, 0, 1000,
+							PGC_SUSET, 0,
+							NULL, NULL, NULL);
+}
+
+static void
+define_retention_settings(void)
+{
+	DefineCustomIntVariable("scoreboard.refusals_kept",
+							"How many refused requests scoreboard.refusal keeps.",
+							NULL,
+							&scoreboard_refusals_kept,
+							100000, 0, INT_MAX,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+}
+
+/* CREATE EXTENSION ends up here where the library is not preloaded. */
+static void
+refuse_late_loading(void)
+{
+	const char *libraries = GetConfigOption("shared_preload_libraries", true, false);
+	const char *file = GetConfigOption("config_file", true, false);
+	bool		others = libraries && libraries[0] != '\0';
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("scoreboard must be loaded through shared_preload_libraries"),
+			 errdetail("It keeps its rate windows and ranks in shared memory, which is laid out when the server starts."),
+			 errhint("Put the line \"shared_preload_libraries = '%s%sscoreboard'\" into %s and restart the server.",
+					 others ? libraries : "", others ? "," : "",
+					 file ? file : "postgresql.conf")));
+}
+
+void		_PG_init(void);
+
+void
+_PG_init(void)
+{
+	/* pg_upgrade loads the library to look at it; nothing may run then. */
+	if (IsBinaryUpgrade)
+		return;
+	if (!process_shared_preload_libraries_in_progress)
+		refuse_late_loading();
+
+	define_memory_settings();
+	define_rate_settings();
+	define_trust_settings();
+	define_rank_settings();
+	define_retention_settings();
+	MarkGUCPrefixReserved("scoreboard");
+
+	previous_shmem_request = shmem_request_hook;
+	shmem_request_hook = request_shmem;
+	previous_shmem_startup = shmem_startup_hook;
+	shmem_startup_hook = attach_shmem;
+
+	config_cache_init();
+	receipt_init();
+	rank_index_init();
+	publisher_init();
+}
+
+Datum
+scoreboard_library_version(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(SCOREBOARD_VERSION));
+}

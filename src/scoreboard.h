@@ -1,0 +1,55 @@
+/*
+ * scoreboard.h - what crosses the extension's files: settings and start-up
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_H
+#define SCOREBOARD_H
+
+#include "postgres.h"
+
+/* Every score, every points value: what each JSON reader holds exactly. */
+#define SCOREBOARD_SCORE_MAX INT64CONST(9007199254740991)	/* 2^53 - 1 */
+
+#define SCOREBOARD_NAME_MAX 63	/* board, action type, key id; bytes */
+#define SCOREBOARD_ID_MAX 255	/* user_id, action_id; characters */
+
+/* Settings (scoreboard.c defines them and says why one would change them). */
+extern char *scoreboard_audience;
+extern char *scoreboard_trusted_request_roles;
+extern int	scoreboard_rate_limit;	/* attempts a minute; 0 = off */
+extern int	scoreboard_burst_limit; /* attempts a second; 0 = off */
+extern int	scoreboard_rate_memory; /* kB */
+extern int	scoreboard_receipt_window;	/* seconds */
+extern int	scoreboard_rank_memory; /* kB */
+extern int	scoreboard_rank_wait;	/* milliseconds */
+extern int	scoreboard_max_scans;
+extern int	scoreboard_refusals_kept;	/* rows */
+
+/*
+ * Secret of this server's life, drawn at its start: seeds every hash of an id
+ * that decides about locks or rate windows, so that nobody can choose ids that
+ * collide. Set once before any backend starts.
+ */
+extern uint64 scoreboard_hash_key(int which);	/* which: 0 or 1 */
+
+/*
+ * Shared memory: each owner asks for its size (shmem_request time) and attaches
+ * (shmem_startup time, under AddinShmemInitLock; *_attach returns nothing and
+ * must initialise if the structure was not found).
+ */
+extern Size rate_limit_shmem_size(void);
+extern void rate_limit_attach(void);
+extern Size rank_index_shmem_size(void);
+extern void rank_index_attach(void);
+extern Size publisher_shmem_size(void);
+extern void publisher_attach(void);
+extern Size refusal_log_shmem_size(void);
+extern void refusal_log_attach(void);
+
+/* Once per process, from _PG_init. */
+extern void rank_index_init(void);	/* transaction callbacks */
+extern void config_cache_init(void);	/* relcache callback */
+extern void publisher_init(void);	/* registers the launcher */
+
+#endif
