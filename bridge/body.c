@@ -1,0 +1,214 @@
+/*
+ * body.c - the JSON of an increment
+ *
+ * The database must get the client's own text: numbers in `metadata` would not
+ * survive being parsed and printed again. So the body is checked here, and the
+ * element for scoreboard_submit is its text with our members written in front:
+ *
+ *	{"token":"...","idempotencyKey":"...","requestId":"...","clientAddress":"...", <the body's own members>}
+ *
+ * A body that holds one of these names itself is refused, and so is a member
+ * given twice at any depth, so nothing in it can override ours. jansson decides
+ * what is JSON and UTF-8. It has limits for numbers that JSON doesn't have, so
+ * it is given a copy in which every number that isn't a plain integer of its
+ * range is replaced by 0.0 of the same length, after its form was checked.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "loop.h"
+
+#define DEPTH_MAX 32
+#define INTEGER_DIGITS 18
+
+/* The length of the JSON number at `text`, 0 if it is none; says whether jansson can take it. */
+static size_t
+number_length(const char *text, bool *plain)
+{
+	const char *p = text + (*text == '-');
+	const char *digits = p;
+
+	if (!isdigit((unsigned char) *p))
+		return 0;
+	if (*p == '0')
+		p++;
+	else
+		while (isdigit((unsigned char) *p))
+			p++;
+	*plain = p - digits <= INTEGER_DIGITS;
+	if (*p == '.')
+	{
+		*plain = false;
+		if (!isdigit((unsigned char) *++p))
+			return 0;
+		while (isdigit((unsigned char) *p))
+			p++;
+	}
+	if (*p == 'e' || *p == 'E')
+	{
+		*plain = false;
+		p += 1 + (p[1] == '+' || p[1] == '-');
+		if (!isdigit((unsigned char) *p))
+			return 0;
+		while (isdigit((unsigned char) *p))
+			p++;
+	}
+	return (size_t) (p - text);
+}
+
+static void
+replace_number(char *text, size_t length)
+{
+	memset(text, '0', length);
+	text[1] = '.';
+}
+
+/* Numbers replaced in place; false where one is broken or the nesting is too deep. */
+static bool
+tame(char *text, Problem *problem)
+{
+	bool		quoted = false;
+	int			depth = 0;
+
+	for (char *p = text; *p; p++)
+	{
+		if (*p == '\\' && quoted && p[1])
+			p++;
+		else if (*p == '"')
+			quoted = !quoted;
+		else if (quoted)
+			continue;
+		else if (*p == '{' || *p == '[')
+		{
+			if (++depth > DEPTH_MAX)
+				return problem_set(problem, ERROR_INVALID_REQUEST, "The body is nested too deeply.");
+		}
+		else if (*p == '}' || *p == ']')
+			depth--;
+		else if (*p == '-' || isdigit((unsigned char) *p))
+		{
+			bool		plain = false;
+			size_t		length = number_length(p, &plain);
+
+			if (length == 0)
+				return problem_set(problem, ERROR_INVALID_REQUEST, "The body is not valid JSON.");
+			if (!plain)
+				replace_number(p, length);
+			p += length - 1;
+		}
+	}
+	return true;
+}
+
+static bool
+check_members(const json_t *body, Problem *problem)
+{
+	static const char *const reserved[] = {"token", "idempotencyKey", "requestId", "clientAddress"};
+	static const char *const integers[] = {"points", "issuedAt"};
+
+	if (!json_is_object(body))
+		return problem_set(problem, ERROR_INVALID_REQUEST, "The body is one JSON object, each member once, in UTF-8.");
+	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
+		if (json_object_get(body, reserved[i]))
+			return problem_set(problem, ERROR_INVALID_REQUEST,
+							   "token, idempotencyKey, requestId and clientAddress do not belong into the body.");
+	for (size_t i = 0; i < sizeof(integers) / sizeof(integers[0]); i++)
+	{
+		const json_t *value = json_object_get(body, integers[i]);
+
+		if (value && !json_is_integer(value) && !json_is_null(value))
+			return problem_set(problem, ERROR_INVALID_REQUEST, "points and issuedAt are whole numbers, written plainly.");
+	}
+	return true;
+}
+
+/* Is it an object that we may write members into? */
+static bool
+check_body(const Post *post, bool *empty, Problem *problem)
+{
+	char	   *copy = malloc(post->got + 1);
+	json_t	   *json = NULL;
+	bool		fine = false;
+
+	if (copy == NULL)
+		return problem_set(problem, ERROR_UNAVAILABLE, "Out of memory.");
+	memcpy(copy, post->body, post->got + 1);
+	if (strlen(copy) != post->got)
+		problem_set(problem, ERROR_INVALID_REQUEST, "The body is not valid JSON.");
+	else if (tame(copy, problem))
+	{
+		json = json_loadb(copy, post->got, JSON_REJECT_DUPLICATES, NULL);
+		fine = check_members(json, problem);
+		*empty = json_object_size(json) == 0;
+	}
+	json_decref(json);
+	free(copy);
+	return fine;
+}
+
+/* "name":"value", with what JSON wants escaped in visible ASCII. */
+static char *
+put_member(char *at, const char *name, const char *value)
+{
+	at += sprintf(at, "\"%s\":\"", name);
+	for (; *value; value++)
+	{
+		if (*value == '"' || *value == '\\')
+			*at++ = '\\';
+		*at++ = *value;
+	}
+	return stpcpy(at, "\",");
+}
+
+char *
+body_element(Post *post, Problem *problem)
+{
+	char		address[INET6_ADDRSTRLEN];
+	const struct in6_addr *peer = &post->connection->peer;
+	const char *open;
+	bool		empty = false;
+	char	   *element;
+	char	   *at;
+
+	if (!check_body(post, &empty, problem))
+		return NULL;
+	if (IN6_IS_ADDR_V4MAPPED(peer))
+		inet_ntop(AF_INET, peer->s6_addr + 12, address, sizeof(address));
+	else
+		inet_ntop(AF_INET6, peer, address, sizeof(address));
+	element = malloc(strlen(post->token) + 2 * (KEY_MAX + REQUEST_ID_MAX) + sizeof(address) + post->got + 128);
+	if (element == NULL)
+	{
+		problem_set(problem, ERROR_UNAVAILABLE, "Out of memory.");
+		return NULL;
+	}
+	at = element;
+	*at++ = '{';
+	at = put_member(at, "token", post->token);
+	at = put_member(at, "idempotencyKey", post->request.key);
+	at = put_member(at, "requestId", post->request.id);
+	at = put_member(at, "clientAddress", address);
+	if (empty)
+		at--;
+	open = strchr(post->body, '{');
+	strcpy(at, open + 1);
+	return element;
+}
+
+bool
+body_is_ping(const char *text, size_t length)
+{
+	json_t	   *json = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
+	const char *type = json_string_value(json_object_get(json, "type"));
+	bool		ping = type && strcmp(type, "ping") == 0 && json_object_size(json) == 1;
+
+	json_decref(json);
+	return ping;
+}

@@ -1,0 +1,60 @@
+/*
+ * log.h - JSON lines on standard error
+ *
+ * A line is {"time":…,"level":…,"msg":…, fields…}. Callers hand over typed
+ * fields, never a format, so that a value can't break out of its quotes. No
+ * caller may pass a token; as a second guard every text that looks like one is
+ * replaced before it is written.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef BRIDGE_LOG_H
+#define BRIDGE_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum LogLevel
+{
+	LOG_DEBUG,
+	LOG_INFO,
+	LOG_WARN,
+	LOG_ERROR,
+	LOG_ALWAYS					/* what scripts wait for, whatever the level; says info */
+} LogLevel;
+
+typedef struct LogField
+{
+	const char *name;			/* NULL: no field */
+	const char *text;			/* NULL is written as an empty text */
+	int64_t		number;
+	bool		is_text;
+} LogField;
+
+#define LOG_TEXT(name, text)	{(name), (text), 0, true}
+#define LOG_NUMBER(name, number)	{(name), NULL, (int64_t) (number), false}
+
+#define log_line(level, msg, ...) \
+	log_write((level), (msg), (const LogField[]) {{NULL, NULL, 0, false}, ##__VA_ARGS__}, \
+			  sizeof((const LogField[]) {{NULL, NULL, 0, false}, ##__VA_ARGS__}) / sizeof(LogField))
+
+#define log_debug(msg, ...) log_line(LOG_DEBUG, msg, ##__VA_ARGS__)
+#define log_info(msg, ...) log_line(LOG_INFO, msg, ##__VA_ARGS__)
+#define log_warn(msg, ...) log_line(LOG_WARN, msg, ##__VA_ARGS__)
+#define log_error(msg, ...) log_line(LOG_ERROR, msg, ##__VA_ARGS__)
+#define log_always(msg, ...) log_line(LOG_ALWAYS, msg, ##__VA_ARGS__)
+
+extern void log_set_level_by_name(const char *name);
+extern void log_write(LogLevel level, const char *msg, const LogField *fields, size_t count);
+
+/* Writes out what has been collected; once a turn of the loop, and before an exit. */
+extern void log_flush(void);
+
+/* libwebsockets' own messages, at most so many a second. */
+extern void log_library(int level, const char *line);
+
+/* Does this text hold something of a JWT's form (eyJ….….…)? */
+extern bool log_has_token(const char *text, size_t length);
+
+#endif

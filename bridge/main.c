@@ -1,0 +1,267 @@
+/*
+ * main.c - start, signals, end
+ *
+ * The order of the start matters: settings, then the library on our loop (the
+ * others use both), then pages, then the listening sockets, so that a port that
+ * is taken ends the process before the database is bothered; then the database.
+ * The line "listening" is the last thing before the loop.
+ *
+ * SIGTERM and SIGINT end in steps, each at its own pace on the loop:
+ *
+ *	stop accepting -> streams are told 1001, a slice a turn -> increments in
+ *	flight are answered (at most drain_timeout) -> connections are cut -> done
+ *
+ * A second one ends at once. SIGHUP is taken and does nothing yet; SIGPIPE is
+ * ignored.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "loop.h"
+
+#define TICK_MS 100
+#define DRAIN_TURN_MS 10
+#define DRAIN_SLICE 200			/* streams a turn: 10,000 in half a second */
+#define PARTING_MS 500			/* for the last bytes to leave */
+
+typedef struct Program
+{
+	Bridge		bridge;
+	uv_signal_t signals[3];
+	uv_timer_t	tick;
+	uv_timer_t	drain;
+	uv_prepare_t turn;			/* before the loop sleeps: the log goes out */
+	uint64_t	drain_until;	/* ms */
+	uint64_t	quiet_since;	/* ms, 0: something is still in flight */
+} Program;
+
+static const struct lws_protocols protocols[] = {
+	{
+		.name = "scoreboard.v1",
+		.callback = http_callback,
+		/* Longer messages come in pieces; each WebSocket has a buffer of this size. */
+		.rx_buffer_size = 512,
+		.tx_packet_size = 1 << 20,
+	},
+	{.name = NULL}
+};
+
+/* ---- the library ---- */
+
+static bool
+start_library(Bridge *bridge)
+{
+	static const lws_retry_bo_t no_keepalive;	/* the wheel in streams.c does it */
+	struct lws_context_creation_info info;
+	void	   *loops[] = {&bridge->loop};
+
+	lws_set_log_level(LLL_ERR | LLL_WARN, log_library);
+	memset(&info, 0, sizeof(info));
+	info.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_VALIDATE_UTF8;
+	info.foreign_loops = loops;
+	info.max_http_header_data2 = LIBRARY_HEAD_ROOM;
+	/* Heads being read at a time; more wait their turn. */
+	info.max_http_header_pool = 2048;
+	info.pt_serv_buf_size = 4096;
+	bridge->lws = lws_create_context(&info);
+	if (bridge->lws == NULL)
+		return false;
+
+	info.port = CONTEXT_PORT_NO_LISTEN_SERVER;
+	info.vhost_name = "scoreboard";
+	info.protocols = protocols;
+	info.retry_and_idle_policy = &no_keepalive;
+	info.alpn = "http/1.1";
+	/* For a head to come; the time between requests is limited by listener.c. */
+	info.timeout_secs_ah_idle = (unsigned int) (bridge->options.head_timeout_ms / 1000);
+	info.keepalive_timeout = 0;
+	bridge->vhost = lws_create_vhost(bridge->lws, &info);
+	return bridge->vhost != NULL;
+}
+
+/* ---- regular work ---- */
+
+static void
+make_date(Bridge *bridge)
+{
+	time_t		now = time(NULL);
+	struct tm	tm;
+
+	gmtime_r(&now, &tm);
+	strftime(bridge->date, sizeof(bridge->date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+}
+
+static void
+tick(uv_timer_t *timer)
+{
+	Program    *program = timer->data;
+
+	make_date(&program->bridge);
+	listener_tick(&program->bridge);
+	streams_sweep(&program->bridge);
+}
+
+static void
+before_sleep(uv_prepare_t *turn)
+{
+	(void) turn;
+	log_flush();
+}
+
+/* ---- the end ---- */
+
+static void
+drain_turn(uv_timer_t *timer)
+{
+	Program    *program = timer->data;
+	Bridge	   *bridge = &program->bridge;
+	uint64_t	now = uv_now(&bridge->loop);
+	bool		busy = streams_drain(bridge, DRAIN_SLICE) > 0 || submit_pending(bridge) > 0;
+
+	if (busy || program->quiet_since == 0)
+		program->quiet_since = now;
+	if (now < program->drain_until && listener_count(bridge) > 0 &&
+		(busy || now - program->quiet_since < PARTING_MS))
+		return;
+	uv_stop(&bridge->loop);
+}
+
+static void
+begin_end(Program *program)
+{
+	Bridge	   *bridge = &program->bridge;
+
+	log_info("ending", LOG_NUMBER("streams", streams_count(bridge)), LOG_NUMBER("increments", submit_pending(bridge)));
+	bridge->draining = true;
+	program->drain_until = uv_now(&bridge->loop) + (uint64_t) bridge->options.drain_timeout_ms + PARTING_MS;
+	listener_stop(bridge);
+	uv_timer_start(&program->drain, drain_turn, 0, DRAIN_TURN_MS);
+}
+
+static void
+on_signal(uv_signal_t *handle, int number)
+{
+	Program    *program = handle->data;
+
+	if (number == SIGHUP)
+	{
+		log_info("SIGHUP taken; there is nothing to reload");
+		return;
+	}
+	if (!program->bridge.draining)
+	{
+		begin_end(program);
+		return;
+	}
+	log_warn("ended at once");
+	_exit(1);
+}
+
+static void
+start_handles(Program *program)
+{
+	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+	uv_loop_t  *loop = &program->bridge.loop;
+
+	signal(SIGPIPE, SIG_IGN);
+	for (int i = 0; i < 3; i++)
+	{
+		uv_signal_init(loop, &program->signals[i]);
+		program->signals[i].data = program;
+		uv_signal_start(&program->signals[i], on_signal, numbers[i]);
+	}
+	uv_timer_init(loop, &program->tick);
+	uv_timer_init(loop, &program->drain);
+	uv_prepare_init(loop, &program->turn);
+	program->tick.data = program->drain.data = program;
+	uv_timer_start(&program->tick, tick, TICK_MS, TICK_MS);
+	uv_prepare_start(&program->turn, before_sleep);
+}
+
+static void
+stop_handles(Program *program)
+{
+	for (int i = 0; i < 3; i++)
+		uv_close((uv_handle_t *) &program->signals[i], NULL);
+	uv_close((uv_handle_t *) &program->tick, NULL);
+	uv_close((uv_handle_t *) &program->drain, NULL);
+	uv_close((uv_handle_t *) &program->turn, NULL);
+}
+
+/* In the order that the library wants: our handles, its context, the loop, the rest of it. */
+static void
+end(Program *program)
+{
+	Bridge	   *bridge = &program->bridge;
+
+	listener_stop(bridge);
+	submit_stop(bridge);
+	feed_stop(bridge);
+	streams_stop(bridge);
+	stop_handles(program);
+	lws_context_destroy(bridge->lws);
+	uv_run(&bridge->loop, UV_RUN_DEFAULT);
+	lws_context_destroy(bridge->lws);
+	uv_loop_close(&bridge->loop);
+	streams_free(bridge);
+	boards_free(bridge);
+	pages_free(bridge);
+	listener_free(bridge);
+	log_info("ended");
+	log_flush();
+}
+
+static bool
+start(Program *program)
+{
+	Bridge	   *bridge = &program->bridge;
+
+	uv_loop_init(&bridge->loop);
+	make_date(bridge);
+	if (!start_library(bridge))
+	{
+		log_error("the library did not start");
+		return false;
+	}
+	boards_start(bridge);
+	streams_start(bridge);
+	if (!pages_start(bridge) || !listener_start(bridge))
+		return false;
+	start_handles(program);
+	feed_start(bridge);
+	submit_start(bridge);
+	return true;
+}
+
+int
+main(int argc, char **argv)
+{
+	static Program program;
+
+	switch (options_read(&program.bridge.options, argc, argv))
+	{
+		case OPTIONS_DONE:
+			return 0;
+		case OPTIONS_BAD:
+			return 2;
+		case OPTIONS_RUN:
+			break;
+	}
+	log_set_level_by_name(program.bridge.options.log_level);
+	if (!start(&program))
+	{
+		log_flush();
+		return 1;
+	}
+	log_flush();
+	uv_run(&program.bridge.loop, UV_RUN_DEFAULT);
+	end(&program);
+	return 0;
+}

@@ -1,0 +1,50 @@
+/*
+ * options.h - the bridge's settings
+ *
+ * Each is a flag (--pool-size), an environment variable
+ * (SCOREBOARD_POOL_SIZE) and a field here, all from the one table in options.c.
+ * Set once at the start, before anything else reads them.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef BRIDGE_OPTIONS_H
+#define BRIDGE_OPTIONS_H
+
+#include <stdint.h>
+
+typedef struct Options
+{
+	const char *listen;			/* address:port, several with commas */
+	const char *database;		/* conninfo or URI; empty: libpq's environment */
+	const char *schema;			/* where the API functions live */
+	const char *allowed_origins;	/* with commas; * is any */
+	const char *www;			/* directory of the live page; empty: none */
+	const char *log_level;
+
+	int64_t		pool_size;
+	int64_t		queue_size;
+	int64_t		max_connections;
+	int64_t		max_connections_per_address;
+
+	int64_t		submit_timeout_ms;
+	int64_t		look_interval_ms;
+	int64_t		database_timeout_ms;
+	int64_t		reconnect_max_ms;
+	int64_t		slow_timeout_ms;
+	int64_t		ping_interval_ms;
+	int64_t		head_timeout_ms;
+	int64_t		body_timeout_ms;
+	int64_t		idle_timeout_ms;
+	int64_t		drain_timeout_ms;
+} Options;
+
+typedef enum OptionsOutcome
+{
+	OPTIONS_RUN,
+	OPTIONS_DONE,				/* --help or --version was printed */
+	OPTIONS_BAD					/* a message was printed on standard error */
+} OptionsOutcome;
+
+extern OptionsOutcome options_read(Options *options, int argc, char **argv);
+
+#endif

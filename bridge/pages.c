@@ -1,0 +1,174 @@
+/*
+ * pages.c - the live page's few files, from memory
+ *
+ * Read once at the start from --www: regular files with a known ending, no
+ * directories. A path is looked up by its literal name, so nothing outside of
+ * the directory can be asked for. A file that can't be read ends the start.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "log.h"
+#include "loop.h"
+
+#define PAGES_MAX 64
+#define PAGE_BYTES (4 * 1024 * 1024)
+
+static const char page_headers[] =
+"Cache-Control: no-cache\r\n"
+"Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' https:; "
+"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+"Referrer-Policy: no-referrer\r\n";
+
+static const struct
+{
+	const char *ending;
+	const char *type;
+}			types[] = {
+	{".html", "text/html; charset=utf-8"}, {".js", "text/javascript; charset=utf-8"},
+	{".mjs", "text/javascript; charset=utf-8"}, {".css", "text/css; charset=utf-8"},
+	{".json", "application/json"}, {".svg", "image/svg+xml"}, {".png", "image/png"},
+	{".ico", "image/x-icon"}, {".woff2", "font/woff2"}, {".txt", "text/plain; charset=utf-8"},
+};
+
+typedef struct Page
+{
+	char		path[256];		/* with the slash */
+	const char *type;
+	char		tag[20];
+	char	   *body;
+	size_t		length;
+} Page;
+
+typedef struct Pages
+{
+	int			count;
+	Page		page[PAGES_MAX];
+} Pages;
+
+static const char *
+type_of(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	for (size_t i = 0; dot && dot != name && i < sizeof(types) / sizeof(types[0]); i++)
+		if (strcmp(dot, types[i].ending) == 0)
+			return types[i].type;
+	return NULL;
+}
+
+static bool
+read_page(Page *page, const char *file, size_t size)
+{
+	FILE	   *in = fopen(file, "rb");
+	uint64_t	hash = UINT64_C(0xcbf29ce484222325);
+	bool		fine;
+
+	page->body = malloc(size + 1);
+	fine = in && page->body && fread(page->body, 1, size, in) == size;
+	if (in)
+		fclose(in);
+	if (!fine)
+		return false;
+	page->length = size;
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ (unsigned char) page->body[i]) * UINT64_C(0x100000001b3);
+	snprintf(page->tag, sizeof(page->tag), "\"%016llx\"", (unsigned long long) hash);
+	return true;
+}
+
+/* Takes in one entry of the directory; false only where it should have been readable. */
+static bool
+take_file(Pages *pages, const char *directory, const char *name)
+{
+	Page	   *page = &pages->page[pages->count];
+	char		file[4096];
+	struct stat info;
+
+	if (type_of(name) == NULL || strlen(name) + 2 > sizeof(page->path) || pages->count == PAGES_MAX)
+		return true;
+	snprintf(file, sizeof(file), "%s/%s", directory, name);
+	if (stat(file, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size > PAGE_BYTES)
+		return true;
+	snprintf(page->path, sizeof(page->path), "/%s", name);
+	page->type = type_of(name);
+	if (!read_page(page, file, (size_t) info.st_size))
+	{
+		log_error("page not read", LOG_TEXT("file", file), LOG_TEXT("reason", strerror(errno)));
+		free(page->body);
+		return false;
+	}
+	pages->count++;
+	return true;
+}
+
+bool
+pages_start(Bridge *bridge)
+{
+	const char *directory = bridge->options.www;
+	DIR		   *dir;
+	struct dirent *entry;
+	bool		fine = true;
+
+	if (directory[0] == '\0')
+		return true;
+	dir = opendir(directory);
+	bridge->pages = calloc(1, sizeof(Pages));
+	if (dir == NULL || bridge->pages == NULL)
+	{
+		log_error("directory of pages not read", LOG_TEXT("directory", directory), LOG_TEXT("reason", strerror(errno)));
+		if (dir)
+			closedir(dir);
+		return false;
+	}
+	while (fine && (entry = readdir(dir)) != NULL)
+		fine = take_file(bridge->pages, directory, entry->d_name);
+	closedir(dir);
+	log_info("pages", LOG_NUMBER("files", bridge->pages->count));
+	return fine;
+}
+
+void
+pages_free(Bridge *bridge)
+{
+	if (bridge->pages == NULL)
+		return;
+	for (int i = 0; i < bridge->pages->count; i++)
+		free(bridge->pages->page[i].body);
+	free(bridge->pages);
+	bridge->pages = NULL;
+}
+
+bool
+pages_answer(Connection *connection, Request *request, bool *found)
+{
+	const Pages *pages = connection->bridge->pages;
+	const char *path = strcmp(request->path, "/") == 0 ? "/index.html" : request->path;
+	char		headers[sizeof(page_headers) + 40];
+	Answer		answer = {304, NULL, NULL, 0, headers};
+
+	for (int i = 0; i < pages->count; i++)
+	{
+		const Page *page = &pages->page[i];
+
+		if (strcmp(page->path, path) != 0)
+			continue;
+		*found = true;
+		snprintf(headers, sizeof(headers), "ETag: %s\r\n%s", page->tag, page_headers);
+		if (!route_tag_matches(connection, page->tag))
+		{
+			answer.status = 200;
+			answer.type = page->type;
+			answer.body = page->body;
+			answer.length = page->length;
+		}
+		return http_answer(connection, request, &answer);
+	}
+	return false;
+}
