@@ -1,0 +1,180 @@
+# The tables and the goals, as plain text. Sourced by test/bench/run.
+#
+# Part of scoreboard; PostgreSQL licence, see LICENSE.
+# shellcheck shell=bash
+
+# number VALUE: as a person reads it, "-" for none
+number()
+{
+	[ -n "$1" ] || { echo -; return; }
+	awk -v v="$1" 'BEGIN {
+		s = sprintf((v < 10) ? "%.2f" : (v < 100) ? "%.1f" : "%.0f", v)
+		while (match(s, /^[0-9]+[0-9][0-9][0-9]($|,)/)) {
+			n = index(s, ","); n = n ? n - 1 : length(s)
+			s = substr(s, 1, n - 3) "," substr(s, n - 2)
+		}
+		print s }'
+}
+
+# players COUNT: 10 k, 1 M
+players()
+{
+	awk -v n="$1" 'BEGIN { print (n >= 1e6) ? n / 1e6 " M" : n / 1e3 " k" }'
+}
+
+# row LABEL KEY...: a line of a table, its cells the medians
+row()
+{
+	local label=$1 key
+	shift
+	printf '  %-52s' "$label"
+	for key
+	do
+		printf ' %11s' "$(number "$(median "$key")")"
+	done
+	printf '\n'
+}
+
+# spread KEY: how far the rounds lie apart, in percent of the median
+spread()
+{
+	[ -s "$RESULTS/$1" ] || return 0
+	sort -g "$RESULTS/$1" | awk -v m="$(median "$1")" '{ v[NR] = $1 } END { printf "%.0f", 100 * (v[NR] - v[1]) / m }'
+}
+
+# goal LABEL >=|<= LIMIT VALUE DETAIL [UNIT]: without a value, DETAIL is why
+goal()
+{
+	local verdict=short unit=${6-x}
+
+	if [ -z "$4" ]
+	then
+		printf '  %-58s %-10s not measured: %s\n' "$1" "${2/=/} ${3} $unit" "$5" | sed 's/ > / ≥ /; s/ < / ≤ /'
+		return
+	fi
+	[ "$(calculate "$4 $2 $3")" != 1 ] || verdict=ok
+	printf '  %-58s %-10s %9s  %-36s %s\n' "$1" "${2/=/} ${3} $unit" "$(number "$4") $unit" "($5)" $verdict | sed 's/ > / ≥ /; s/ < / ≤ /'
+}
+
+# goal_ratio LABEL >=|<= LIMIT KEY BASE: the median of KEY as a multiple of BASE's
+goal_ratio()
+{
+	local value base
+
+	value=$(median "$4")
+	base=$(median "$5")
+	if [ -f "$RESULTS/$4.reason" ] || [ -z "$value" ]
+	then
+		goal "$1" "$2" "$3" '' "$(why "$4")"
+	elif [ -f "$RESULTS/$5.reason" ] || [ -z "$base" ]
+	then
+		goal "$1" "$2" "$3" '' "$(number "$value"), and the other: $(why "$5")"
+	else
+		goal "$1" "$2" "$3" "$(calculate "$value / $base")" "$(number "$value") / $(number "$base")"
+	fi
+}
+
+report_write()
+{
+	local what size keys=()
+
+	printf '\nTransactions a second on a board of %s players, by clients\n' "$(players "$MAIN")"
+	printf '  %-52s%12s%12s%12s\n' '' 1 8 32
+	for what in 'floor floor: log row + score upsert' "textbook textbook: top-10 row of every writer + NOTIFY" 'increment scoreboard_increment(), all checks on'
+	do
+		row "${what#* }" "${what%% *}":{1,8,32}:"players_$MAIN"
+	done
+	row "scoreboard_submit(), $BATCH a batch: increments" submit:{1,8}:"players_$MAIN"
+	row "Redis ${REDIS-} ZINCRBY, appendfsync always" none none "zincrby:32:players_$MAIN"
+
+	[ ${#SIZES[@]} -gt 1 ] || return
+	printf '\nBy the size of the board: calls a second\n  %-52s' ''
+	for size in "${SIZES[@]}"
+	do
+		printf ' %11s' "$(players "$size")"
+	done
+	printf '\n'
+	for what in 'increment:8 scoreboard_increment(), 8 clients' 'rank:1 scoreboard_rank(), 1 client' 'top:1 scoreboard_top(), 1 client'
+	do
+		keys=()
+		for size in "${SIZES[@]}"
+		do
+			keys+=("${what%% *}:players_$size")
+		done
+		row "${what#* }" "${keys[@]}"
+	done
+}
+
+report_read()
+{
+	printf '\nReads a second, 32 clients\n  %-52s%12s%12s\n' '' 'here' 'Redis'
+	row "rank of a random player of $(players "$PLAYERS")" rank:32:players_"$PLAYERS" zrevrank:32:players_"$PLAYERS"
+	row "top ten of $(players "$MAIN"), live" top:32:players_"$MAIN" zrevrange:32:players_"$MAIN"
+	row 'top ten, the published document' leaderboard:32:players_"$MAIN"
+}
+
+report_growth()
+{
+	printf '\nAfter %s increments over %s players\n' "$(number "$GROWN")" "$(players "$GROWTH_PLAYERS")"
+	row 'HOT updates of score, percent' hot
+	row 'the same beside an old snapshot' hot_with_snapshot
+	row 'log, bytes an action' log_bytes
+	row 'increments a second, 32 clients: untouched, then' increment:32:fresh increment:32:grown
+	row 'bytes of score and player with indexes: before, after' size_before size_after
+}
+
+report_goals()
+{
+	local later="comes with the bridge's own bench" main=players_$MAIN
+
+	printf '\nGoals (DESIGN.md, section 8); ratios of medians\n'
+	goal_ratio "scoreboard_increment(), 32 clients, $(players "$MAIN") / floor" '>=' 1.0 "increment:32:$main" "floor:32:$main"
+	goal_ratio 'the same / textbook way' '>=' 8 "increment:32:$main" "textbook:32:$main"
+	goal_ratio "scoreboard_submit(), $BATCH a batch / Redis ZINCRBY" '>=' 1.5 "submit:8:$main" "zincrby:32:$main"
+	goal 'POST /v1/scores/increment / Express + PostgreSQL + Redis' '>=' 12 '' "$later"
+	goal 'GET /v1/leaderboard/top / nginx' '>=' 0.5 '' "$later"
+	# Of speeds, so the other way round than of times.
+	goal_ratio "time of scoreboard_rank(): $(players "$PLAYERS") / $(players "${SIZES[0]}")" '<=' 1.3 "rank:1:players_${SIZES[0]}" "rank:1:players_$PLAYERS"
+	goal_ratio "scoreboard_rank(), 32 clients, $(players "$PLAYERS") / Redis ZREVRANK" '>=' 0.8 "rank:32:players_$PLAYERS" "zrevrank:32:players_$PLAYERS"
+	goal "shared memory a player (Redis zset: $(number "$(median redis_memory)"))" '<=' 40 '' 'scoreboard_stats() is not there yet' bytes
+	goal_ratio "tree after a restart, $(players "$PLAYERS") / scan of the table" '<=' 5 build scan
+	goal 'commit to frame at a client, idle: p50' '<=' 2 '' "$later" ms
+	goal 'commit to frame at a client, idle: p99' '<=' 5 '' "$later" ms
+	goal 'fan-out, 10,000 WebSocket clients / bare epoll loop' '>=' 0.9 '' "$later"
+	goal 'the same / nginx + nchan' '>=' 1.3 '' "$later"
+	goal 'the same / node ws' '>=' 1.7 '' "$later"
+	goal 'fan-out, 10,000 SSE clients / bare loop' '>=' 0.85 '' "$later"
+	goal 'memory of an idle WebSocket connection' '<=' 5.5 '' "$later" KB
+	goal 'memory of an idle SSE connection' '<=' 2 '' "$later" KB
+	goal_ratio "write speed after $(number "${GROWN-}") increments / before" '>=' 0.95 increment:32:grown increment:32:fresh
+	goal_ratio 'size of score and player with indexes, after / before' '<=' 1.05 size_after size_before
+}
+
+report()
+{
+	local key
+
+	printf '\nscoreboard %s, PostgreSQL %s, %s cores (%s), %s GB of memory, %s\n' \
+		"$(sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" scoreboard.control)" "$SERVER" "$(nproc)" \
+		"$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1)" "$(awk '/^MemTotal/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo)" \
+		"$(date -u +%Y-%m-%d)"
+	printf 'medians of %s rounds of %s s in turn; load of the machine at the end: %s\n' "$ROUNDS" "$SECONDS_EACH" "$(cut -d ' ' -f 1-3 /proc/loadavg)"
+	[ -z "${BENCH_QUICK-}" ] || echo 'A QUICK RUN: it shows that the benchmark works; its figures mean nothing.'
+	[ -n "$INDEXED" ] || echo 'Ranks were counted by scans: the tree did not answer.'
+	! wants write || report_write
+	! wants read || report_read
+	! wants growth || [ -z "${GROWN-}" ] || report_growth
+	report_goals
+
+	printf '\nRounds apart by more than 15 percent of their median (a busy machine):'
+	for key in "$RESULTS"/*:*
+	do
+		key=${key##*/}
+		[[ $key = *.reason ]] || [ "$(spread "$key")" -le 15 ] || printf ' %s %s%%' "$key" "$(spread "$key")"
+	done
+	printf '\n'
+	for key in "$RESULTS"/*.reason
+	do
+		[ ! -f "$key" ] || printf 'Not usable: %s: %s\n' "$(basename "$key" .reason)" "$(cat "$key")"
+	done
+}

@@ -1,0 +1,1 @@
+SELECT scoreboard_increment('HIT', r.action_id, issued_at => r.issued_at, receipt => r.receipt, idempotency_key => r.action_id, token => r.token) FROM bench.request r WHERE r.n = (SELECT nextval('bench.next_request'));

@@ -1,0 +1,1 @@
+SELECT scoreboard_leaderboard();

@@ -1,0 +1,234 @@
+/*
+ * What a stream carries: the stored document at once, every version after it, the same bytes over WebSocket and server-sent events,
+ * and never a step back.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { EventSource } from 'eventsource';
+import { startBridge, startCluster, until } from '../lib/cluster.mjs';
+import { UNLIMITED, STREAM, Versions, ask, award, messageOf, openEvents, openSocket, published, stored } from './clients.mjs';
+
+let cluster;
+let bridge;
+const open = [];
+
+/* Streams that end with the test's file, whatever happens in between. */
+const socket = async (options) => { open.push(await openSocket(bridge, options)); return open.at(-1); };
+const events = async (options) => { open.push(await openEvents(bridge, options)); return open.at(-1); };
+
+before(async () => {
+  cluster = await startCluster(UNLIMITED);
+  await cluster.sql("INSERT INTO scoreboard.board (name, publish_interval_ms) VALUES ('side', 10), ('third', 10)");
+  bridge = await startBridge(cluster, ['--look-interval', '300ms']);
+  await until('the boards to be known', async () => (await ask(bridge, '/v1/leaderboard/top?board=third')).status === 200);
+});
+
+after(async () => {
+  open.forEach((stream) => stream.close());
+  await bridge?.stop();
+  await cluster?.stop();
+});
+
+test('a WebSocket gets the stored document at once, then every version', async () => {
+  const stream = await socket();
+  await stream.receives(messageOf(await stored(cluster)), 'the snapshot');
+  assert.equal(stream.messages.length, 1);
+  for (let score = 1; score <= 5; score++) {
+    await award(cluster, 'ann', 1);
+    await stream.receives(messageOf(await published(cluster, 'ann', score)), `version ${score}`);
+  }
+  const versions = stream.messages.map((text) => JSON.parse(text).version);
+  assert.deepEqual(versions, versions.map((_, i) => versions[0] + i));
+});
+
+test('server-sent events carry the same bytes', async () => {
+  const [one, other] = [await socket(), await events()];
+  for (let score = 1; score <= 5; score++) {
+    await award(cluster, 'ben "ß\u2028" </script>', 1);
+    await one.receives(messageOf(await published(cluster, 'ben "ß\u2028" </script>', score)));
+  }
+  await other.receives(one.last);
+  assert.deepEqual(other.messages, one.messages);
+});
+
+test('an event has a name, an id and data; the stream begins with a time to retry', async () => {
+  const stream = await events();
+  await stream.receives(messageOf(await stored(cluster)));
+  const [event] = stream.events;
+  const { version } = JSON.parse(event.data);
+  assert.deepEqual(Object.keys(event).sort(), ['data', 'event', 'id']);
+  assert.equal(event.event, 'leaderboard.update');
+  assert.equal(event.id, `global:${version}`);
+  assert.ok(stream.retry >= 500 && stream.retry <= 60000);
+  assert.match(stream.head.headers['content-type'], /^text\/event-stream/);
+  assert.equal(stream.head.headers['cache-control'], 'no-store');
+  assert.ok(stream.head.headers['x-request-id']);
+});
+
+test('the time to retry differs, so that clients do not come back all at once', async () => {
+  const times = new Set();
+  for (let i = 0; i < 12; i++) {
+    const stream = await events();
+    await until('retry', () => stream.retry);
+    times.add(stream.retry);
+    stream.close();
+  }
+  assert.ok(times.size > 1);
+});
+
+test("the browser's client understands it", async () => {
+  const source = new EventSource(bridge.url + STREAM);
+  const seen = [];
+  source.addEventListener('leaderboard.update', (event) => seen.push(event));
+  await award(cluster, 'carl', 7);
+  const document = await published(cluster, 'carl', 7);
+  const event = await until('the event', () => seen.find(({ data }) => data === messageOf(document)));
+  assert.equal(event.lastEventId, `global:${JSON.parse(document).version}`);
+  source.close();
+});
+
+test('Last-Event-ID suppresses the snapshot that the client has, and no other', async () => {
+  await award(cluster, 'dora', 1);
+  const document = await published(cluster, 'dora', 1);
+  const { version } = JSON.parse(document);
+  const first = await events();
+  await first.receives(messageOf(document));
+
+  const known = await events({ headers: { 'last-event-id': `global:${version}` } });
+  for (const id of [`global:${version - 1}`, `global:${version + 1}`, 'global:', 'rubbish', `lobal:${version}`, `global2:${version}`, ',,:,']) {
+    const stream = await events({ headers: { 'last-event-id': id } });
+    await stream.receives(messageOf(document), `a snapshot after ${id}`);
+  }
+  assert.deepEqual(known.messages, []);
+  await award(cluster, 'dora', 1);
+  await known.receives(messageOf(await published(cluster, 'dora', 2)), 'the next version');
+  assert.equal(known.messages.length, 1);
+});
+
+test('several boards share one stream', async () => {
+  const all = { query: '?board=global,side,third' };
+  const [one, other] = [await socket(all), await events(all)];
+  for (const stream of [one, other]) {
+    await until('three snapshots', () => stream.messages.length === 3);
+    assert.deepEqual(stream.messages.map((text) => JSON.parse(text).board), ['global', 'side', 'third']);
+  }
+  await award(cluster, 'eve', 3, 'side');
+  const message = messageOf(await published(cluster, 'eve', 3, 'side'));
+  await one.receives(message);
+  await other.receives(message);
+  assert.equal(one.messages.length, 4);
+  const versions = Object.fromEntries(other.messages.map((text) => JSON.parse(text)).map(({ board, version }) => [board, version]));
+  assert.equal(other.events.at(-1).id, `global:${versions.global},side:${versions.side},third:${versions.third}`);
+});
+
+test("Last-Event-ID of several boards leaves out each that hasn't changed", async () => {
+  const first = await events({ query: '?board=global,side,third' });
+  await until('three snapshots', () => first.messages.length === 3);
+  const { id } = first.events.at(-1);
+  await award(cluster, 'eve', 1, 'side');
+  const document = await published(cluster, 'eve', 4, 'side');
+  await first.receives(messageOf(document));
+  const second = await events({ query: '?board=third,side,global', headers: { 'last-event-id': id } });
+  await second.receives(messageOf(document));
+  await award(cluster, 'eve', 1, 'third');
+  await second.receives(messageOf(await published(cluster, 'eve', 1, 'third')));
+  assert.equal(second.messages.length, 2);
+});
+
+test('a board is named rightly or the stream is refused', async () => {
+  const refusals = { '?board=': 400, '?board=nobody': 404, '?board=global,nobody': 404, '?board=global,global': 400, '?board=global,': 400,
+    '?board=,global': 400, '?board=Global': 400, '?board=global&board=side': 400, '?board=../x': 400,
+    [`?board=${'a'.repeat(64)}`]: 400, [`?board=${'a'.repeat(63)}`]: 404,
+    [`?board=${Array.from({ length: 17 }, (_, i) => `b${i}`).join()}`]: 404 };
+  for (const [query, status] of Object.entries(refusals)) {
+    const answer = await ask(bridge, STREAM + query, { headers: { accept: 'text/event-stream' } });
+    assert.ok(answer.status === status || (query.includes('b16') && answer.status === 400), `${query}: ${answer.status}`);
+    await assert.rejects(openSocket(bridge, { query }), new RegExp(`${answer.status}`));
+  }
+});
+
+test('a version has one content for ever, and nothing goes back, over all connections', async () => {
+  const versions = new Versions();
+  let writing = true;
+  const writer = (async () => {
+    for (let i = 0; i < 60; i++) await award(cluster, `writer-${i % 7}`, 1 + (i % 3), 'side');
+    writing = false;
+  })();
+  const query = '?board=side';
+  const readers = [
+    async () => versions.take((await ask(bridge, `/v1/leaderboard/top${query}`)).text),
+    async (round, newest) => {
+      const stream = round % 2 ? await openSocket(bridge, { query }) : await openEvents(bridge, { query });
+      await until('some messages', () => stream.messages.length >= 1 + (round % 4) || !writing);
+      stream.close();
+      stream.messages.forEach((text) => versions.take(text, newest));
+    },
+  ].map(async (read) => {
+    const newest = new Map();
+    for (let round = 0; writing; round++) await read(round, newest);
+  });
+  await Promise.all([writer, ...readers]);
+  assert.ok(versions.contents.size > 5);
+});
+
+test('a board that is made, removed and made again needs no restart and gets newer versions', async () => {
+  const path = '/v1/leaderboard/top?board=fleeting';
+  assert.equal((await ask(bridge, path)).status, 404);
+  await cluster.sql("INSERT INTO scoreboard.board (name) VALUES ('fleeting')");
+  await until('the board', async () => (await ask(bridge, path)).status === 200);
+  const stream = await socket({ query: '?board=fleeting,global' });
+  await until('two snapshots', () => stream.messages.length === 2);
+  const { version } = (await ask(bridge, path)).json;
+  await cluster.sql("DELETE FROM scoreboard.board WHERE name = 'fleeting'");
+  await until('its end', async () => (await ask(bridge, path)).status === 404);
+  await award(cluster, 'fay', 1);
+  await stream.receives(messageOf(await published(cluster, 'fay', 1)), "the other board's news");
+  const from = stream.messages.length;
+  await cluster.sql("INSERT INTO scoreboard.board (name) VALUES ('fleeting')");
+  const again = JSON.parse(await stream.later(from, ({ board }) => board === 'fleeting'));
+  assert.ok(again.version > version);
+  assert.equal(stream.closed, null);
+});
+
+test('lies on the channel harm nobody', async () => {
+  const stream = await socket();
+  await until('the snapshot', () => stream.messages.length);
+  const lies = ['', 'rubbish', '{', '[]', 'null', '{"board":1}', '{"board":"global"}', '{"board":"global","version":"x"}',
+    '{"board":"global","version":9223372036854775807}', '{"board":"global","version":-1}', '{"board":"nobody","version":1}',
+    JSON.stringify({ board: 'x'.repeat(7000), version: 1 }), '{"board":"global","version":1e300}'];
+  for (const lie of lies) await cluster.sql("SELECT pg_notify('scoreboard', :'lie') \\g /dev/null", { lie });
+  await cluster.sql("SELECT pg_notify('scoreboard', format('{\"board\":\"b%s\",\"version\":%s}', i, i)) FROM generate_series(1, 500) i \\g /dev/null");
+  const before = stream.messages.length;
+  await award(cluster, 'gus', 1);
+  await stream.receives(messageOf(await published(cluster, 'gus', 1)));
+  assert.equal(stream.messages.length, before + 1);
+});
+
+test('a version of which no notification came is found by looking', async () => {
+  const stream = await socket({ query: '?board=third' });
+  await until('the snapshot', () => stream.messages.length);
+  await cluster.sql(`UPDATE scoreboard.top SET version = version + 1,
+    document = replace(document, '"version":' || version, '"version":' || version + 1) WHERE board = 'third'`);
+  await stream.receives(messageOf(await stored(cluster, 'third')));
+});
+
+test('a document that is none leaves the old one standing', async () => {
+  const good = await stored(cluster, 'third');
+  const { version } = JSON.parse(good);
+  const stream = await socket({ query: '?board=third' });
+  await stream.receives(messageOf(good));
+  const bad = ['{"board":', '[]', '""', '{}', '{"entries":{}}', `${good}${good}`, good.replace('{', '{"type":"x",')];
+  for (const [i, document] of bad.entries()) {
+    const from = bridge.log.length;
+    await cluster.sql("UPDATE scoreboard.top SET version = :version, document = :'document' WHERE board = 'third'",
+      { version: version + 1 + i, document });
+    await until(`a complaint about ${document}`, () => bridge.log.slice(from).some(({ level }) => level === 'error'));
+  }
+  assert.equal((await ask(bridge, '/v1/leaderboard/top?board=third')).text, good);
+  assert.equal(stream.messages.length, 1);
+  const next = good.replace(`"version":${version}`, `"version":${version + 100}`);
+  await cluster.sql("UPDATE scoreboard.top SET version = version + 100, document = :'next' WHERE board = 'third'", { next });
+  await stream.receives(messageOf(next), 'the next good one');
+});

@@ -1,0 +1,188 @@
+/*
+ * WebSocket as RFC 6455 has it, and the few things that a client may say. Most of it takes a raw connection: no library lets a client
+ * misbehave like this.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { startBridge, startCluster, until } from '../lib/cluster.mjs';
+import { Raw, RawSocket, UNLIMITED, assertError, award, frame, messageOf, openSocket, published, rawAnswer } from './clients.mjs';
+
+const PING = '{"type":"ping"}';
+
+let cluster;
+let bridge;
+let bystander; /* nobody's misbehaviour may show here */
+
+before(async () => {
+  cluster = await startCluster(UNLIMITED);
+  bridge = await startBridge(cluster);
+  bystander = await openSocket(bridge);
+});
+
+after(async () => {
+  bystander?.close();
+  await bridge?.stop();
+  await cluster?.stop();
+});
+
+test('the subprotocol is ours or none', async () => {
+  for (const [protocols, spoken] of [[undefined, ''], [['scoreboard.v1'], 'scoreboard.v1'], [['other', 'scoreboard.v1'], 'scoreboard.v1']]) {
+    const stream = await openSocket(bridge, { protocols });
+    assert.equal(stream.socket.protocol, spoken);
+    await until('the snapshot', () => stream.messages.length);
+    stream.close();
+  }
+  await assert.rejects(openSocket(bridge, { protocols: ['scoreboard.v2'] }), /400/);
+});
+
+test('a ping in JSON is answered', async () => {
+  const stream = await openSocket(bridge);
+  await until('the snapshot', () => stream.messages.length);
+  for (const ping of [PING, ' {\n"type" :\t"ping" } ', `${PING}${' '.repeat(4096 - PING.length)}`]) {
+    const from = stream.messages.length;
+    stream.socket.send(ping);
+    await until('the pong', () => stream.messages.slice(from).includes('{"type":"pong"}'));
+  }
+  assert.equal(stream.closed, null);
+  stream.close();
+});
+
+test("RFC 6455's ping is answered with what it carried", async () => {
+  const stream = await openSocket(bridge);
+  const pongs = [];
+  stream.socket.on('pong', (data) => pongs.push(data.toString()));
+  for (const data of ['x', '', 'y'.repeat(125)]) {
+    stream.socket.ping(data);
+    await until('the pong', () => pongs.at(-1) === data);
+  }
+  stream.close();
+});
+
+test('a message in pieces is one message, a ping may stand between them', async () => {
+  const raw = await RawSocket.open(bridge);
+  for (const [i, byte] of [...PING].entries()) {
+    raw.send(frame(byte, { opcode: i === 0 ? 1 : 0, final: i === PING.length - 1 }));
+    if (i === 5) raw.send(frame('between', { opcode: 9 }));
+  }
+  await until('both answers', () => raw.frames().some(({ opcode, payload }) => opcode === 1 && `${payload}` === '{"type":"pong"}')
+    && raw.frames().some(({ opcode, payload }) => opcode === 10 && `${payload}` === 'between'));
+  raw.close();
+});
+
+test('a frame that comes byte by byte is understood', async () => {
+  const raw = await RawSocket.open(bridge);
+  for (const byte of frame(PING)) {
+    raw.send(Buffer.from([byte]));
+    await new Promise(setImmediate);
+  }
+  await until('the pong', () => raw.frames().some(({ payload }) => `${payload}` === '{"type":"pong"}'));
+  raw.close();
+});
+
+test('a frame right behind the handshake is not lost', async () => {
+  const raw = new RawSocket(bridge).send(Buffer.concat([Buffer.from(RawSocket.handshake()), frame(PING)]));
+  assert.equal((await raw.answer()).status, 101);
+  await until('the pong', () => raw.frames().some(({ payload }) => `${payload}` === '{"type":"pong"}'));
+  raw.close();
+});
+
+/* what is sent → the code of the close frame that must come */
+const misbehaviours = {
+  'words that are no ping': [1008, frame('hello')],
+  'an empty message': [1008, frame('')],
+  'another type': [1008, frame('{"type":"subscribe"}')],
+  'a ping with more in it': [1008, frame('{"type":"ping","x":1}')],
+  'a type given twice': [1008, frame('{"type":"x","type":"ping"}')],
+  'a ping in a binary message': [1008, frame(PING, { opcode: 2 })],
+  'deep nesting': [1008, frame('['.repeat(4000))],
+  'a message over 4 KiB': [1009, frame(' '.repeat(4097))],
+  'a message over 4 KiB in pieces': [1009, Buffer.concat([frame(' '.repeat(4000), { final: false }), frame(' '.repeat(97), { opcode: 0 })])],
+  'the announcement of a huge frame': [1009, frame(' '.repeat(600), { length: 0x7fffffff })],
+  'text that is not UTF-8': [1007, frame([0xff, 0xfe])],
+  'text cut in the middle of a character': [1007, frame([0x22, 0xe2, 0x82])],
+  'a surrogate in UTF-8': [1007, frame([0xed, 0xa0, 0x80])],
+  'an unknown opcode': [1002, frame('x', { opcode: 3 })],
+  'an unknown control opcode': [1002, frame('x', { opcode: 11 })],
+  'a reserved bit': [1002, frame(PING, { reserved: 4 })],
+  'a ping in pieces': [1002, frame('x', { opcode: 9, final: false })],
+  'a continuation of nothing': [1002, frame('x', { opcode: 0 })],
+  'a message within a message': [1002, Buffer.concat([frame('{', { final: false }), frame(PING)])],
+  'a close with a code nobody may send': [1002, frame([3, 0xed], { opcode: 8 })],
+};
+
+for (const [what, [code, bytes]] of Object.entries(misbehaviours)) {
+  test(`${what} ends the stream with ${code}`, async () => {
+    const raw = await RawSocket.open(bridge);
+    raw.send(bytes);
+    assert.equal(await raw.closeCode(), code);
+  });
+}
+
+/* Here libwebsockets 4.1 hangs up without the right word, which RFC 6455 allows. */
+for (const [what, bytes] of Object.entries({
+  'a ping over 125 bytes': frame('x'.repeat(126), { opcode: 9 }),
+  'a close of one byte': frame([3], { opcode: 8 }),
+})) {
+  test(`${what} ends the stream`, async () => {
+    const raw = await RawSocket.open(bridge);
+    raw.send(bytes);
+    await raw.ends();
+  });
+}
+
+test('a close is answered with the same code', async () => {
+  for (const code of [1000, 1001, 3000, 4999]) {
+    const raw = await RawSocket.open(bridge);
+    raw.send(frame([code >> 8, code & 255], { opcode: 8 }));
+    assert.equal(await raw.closeCode(), code);
+  }
+});
+
+test('a handshake that is wrong is refused with what is wrong', async () => {
+  const wrong = [
+    [{ headers: { 'Sec-WebSocket-Version': 12 } }, 426, 'UPGRADE_REQUIRED'],
+    [{ headers: { 'Sec-WebSocket-Version': undefined } }, 426, 'UPGRADE_REQUIRED'],
+    [{ headers: { 'Sec-WebSocket-Key': undefined } }, 400, 'INVALID_REQUEST'],
+    [{ headers: { 'Sec-WebSocket-Key': 'short' } }, 400, 'INVALID_REQUEST'],
+    [{ headers: { 'Sec-WebSocket-Protocol': 'other' } }, 400, 'INVALID_REQUEST'],
+    [{ path: '/nowhere' }, 404, 'NOT_FOUND'],
+    [{ path: '/v1/leaderboard/stream?board=nobody' }, 404, 'NOT_FOUND'],
+    [{ headers: { Host: undefined } }, 400, 'INVALID_REQUEST'],
+    [{ headers: { Origin: 'https://evil.test' } }, 403, 'ORIGIN_NOT_ALLOWED'],
+  ];
+  for (const [handshake, status, code] of wrong) {
+    const answer = await rawAnswer(bridge, RawSocket.handshake(handshake));
+    assertError(answer, status, code);
+    if (status === 426) assert.equal(answer.headers['sec-websocket-version'], '13');
+  }
+});
+
+test('other paths answer as ever although an upgrade is asked for', async () => {
+  const answer = await rawAnswer(bridge, RawSocket.handshake({ path: '/v1/leaderboard/top' }));
+  assert.equal(answer.status, 200);
+  assert.equal(answer.json.board, 'global');
+});
+
+test('a client that answers no ping is dropped, one that does stays', async () => {
+  const impatient = await startBridge(cluster, ['--ping-interval', '200ms']);
+  const [alive, mute] = [await openSocket(impatient), await RawSocket.open(impatient)];
+  await mute.ends();
+  assert.ok(mute.frames().some(({ opcode }) => opcode === 9));
+  await until('many pings', () => alive.pings > 5);
+  assert.equal(alive.closed, null);
+  alive.close();
+  await impatient.stop();
+});
+
+test('nothing of all this reached another client', async () => {
+  await award(cluster, 'ann', 1);
+  const document = await published(cluster, 'ann', 1);
+  await bystander.receives(messageOf(document));
+  assert.equal(bystander.messages.length, 2);
+  assert.equal(bystander.closed, null);
+  const raw = new Raw(bridge).send('GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
+  assert.equal((await raw.answer()).status, 200);
+  raw.close();
+});

@@ -1,0 +1,149 @@
+/*
+ * scoreboard.js by itself, where a real bridge can't be made to do what has to be shown: private boards, a stream that was replaced,
+ * answers that say "later". The browser is real, every answer and socket is made here.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE. Environment: CHROMIUM (default /usr/bin/chromium).
+ */
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { after, afterEach, before, beforeEach, test } from 'node:test';
+import { chromium } from 'playwright-core';
+
+const QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync'];
+const ORIGIN = 'http://board.test';
+const LIST = { board: 'global', season: 1, version: 7, updatedAt: '2026-01-01T00:00:00.000Z', players: 1,
+  entries: [{ rank: 1, userId: 'ann', displayName: 'Ann', score: 10 }] };
+
+let browser;
+let page;
+let answers; /* path → function (request) → {status, json, headers} */
+let requests;
+
+before(async () => {
+  browser = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: QUIET });
+});
+
+after(() => browser?.close());
+
+/* Sockets are objects in window.sockets; a test opens, feeds and closes them by itself. */
+beforeEach(async () => {
+  const script = await readFile(new URL('../../bridge/www/scoreboard.js', import.meta.url), 'utf8');
+  requests = [];
+  answers = {
+    '/': () => ({ contentType: 'text/html', body: '<!DOCTYPE html><title>test</title>' }),
+    '/scoreboard.js': () => ({ contentType: 'text/javascript', body: script }),
+  };
+  page = await browser.newPage();
+  await page.route(`${ORIGIN}/**`, (route) => {
+    const { pathname } = new URL(route.request().url());
+    requests.push({ path: pathname, headers: route.request().headers(), body: route.request().postDataJSON() });
+    return route.fulfill(answers[pathname]?.(requests.filter(({ path }) => path === pathname).length)
+      ?? { status: 404, json: { error: { code: 'NOT_FOUND', message: 'no', requestId: 'r' } } });
+  });
+  await page.addInitScript(() => {
+    window.sockets = [];
+    window.WebSocket = class {
+      constructor(url, protocols) { Object.assign(this, { url: String(url), protocols }); window.sockets.push(this); }
+      close() { this.closed = true; }
+    };
+  });
+  await page.goto(ORIGIN);
+});
+
+afterEach(() => page.close());
+
+/* Opens window.board; its states are collected in window.states. */
+const open = (options) => page.evaluate(async (given) => {
+  const { Scoreboard } = await import('/scoreboard.js');
+  window.states = [];
+  window.notices = [];
+  window.board = new Scoreboard(given);
+  window.board.addEventListener('state', ({ detail }) => window.states.push(detail.status));
+  window.board.addEventListener('notice', ({ detail }) => window.notices.push(detail));
+  window.board.open();
+}, options);
+
+const sockets = (count) => page.waitForFunction((least) => window.sockets.length >= least, count);
+const status = (wanted) => page.waitForFunction((one) => window.board.state.status === one, wanted);
+const feed = (index, list) => page.evaluate(([at, data]) => window.sockets[at].onmessage({ data: JSON.stringify(data) }), [index, list]);
+const end = (index, code) => page.evaluate(([at, why]) => window.sockets[at].onclose({ code: why }), [index, code]);
+const update = (more = {}) => ({ type: 'leaderboard.update', ...LIST, ...more });
+
+test('a private board takes a new ticket for each connection, and no token stands in a URL', async () => {
+  answers['/v1/stream-tickets'] = (times) => ({ json: { ticket: `ticket-${times}`, expiresAt: LIST.updatedAt } });
+  await open({ token: 'secret.token.text' });
+  await sockets(1);
+  await feed(0, update());
+  await status('live');
+  await end(0, 1001);
+  await sockets(2);
+  assert.deepEqual(await page.evaluate(() => window.sockets.map(({ protocols }) => protocols)),
+    [['scoreboard.v1', 'ticket.ticket-1'], ['scoreboard.v1', 'ticket.ticket-2']]);
+  assert.ok((await page.evaluate(() => window.sockets.map(({ url }) => url))).every((url) => url === 'ws://board.test/v1/leaderboard/stream?board=global'));
+  const asked = requests.filter(({ path }) => path === '/v1/stream-tickets');
+  assert.ok(asked.every(({ headers }) => headers.authorization === 'Bearer secret.token.text'));
+});
+
+test('a stream replaced by a newer one of the same player polls instead of taking the place back', async () => {
+  answers['/v1/leaderboard/top'] = () => ({ json: { ...LIST, version: 8 }, headers: { ETag: '"e"' } });
+  await open();
+  await sockets(1);
+  await feed(0, update());
+  await end(0, 4002);
+  await status('polling');
+  assert.equal(await page.evaluate(() => window.sockets.length), 1);
+  assert.equal(await page.evaluate(() => window.board.document.version), 8);
+});
+
+test('a board that is refused says why', async () => {
+  await open({ transports: ['polling'] });
+  await status('refused');
+  assert.equal(await page.evaluate(() => window.board.state.error.code), 'NOT_FOUND');
+});
+
+test('nothing is heard after close', async () => {
+  await open();
+  await sockets(1);
+  await feed(0, update());
+  await page.evaluate(() => window.board.close());
+  await feed(0, update({ version: 9 }));
+  assert.equal(await page.evaluate(() => window.board.document.version), 7);
+  assert.deepEqual(await page.evaluate(() => [window.sockets[0].closed, window.states.at(-1)]), [true, 'closed']);
+});
+
+test('what is no list changes nothing', async () => {
+  await open();
+  await sockets(1);
+  await feed(0, update());
+  for (const bad of [null, 1, [], {}, update({ version: 'x' }), update({ version: 9.5 }), update({ version: 9, entries: null })]) await feed(0, bad);
+  await page.evaluate(() => window.sockets[0].onmessage({ data: '{"type":' }));
+  assert.equal(await page.evaluate(() => window.board.document.version), 7);
+});
+
+const increment = (action) => page.evaluate((given) => window.board.increment(given).catch(({ code, status, retryAfter }) => ({ code, status, retryAfter })), action);
+
+test('503 is tried again under the same key, 429 is not', async () => {
+  await open();
+  answers['/v1/scores/increment'] = (times) => (times === 1
+    ? { status: 503, headers: { 'Retry-After': '1' }, json: { error: { code: 'UNAVAILABLE', message: 'later', requestId: 'r' } } }
+    : times === 2 ? { json: { userId: 'ann', score: 20, previousScore: 10, appliedPoints: 10, version: 7, replayed: false } }
+      : { status: 429, headers: { 'Retry-After': '30' }, json: { error: { code: 'RATE_LIMITED', message: 'slow down', requestId: 'r' } } });
+  assert.equal((await increment({ actionType: 'A', actionId: '1', token: 't' })).score, 20);
+  assert.deepEqual(await increment({ actionType: 'A', actionId: '2', token: 't' }), { code: 'RATE_LIMITED', status: 429, retryAfter: 30 });
+  const sent = requests.filter(({ path }) => path === '/v1/scores/increment');
+  const keys = sent.map(({ headers }) => headers['idempotency-key']);
+  assert.equal(sent.length, 3);
+  assert.equal(keys[0], keys[1]);
+  assert.notEqual(keys[1], keys[2]);
+  assert.deepEqual(sent[2].body, { board: 'global', actionType: 'A', actionId: '2' });
+  assert.deepEqual(await page.evaluate(() => window.notices.map(({ code }) => code)), ['RATE_LIMITED']);
+});
+
+test('a server that never answers ends in NETWORK when the time is up', async () => {
+  await page.unroute(`${ORIGIN}/**`);
+  await page.evaluate(() => { window.fetch = () => Promise.reject(new TypeError('no network')); });
+  await page.route(`${ORIGIN}/scoreboard.js`, async (route) => route.fulfill(answers['/scoreboard.js']()));
+  await open({ transports: ['websocket'] });
+  assert.equal((await increment({ actionType: 'A', actionId: '1', token: 't', timeoutMs: 300 })).code, 'NETWORK');
+});

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# The inner half of test/run: builds the copy of the tree that it stands in, makes the private prefix, then tests, plays or measures.
+# Runs unprivileged. $RUN_WORK is the run's private directory; the outer half ends and removes whatever we leave.
+#
+#   inner.sh check SUITE... | demo | bench ARGUMENT...
+#
+# Part of scoreboard; PostgreSQL licence, see LICENSE.
+set -u
+
+WORK=$RUN_WORK
+LIB=$WORK/tree/test/lib
+# shellcheck source=test/lib/say.sh
+. "$LIB/say.sh"
+# shellcheck source=test/lib/prefix.sh
+. "$LIB/prefix.sh"
+# shellcheck source=test/lib/cluster.sh
+. "$LIB/cluster.sh"
+# shellcheck source=test/lib/suites.sh
+. "$LIB/suites.sh"
+# shellcheck source=test/lib/static.sh
+. "$LIB/static.sh"
+# shellcheck source=test/lib/demo.sh
+. "$LIB/demo.sh"
+
+COMMAND=$1
+shift
+cd "$WORK/tree" || exit 1
+
+if ! build
+then
+	[ "$COMMAND" != check ] || echo '0 passed, 1 failed'
+	exit 1
+fi
+
+# What the suites need to start servers and bridges of their own.
+export PATH="$PG_BINDIR:$PATH"
+export PG_BINDIR
+
+case $COMMAND in
+check) check "$@" ;;
+demo) demo ;;
+bench)
+	[ -x test/bench/run ] || die 'there is no test/bench/run'
+	exec test/bench/run "$@"
+	;;
+esac

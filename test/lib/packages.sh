@@ -1,0 +1,138 @@
+# Which Debian packages a run needs, which of them are missing, and their installation. Sourced by test/run.
+#
+# apt is called only if something is missing. A program that is there already, from wherever, is not replaced: `node` and `npm`
+# often come from elsewhere.
+#
+# Part of scoreboard; PostgreSQL licence, see LICENSE.
+# shellcheck shell=bash
+
+# A file here keeps postgresql-common from creating (and starting) a cluster when a server package is new on the machine.
+CLUSTER_SETTINGS=/etc/postgresql-common/createcluster.d
+CLUSTER_SETTING=$CLUSTER_SETTINGS/scoreboard-tests.conf
+
+# needed_packages COMMAND SUITE...: one a line; "package:command" is needed only where there is no such command.
+needed_packages()
+{
+	local command=$1 suite
+	shift
+
+	printf '%s\n' gcc:gcc libc6-dev make:make pkg-config:pkg-config \
+		libpq-dev libwebsockets-dev libuv1-dev libjansson-dev libjose-dev libssl-dev
+	needed_postgres
+	case $command in
+	demo) echo nodejs:node ;;
+	bench) printf '%s\n' nodejs:node npm:npm libipc-run-perl ;;
+	check)
+		for suite
+		do
+			case $suite in
+			static) printf '%s\n' clang-format:clang-format clang-tidy:clang-tidy cppcheck:cppcheck shellcheck:shellcheck ;;
+			tap) printf '%s\n' perl libipc-run-perl ;;
+			bridge) printf '%s\n' nodejs:node npm:npm ;;
+			browser) printf '%s\n' nodejs:node npm:npm chromium:chromium ;;
+			demo) printf '%s\n' perl libipc-run-perl nodejs:node ;;
+			esac
+		done
+		;;
+	esac
+}
+
+# The server and its headers: of the version that PG_CONFIG names or the newest complete one; else the distribution's default.
+needed_postgres()
+{
+	local version
+
+	find_pg_config >/dev/null && return
+	[ -z "${PG_CONFIG-}" ] || die "PG_CONFIG=$PG_CONFIG: no server headers or no server there"
+	version=$(apt-cache show postgresql 2>/dev/null | sed -n 's/^Depends:.*postgresql-\([0-9]*\).*/\1/p' | head -n 1)
+	printf '%s\n' "postgresql-${version:-15}" "postgresql-server-dev-${version:-15}"
+}
+
+# Prints the pg_config of the PostgreSQL to use: with headers to build against, and a server to run.
+find_pg_config()
+{
+	local candidate
+
+	# shellcheck disable=SC2012 # version numbers
+	for candidate in ${PG_CONFIG:-$(ls -d /usr/lib/postgresql/*/bin/pg_config 2>/dev/null | sort -rV) pg_config}
+	do
+		if [ -f "$("$candidate" --includedir-server 2>/dev/null)/postgres.h" ] &&
+			[ -x "$("$candidate" --bindir)/initdb" ] && [ -f "$("$candidate" --pgxs)" ]
+		then
+			command -v "$candidate"
+			return 0
+		fi
+	done
+	return 1
+}
+
+# missing_packages COMMAND SUITE...
+missing_packages()
+{
+	local entry package
+
+	needed_packages "$@" | sort -u | while read -r entry
+	do
+		package=${entry%%:*}
+		[ "$entry" != "$package" ] && command -v "${entry#*:}" >/dev/null && continue
+		[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || echo "$package"
+	done
+}
+
+as_root()
+{
+	if [ "$(id -u)" = 0 ]
+	then
+		"$@"
+	else
+		sudo "$@"
+	fi
+}
+
+apt()
+{
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 "$@"
+}
+
+# Installs with create_main_cluster off for the time of the installation only; what the administrator set stays as it is.
+install_packages()
+{
+	local status
+
+	as_root mkdir -p "$CLUSTER_SETTINGS" &&
+		echo 'create_main_cluster = false' | as_root tee "$CLUSTER_SETTING" >/dev/null &&
+		apt install --no-install-recommends "$@"
+	status=$?
+	as_root rm -f "$CLUSTER_SETTING"
+	return $status
+}
+
+install_missing()
+{
+	local log missing
+
+	command -v dpkg-query >/dev/null || return 0 # another distribution: the builds will say what they miss
+	mapfile -t missing < <(missing_packages "$@")
+	[ ${#missing[@]} -gt 0 ] || return 0
+	[ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
+		die "missing packages, and neither root nor sudo to install them: apt-get install ${missing[*]}"
+
+	log=$(mktemp) || exit 1
+	say "installing Debian packages: ${missing[*]}"
+	as_root true || die "sudo refused; as root: apt-get install ${missing[*]}" # asks for a password here, not in the log
+	if ! step 'apt-get update' "$log" apt update
+	then
+		show_log "$log"
+		rm -f "$log"
+		die 'apt-get update failed'
+	fi
+	# Only now is it sure which version of PostgreSQL is the default one.
+	mapfile -t missing < <(missing_packages "$@")
+	if ! step 'apt-get install' "$log" install_packages "${missing[@]}"
+	then
+		show_log "$log"
+		rm -f "$log"
+		die 'apt-get install failed'
+	fi
+	rm -f "$log"
+}

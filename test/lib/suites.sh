@@ -1,0 +1,299 @@
+# The suites of `make check`, how each one's tests are counted, and the sum. Sourced by inner.sh.
+#
+# For each suite NAME there are two functions: files_NAME prints what it would run (nothing: the suite doesn't exist, and says so),
+# run_NAME runs it and calls `count` for what it saw. A suite that has files but counted no test has failed.
+#
+# Part of scoreboard; PostgreSQL licence, see LICENSE.
+# shellcheck shell=bash
+
+PASSED=0 # of the suite at work
+FAILED=0
+
+SUITE_LIMIT=1200 # seconds; one that hangs shall end as a failure
+FUZZ_SECONDS=${FUZZ_SECONDS:-2}
+export FUZZ_SECONDS
+
+count()
+{
+	PASSED=$((PASSED + $1))
+	FAILED=$((FAILED + $2))
+}
+
+# limited COMMAND...: ended after $SUITE_LIMIT, and hearing Ctrl-C's signal, to which the shell makes background jobs deaf.
+limited()
+{
+	env --default-signal=INT,QUIT timeout --kill-after=20 $SUITE_LIMIT "$@"
+}
+
+# files PATTERN...: the files that match, in the order of their names; ONLY narrows them down.
+files()
+{
+	compgen -G "$1" | LC_ALL=C sort | { grep -F -- "${ONLY-}" || true; }
+}
+
+# matches LOG PATTERN: how many lines
+matches()
+{
+	grep -cE -- "$2" "$1" || true
+}
+
+# ---- C programs ---------------------------------------------------------------------------------
+
+# shellcheck disable=SC2054 # the commas are gcc's
+SANITIZE=(-std=gnu11 -g -O1 -Wall -Wextra -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
+
+# A file without a main function is a part of others.
+files_unit() { files 'test/unit/*.c' | xargs -r grep -lw main; }
+files_fuzz() { files 'test/fuzz/*.c' | xargs -r grep -lw main; }
+run_unit() { run_programs unit; }
+run_fuzz() { run_programs fuzz; }
+
+# The C files that a program is made of besides itself: for each header of ours that it includes, the C file of that name, and so on
+# for these. A program that needs something else says so in its head comment, in one line: "Build: src/rank_tree.c -lm".
+sources_of()
+{
+	local queue=("$1") seen=' ' file name
+
+	if grep -q -m 1 'Build:' "$1"
+	then
+		sed -n 's,^.*Build: *\(.*[^ */]\).*$,\1,p' "$1" | head -n 1
+		return
+	fi
+	while [ ${#queue[@]} -gt 0 ]
+	do
+		file=${queue[0]}
+		queue=("${queue[@]:1}")
+		while read -r name
+		do
+			for file in {src,bridge,test/unit,test/fuzz}/"$name".{h,c}
+			do
+				if [ -f "$file" ] && [[ $seen != *" $file "* ]]
+				then
+					seen+="$file "
+					queue+=("$file")
+				fi
+			done
+		done < <(sed -n 's/^#include "\(.*\)\.h".*/\1/p' "$file")
+	done
+	# shellcheck disable=SC2086 # names
+	printf '%s\n' $seen | grep '\.c$'
+}
+
+compile_program()
+{
+	local libraries="jose jansson libcrypto"
+
+	# shellcheck disable=SC2046,SC2086 # words
+	gcc "${SANITIZE[@]}" -pthread -Isrc -Ibridge -Itest/unit $(pkg-config --cflags $libraries) \
+		-o "$2" "$1" $(sources_of "$1") $(pkg-config --libs $libraries) -lm
+}
+
+# Programs print TAP ("ok 1 - name", "not ok 2 - name") or close with "N passed, N failed"; one that prints neither counts as one
+# test, by its exit status.
+run_programs()
+{
+	local file log program
+
+	for file in $("files_$1")
+	do
+		program=$WORK/$1-$(basename "$file" .c)
+		log=$WORK/logs/$1-$(basename "$file" .c)
+		if ! compile_program "$file" "$program" >"$log" 2>&1
+		then
+			count 0 1
+			say "$file does not compile"
+			show_log "$log"
+			continue
+		fi
+		step "$file" "$log" limited "$program"
+		count_tap $? "$log" "$file"
+	done
+}
+
+# count_tap STATUS LOG NAME: counts top-level lines of TAP, or a sum; a failure that no line owns up to is one more.
+count_tap()
+{
+	local passed failed
+
+	if grep -qE '^[0-9]+ passed, [0-9]+ failed$' "$2"
+	then
+		read -r passed _ failed _ < <(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$2" | tail -n 1)
+	else
+		passed=$(matches "$2" '^ok\b')
+		failed=$(matches "$2" '^not ok\b')
+	fi
+	if [ "$1" -ne 0 ] && [ "$failed" -eq 0 ]
+	then
+		failed=1
+	elif [ "$1" -eq 0 ] && [ $((passed + failed)) -eq 0 ]
+	then
+		passed=1
+	fi
+	count "$passed" "$failed"
+	if [ "$failed" -gt 0 ]
+	then
+		say "$3 failed (exit status $1)"
+		grep -E -A 12 '^not ok\b' "$2" | head -n 60 | sed 's/^/    | /'
+		show_log "$2" 30
+	fi
+}
+
+# ---- pg_regress and pg_isolation_regress ---------------------------------------------------------
+
+PGXS_TESTS=$(dirname "$("$PG_CONFIG" --pgxs)")/../test
+
+files_regress() { files 'test/sql/*.sql'; }
+files_isolation() { files 'test/specs/*.spec'; }
+run_regress() { run_pg_regress regress "$PGXS_TESTS/regress/pg_regress"; }
+# Specs have no first test that could create the extension.
+run_isolation()
+{
+	run_pg_regress isolation "$PGXS_TESTS/isolation/pg_isolation_regress" \
+		--load-extension=pgcrypto --load-extension=scoreboard
+}
+
+# run_pg_regress SUITE PROGRAM OPTION...
+run_pg_regress()
+{
+	local suite=$1 program=$2 file log names=() out status
+	shift 2
+	log=$WORK/logs/$suite
+	out=$WORK/$suite
+	mkdir "$out"
+	ln -s "$WORK/tree/expected" "$out/expected" # the one place where both programs look, in all versions
+	for file in $("files_$suite")
+	do
+		file=$(basename "$file")
+		names+=("${file%.*}")
+	done
+
+	step "$suite" "$log" limited "$program" --bindir="$PG_BINDIR" --inputdir=test --outputdir="$out" \
+		--temp-instance="$out/pg" --temp-config=test/regress.conf --encoding=UTF8 --no-locale "$@" "${names[@]}"
+	status=$?
+	# One line a test: "test NAME ... ok" up to 15, TAP from 16 on.
+	count "$(matches "$log" '^(test .*\.\.\. ok\b|ok [0-9])')" "$(matches "$log" '^(test .*\.\.\. FAILED|not ok [0-9])')"
+	[ $status -eq 0 ] && return
+	[ "$FAILED" -gt 0 ] || count 0 1
+	if [ -s "$out/regression.diffs" ]
+	then
+		head -n 150 "$out/regression.diffs" | sed 's/^/    | /'
+	else
+		show_log "$log" 20
+		[ ! -s "$out/log/postmaster.log" ] || show_log "$out/log/postmaster.log" 30
+	fi
+	if grep -qE 'PANIC|TRAP:|terminated by signal' "$out/log/postmaster.log" 2>/dev/null
+	then
+		grep -E -A 3 'PANIC|TRAP:|terminated by signal' "$out/log/postmaster.log" | head -n 20 | sed 's/^/    | /'
+	fi
+}
+
+# ---- Perl ----------------------------------------------------------------------------------------
+
+files_tap() { files 'test/t/*.pl'; }
+files_demo() { files 'test/harness/*.pl'; }
+run_tap() { run_prove tap; }
+run_demo()
+{
+	RUN_PREFIX=$PREFIX run_prove demo
+}
+
+# One file at a time, so that what a file printed stays together. TESTDIR etc. are what PostgreSQL::Test::Utils asks for.
+run_prove()
+{
+	local file log name status
+
+	for file in $("files_$1")
+	do
+		name=$(basename "$file" .pl)
+		log=$WORK/logs/$1-$name
+		mkdir -p "$WORK/$1/$name"
+		step "$file" "$log" limited env PG_REGRESS="$PGXS_TESTS/regress/pg_regress" \
+			TESTDIR="$WORK/$1/$name" TESTLOGDIR="$WORK/$1/$name/log" TESTDATADIR="$WORK/$1/$name/data" \
+			PERL5LIB="$PGXS_TESTS/perl:$WORK/tree/test/t" perl "$file"
+		status=$?
+		count_tap $status "$log" "$file"
+		[ $status -eq 0 ] || show_perl_logs "$WORK/$1/$name"
+	done
+}
+
+# PostgreSQL::Test writes what a test said and what its servers said to files of their own.
+show_perl_logs()
+{
+	local file
+
+	while read -r file
+	do
+		printf '    | ---- %s\n' "${file##*/}"
+		show_log "$file" 25
+	done < <(find "$1" -name 'regress_log_*' -o -path '*/log/*.log')
+}
+
+# ---- node ----------------------------------------------------------------------------------------
+
+files_bridge() { files 'test/lib/*.test.mjs'; files 'test/bridge/*.test.mjs'; }
+files_browser() { files 'test/browser/*.test.mjs'; }
+run_bridge() { run_node bridge; }
+run_browser()
+{
+	CHROMIUM=$(command -v chromium) run_node browser
+}
+
+# Each file by itself: a bridge test starts servers, and the machine may be small.
+run_node()
+{
+	local file log status
+
+	for file in $("files_$1")
+	do
+		log=$WORK/logs/$1-$(basename "$file" .test.mjs)
+		CHROMIUM=${CHROMIUM-} step "$file" "$log" limited node --test --test-reporter=tap "$file"
+		status=$?
+		count "$(node_total pass "$log")" $(($(node_total fail "$log") + $(node_total cancelled "$log")))
+		if [ $status -ne 0 ]
+		then
+			[ "$(node_total fail "$log")" != 0 ] || [ "$(node_total cancelled "$log")" != 0 ] || count 0 1
+			say "$file failed"
+			grep -E -A 40 '^ *not ok\b' "$log" | head -n 120 | sed 's/^/    | /'
+		fi
+	done
+}
+
+# node_total pass|fail|cancelled LOG: from the runner's closing lines ("# pass 12")
+node_total()
+{
+	local total
+
+	total=$(sed -n "s/^# $1 \([0-9]*\)$/\1/p" "$2" | tail -n 1)
+	echo "${total:-0}"
+}
+
+# ---- all of them ---------------------------------------------------------------------------------
+
+check()
+{
+	local suite start total_passed=0 total_failed=0
+
+	for suite
+	do
+		if [ -z "$("files_$suite")" ]
+		then
+			say "$suite: has no tests${ONLY:+ named like $ONLY}"
+			continue
+		fi
+		PASSED=0
+		FAILED=0
+		start=$(date +%s)
+		say "$suite ..."
+		"run_$suite"
+		if [ $((PASSED + FAILED)) -eq 0 ]
+		then
+			say "$suite: ran no test"
+			FAILED=1
+		fi
+		say "$suite: $PASSED passed, $FAILED failed ($(($(date +%s) - start)) s)"
+		total_passed=$((total_passed + PASSED))
+		total_failed=$((total_failed + FAILED))
+	done
+	echo "$total_passed passed, $total_failed failed"
+	[ $total_failed -eq 0 ] && [ $total_passed -gt 0 ]
+}

@@ -1,0 +1,100 @@
+-- Installing: in a schema of one's own, what is there then, what is refused, and that it goes and comes again.
+CREATE DATABASE scoreboard_install TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C';
+\connect scoreboard_install
+SET client_min_messages = warning;
+-- A careless owner of the search path harms nobody.
+CREATE SCHEMA api;
+CREATE SCHEMA evil;
+CREATE FUNCTION evil.now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT 'epoch'::timestamptz $$;
+CREATE FUNCTION evil.format(text, VARIADIC "any") RETURNS text LANGUAGE internal AS 'text_format';
+SET search_path = evil, pg_catalog;
+CREATE EXTENSION scoreboard SCHEMA api CASCADE;
+RESET search_path;
+SELECT e.extname, n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'scoreboard';
+-- Every function that applications call, its level and its arguments.
+SELECT a.level, p.oid::regprocedure::text AS function FROM scoreboard.api_function a
+    LEFT JOIN pg_proc p ON p.proname = a.name AND p.pronamespace = 'api'::regnamespace
+    ORDER BY array_position(ARRAY['reader', 'player', 'gateway', 'server', 'admin'], a.level), a.name;
+CREATE VIEW ours AS
+    SELECT p.* FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+    JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid WHERE e.extname = 'scoreboard';
+CREATE VIEW our_relations AS
+    SELECT c.* FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+    JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid WHERE e.extname = 'scoreboard';
+-- House rules: each of these lists is empty.
+SELECT oid::regprocedure AS public_without_level FROM ours
+    WHERE pronamespace = 'api'::regnamespace AND proname NOT IN (SELECT name FROM scoreboard.api_function);
+SELECT oid::regprocedure AS without_comment FROM ours
+    WHERE obj_description(oid, 'pg_proc') IS NULL AND proname <> 'valid_display_name';
+SELECT oid::regprocedure AS first_line_no_summary FROM ours
+    WHERE pronamespace = 'api'::regnamespace AND split_part(obj_description(oid, 'pg_proc'), E'\n', 1) !~ '^[A-Z].*\.$';
+SELECT oid::regclass AS table_without_comment FROM our_relations WHERE relkind IN ('r', 'v') AND obj_description(oid, 'pg_class') IS NULL;
+SELECT proname AS overloaded FROM ours GROUP BY pronamespace, proname HAVING count(*) > 1;
+SELECT oid::regprocedure AS reserved_argument FROM ours WHERE proargnames && ARRAY['limit', 'offset', 'select', 'order'];
+SELECT oid::regprocedure AS unnamed_argument FROM ours
+    WHERE pronamespace = 'api'::regnamespace AND pronargs > coalesce(cardinality(array_remove(proargnames, '')), 0);
+SELECT oid::regprocedure AS search_path_not_pinned FROM ours
+    WHERE prosecdef AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false);
+SELECT oid::regprocedure AS everybody_may_call FROM ours
+    WHERE has_function_privilege('public', oid, 'EXECUTE') AND proname <> 'valid_display_name';
+SELECT oid::regclass AS everybody_may_use FROM our_relations
+    WHERE relkind IN ('r', 'v', 'm', 'S') AND (relkind <> 'S' AND has_table_privilege('public', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
+        OR relkind = 'S' AND has_sequence_privilege('public', oid, 'USAGE, SELECT, UPDATE'));
+SELECT oid::regprocedure AS writes_but_stable FROM ours
+    WHERE provolatile <> 'v' AND proname ~ '(increment|submit|set_|create_|rotate|revoke|remove|grant)';
+-- Everything that records is dumped, with its sequence; what is derived or belongs to the version is not.
+SELECT c.oid::regclass AS not_dumped FROM our_relations c
+    WHERE c.relkind IN ('r', 'S') AND NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'scoreboard' AND c.oid = ANY (e.extconfig))
+    ORDER BY 1;
+-- The board that is there from the start works from any search path.
+SET search_path = evil;
+SELECT * FROM api.scoreboard_top();
+SELECT length(api.scoreboard_create_key('game')) AS secret_characters;
+RESET search_path;
+SELECT name, title, score_order, operator, ties, top_size, publish_interval_ms, lowest_score FROM scoreboard.board;
+\set SHOW_CONTEXT never
+-- Settings that nothing honours yet are refused: they must not look as if they protected something.
+INSERT INTO scoreboard.board (name, visibility) VALUES ('x', 'token');
+INSERT INTO scoreboard.board (name, visibility, permission) VALUES ('x', 'permission', 'p');
+INSERT INTO scoreboard.board (name, period) VALUES ('x', 'day');
+INSERT INTO scoreboard.board (name, time_zone) VALUES ('x', 'Europe/Berlin');
+INSERT INTO scoreboard.board (name, rate_limit) VALUES ('x', 1);
+INSERT INTO scoreboard.board (name, burst_limit) VALUES ('x', 1);
+INSERT INTO scoreboard.board (name, counts_towards) VALUES ('x', '{1}');
+UPDATE scoreboard.board SET period = 'reset';
+INSERT INTO scoreboard.action_type (name, points) VALUES ('A', 1);
+INSERT INTO scoreboard.action_rule (board_id, action_type_id, daily_quota) VALUES (1, 1, 5);
+INSERT INTO scoreboard.action_rule (board_id, action_type_id, hourly_quota) VALUES (1, 1, 5);
+SELECT count(*) AS boards, (SELECT count(*) FROM scoreboard.action_rule) AS rules FROM scoreboard.board;
+-- It goes, and comes again; nothing of the first stays.
+DROP VIEW ours, our_relations;
+DROP EXTENSION scoreboard;
+SELECT count(*) AS schemas FROM pg_namespace WHERE nspname = 'scoreboard';
+SELECT p.proname FROM pg_proc p WHERE p.pronamespace = 'api'::regnamespace AND p.proname LIKE 'scoreboard%';
+CREATE EXTENSION scoreboard SCHEMA api;
+SELECT * FROM api.scoreboard_top();
+SELECT count(*) AS keys FROM scoreboard.signing_key;
+SELECT length(api.scoreboard_create_key('game')) AS secret_characters;
+-- It can't be moved: its functions name its schema.
+ALTER EXTENSION scoreboard SET SCHEMA evil;
+-- pgcrypto can't be taken away from under it.
+DROP EXTENSION pgcrypto;
+-- A transaction that installs it can be taken back.
+DROP EXTENSION scoreboard;
+BEGIN;
+CREATE EXTENSION scoreboard SCHEMA api;
+SELECT * FROM api.scoreboard_top();
+ROLLBACK;
+SELECT count(*) AS schemas FROM pg_namespace WHERE nspname = 'scoreboard';
+-- Only UTF8 databases.
+CREATE DATABASE scoreboard_latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C';
+\connect scoreboard_latin
+SET client_min_messages = warning;
+CREATE EXTENSION scoreboard CASCADE;
+SELECT count(*) AS extensions FROM pg_extension WHERE extname = 'scoreboard';
+\connect scoreboard_install
+CREATE EXTENSION scoreboard SCHEMA api;
+\connect regression
+-- A database whose publisher is at work can be dropped.
+DROP DATABASE scoreboard_install;
+DROP DATABASE scoreboard_latin;

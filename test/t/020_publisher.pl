@@ -1,0 +1,113 @@
+# A list is published when it changed, once for all the commits of an interval, with the next version and a
+# notification; what did not change is not published; one bad board harms no other.
+# Needs the background worker, sessions that listen, and settings of a whole server.
+#
+# Part of scoreboard; PostgreSQL licence, see LICENSE.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use ScoreboardTest;
+
+# Defaults that an administrator may set for sessions must not stop the publisher; ours override them.
+$ENV{PGOPTIONS} =
+  '-c default_transaction_read_only=off -c default_transaction_isolation=read\\ committed';
+my $node = new_node('publisher', conf => <<'EOT');
+synchronous_commit = off
+default_transaction_read_only = on
+default_transaction_isolation = 'serializable'
+lock_timeout = 1
+EOT
+my $db = 'game';
+create_database($node, $db);
+
+# A second board of which we only want to know that the publisher had a turn after something else.
+my $marks = 0;
+$node->safe_psql($db,
+	q{INSERT INTO scoreboard.board (name, publish_interval_ms) VALUES ('mark', 10)});
+
+sub publisher_had_a_turn
+{
+	$marks++;
+	add_score($node, $db, 'mark', 'mark', $marks);
+	wait_for_list($node, $db, 'mark', $marks);
+	return;
+}
+
+# The first publications
+my $version = version($node, $db, 'global');
+wait_for_list($node, $db, 'mark', '');
+pass('a new board publishes its empty list');
+my $now = $node->safe_psql($db, 'SELECT (extract(epoch FROM now()) * 1000)::bigint');
+cmp_ok(abs($now - $version), '<', 3_600_000, 'the first version is the clock in milliseconds');
+
+# Changes
+add_score($node, $db, 'global', 'anna', 10);
+is(wait_for_list($node, $db, 'global', '10'), $version + 1, 'a change is the next version');
+is($node->safe_psql($db,
+		q{SELECT players || ' ' || (document::json ->> 'players') || ' ' || (document::json ->> 'version' = version::text)
+		  FROM scoreboard.top WHERE board = 'global'}),
+	'1 1 true', 'columns and document agree');
+$node->safe_psql($db, 'UPDATE scoreboard.score SET score = score WHERE board_id = 1');
+publisher_had_a_turn();
+is(version($node, $db, 'global'), $version + 1, 'what does not change the list is not published');
+$node->safe_psql($db, q{UPDATE scoreboard.player SET display_name = 'Anna' WHERE user_id = 'anna'});
+is(wait_for_version($node, $db, 'global', $version + 2), $version + 2, "a player's new name is published");
+
+# Notifications
+my ($notified) = (
+	$node->safe_psql($db,
+		q{LISTEN scoreboard; UPDATE scoreboard.score SET score = 11 WHERE board_id = 1;
+		  DO $$BEGIN
+			LOOP
+				EXIT WHEN (SELECT version FROM scoreboard.top WHERE board = 'global') > } . ($version + 2) . q{;
+				PERFORM pg_sleep(0.01);
+			END LOOP;
+		  END$$;
+		  SELECT 1;})) =~ /(Asynchronous notification.*)/;
+like($notified // '', qr/"scoreboard" with payload "\{"board":"global","version":@{[ $version + 3 ]}\}"/,
+	'a notification names board and version');
+
+# One publication for many commits
+$version = $version + 3;
+$node->safe_psql($db, q{UPDATE scoreboard.board SET publish_interval_ms = 3600000 WHERE name = 'global'});
+publisher_had_a_turn();
+add_score($node, $db, 'global', 'anna', 12);
+publisher_had_a_turn();
+my $before = version($node, $db, 'global');
+foreach my $score (13 .. 40)
+{
+	add_score($node, $db, 'global', 'anna', $score);
+}
+publisher_had_a_turn();
+is(version($node, $db, 'global'), $before, 'nothing is published before the interval is over');
+$node->safe_psql($db, q{UPDATE scoreboard.board SET publish_interval_ms = 10 WHERE name = 'global'});
+is(wait_for_list($node, $db, 'global', '40'), $version + 1, 'then once for all commits');
+
+# Boards that go and come
+my $old = version($node, $db, 'mark');
+$node->safe_psql($db, q{DELETE FROM scoreboard.score WHERE board_id <> 1; DELETE FROM scoreboard.board WHERE name = 'mark'});
+$node->safe_psql($db, q{INSERT INTO scoreboard.board (name, publish_interval_ms) VALUES ('mark', 10)});
+cmp_ok(wait_for_list($node, $db, 'mark', ''), '>', $old, 'a board that was made again is newer than its old self');
+$node->safe_psql($db, q{UPDATE scoreboard.board SET name = 'renamed' WHERE name = 'mark'});
+wait_for_list($node, $db, 'renamed', '');
+$node->safe_psql($db, q{UPDATE scoreboard.board SET name = 'mark' WHERE name = 'renamed'});
+publisher_had_a_turn();
+cmp_ok(version($node, $db, 'mark'), '>', $old, 'a board is published under its new name');
+
+# A board that can't be published: its table of stored documents refuses it.
+$node->safe_psql($db, q{ALTER TABLE scoreboard.top ADD CONSTRAINT poison CHECK (board <> 'global' OR players < 2)});
+my $offset = -s $node->logfile;
+add_score($node, $db, 'global', 'ben', 5);
+$node->wait_for_log(qr/publishing scoreboard "global"/, $offset);
+publisher_had_a_turn();
+pass('another board is published while one fails');
+$node->safe_psql($db, 'ALTER TABLE scoreboard.top DROP CONSTRAINT poison');
+wait_for_list($node, $db, 'global', '40 5');
+pass('the failing board is tried again');
+
+$node->stop;
+done_testing();

@@ -1,0 +1,100 @@
+# Every database with the extension has its publisher, no other has one, and none is in the way of commands
+# that want a database for themselves. Needs several databases and workers that come and go.
+#
+# Part of scoreboard; PostgreSQL licence, see LICENSE.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use ScoreboardTest;
+
+my $node = new_node('launcher', conf => "max_worker_processes = 16\nmax_prepared_transactions = 1\n");
+
+# CREATE and DROP EXTENSION
+create_database($node, $_) foreach ('one', 'two');
+wait_for_publisher($node, $_) foreach ('one', 'two');
+pass('two databases have their publishers');
+$node->safe_psql('two', 'DROP EXTENSION scoreboard');
+wait_for_no_publisher($node, 'two');
+pass('DROP EXTENSION ends the publisher');
+$node->safe_psql('two', 'BEGIN; CREATE EXTENSION scoreboard; ROLLBACK');
+$node->safe_psql('two', 'CREATE EXTENSION scoreboard');
+wait_for_version($node, 'two', 'global', 1);
+pass('CREATE EXTENSION, after one that was rolled back, starts it again');
+$node->safe_psql('two', 'DROP EXTENSION scoreboard; CREATE EXTENSION scoreboard');
+wait_for_version($node, 'two', 'global', 1);
+pass('so does one right after DROP EXTENSION');
+$node->safe_psql('two', 'DROP EXTENSION pgcrypto CASCADE');
+wait_for_no_publisher($node, 'two');
+pass('a cascade that drops the extension ends the publisher');
+my ($status, undef, $errors) = $node->psql('two',
+	q{BEGIN; CREATE EXTENSION scoreboard CASCADE; PREPARE TRANSACTION 'x'});
+like($errors, qr/cannot PREPARE a transaction that has created or dropped extension "scoreboard"/,
+	'CREATE EXTENSION can not be prepared');
+
+# Commands on databases
+$node->safe_psql('postgres', 'CREATE DATABASE three TEMPLATE one');
+wait_for_publisher($node, $_) foreach ('one', 'three');
+pass('CREATE DATABASE ... TEMPLATE: both have a publisher afterwards');
+$node->safe_psql('postgres', 'ALTER DATABASE three RENAME TO four');
+wait_for_publisher($node, 'four');
+pass('RENAME, and the publisher is there again');
+$node->safe_psql('postgres', 'BEGIN; ALTER DATABASE four RENAME TO five; ROLLBACK');
+wait_for_publisher($node, 'four');
+pass('so it is after a RENAME that was rolled back');
+my $place = PostgreSQL::Test::Utils::tempdir();
+$node->safe_psql('postgres', "CREATE TABLESPACE place LOCATION '$place'");
+$node->safe_psql('postgres', 'ALTER DATABASE four SET TABLESPACE place');
+wait_for_publisher($node, 'four');
+pass('SET TABLESPACE, likewise');
+add_score($node, 'four', 'global', 'anna', 7);
+wait_for_list($node, 'four', 'global', '7');
+pass('it publishes there');
+$node->safe_psql('postgres', 'DROP DATABASE four');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname = 'four'}),
+	0, 'DROP DATABASE');
+$node->safe_psql('postgres', 'ALTER DATABASE one ALLOW_CONNECTIONS false');
+wait_for_no_publisher($node, 'one');
+$node->safe_psql('postgres', 'ALTER DATABASE one ALLOW_CONNECTIONS true');
+wait_for_publisher($node, 'one');
+pass('a database that lets nobody in has no publisher');
+
+# Who may not drop a database can't stop its publisher either.
+my $pid = publisher_pid($node, 'one');
+$node->safe_psql('postgres', 'CREATE ROLE joe LOGIN CREATEDB');
+foreach my $command ('DROP DATABASE one', 'CREATE DATABASE copy TEMPLATE one', 'ALTER DATABASE one RENAME TO mine')
+{
+	$node->psql('postgres', "SET ROLE joe; $command");
+}
+is(publisher_pid($node, 'one'), $pid, 'commands that are refused leave the publisher alone');
+
+# Workers that end
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+wait_until($node, 'postgres',
+	"EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'scoreboard publisher' AND datname = 'one' AND pid <> $pid)",
+	'the publisher is another process');
+pass('a publisher that died is replaced');
+$node->restart;
+wait_for_publisher($node, 'one');
+pass('a restart of the server starts it');
+
+# Too few workers: the launcher of logical replication, ours, and one publisher.
+my $offset = -s $node->logfile;
+$node->append_conf('postgresql.conf', "max_worker_processes = 3\nmax_parallel_workers = 0");
+$node->restart;
+wait_for_publisher($node, 'one');
+$node->safe_psql('postgres', 'CREATE DATABASE six TEMPLATE one');
+$node->wait_for_log(qr/no background worker is free.*max_worker_processes/s, $offset);
+$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'scoreboard publisher'})
+  foreach (1 .. 3);
+$node->safe_psql('postgres', 'DROP DATABASE six');
+wait_for_publisher($node, 'one');
+my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile, $offset);
+my $reports = () = $log =~ /WARNING:.*no background worker is free/g;
+is($reports, 1, 'running out of workers is reported once');
+
+$node->stop;
+done_testing();

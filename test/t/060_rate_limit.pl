@@ -1,0 +1,84 @@
+# Rate windows that need a server of their own: a table that is full, entries that
+# idle ones make room for, databases apart from each other, a restart.
+#
+# Part of scoreboard; PostgreSQL licence, see LICENSE.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use ScoreboardTest;
+use Test::More;
+
+# 256 kB hold 4,000 cells; a player takes three of them.
+my $node = new_node('rate',
+	conf => "scoreboard.rate_memory = 256\nscoreboard.burst_limit = 0\n");
+
+# attempts(): how many of these players' attempts were refused with which code. The action type does not
+# exist, so that nothing is counted; the rate is checked before that.
+sub prepare
+{
+	my ($database) = @_;
+
+	$node->safe_psql($database, q{
+		SET client_min_messages = warning;
+		CREATE EXTENSION IF NOT EXISTS scoreboard CASCADE;
+		CREATE FUNCTION attempt(user_id text, action_id text) RETURNS text LANGUAGE plpgsql AS $$
+		DECLARE
+			detail text;
+		BEGIN
+			PERFORM scoreboard_increment_for(user_id, 'NO_SUCH_TYPE', action_id);
+			RETURN 'counted';
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+			RETURN detail::json ->> 'code';
+		END
+		$$;
+		CREATE FUNCTION attempts(prefix text, first int, last int, action_id text) RETURNS json LANGUAGE sql AS $$
+			SELECT json_object_agg(code, n ORDER BY code) FROM
+				(SELECT attempt(prefix || i, action_id || i) AS code, count(*) AS n FROM generate_series(first, last) AS i GROUP BY 1) t
+		$$});
+	return;
+}
+
+sub attempts
+{
+	my ($setting, $call) = @_;
+	return $node->safe_psql('postgres', "SET scoreboard.rate_limit = $setting; SELECT attempts($call)");
+}
+
+prepare('postgres');
+
+# How many players fit is the layout's business; that it is above a thousand, the documentation's.
+my $filled = attempts(10, q{'player', 1, 3000, 'fill'});
+my ($refused) = $filled =~ /"UNAVAILABLE" : (\d+)/;
+my ($fit) = $filled =~ /"ACTION_NOT_ALLOWED" : (\d+)/;
+cmp_ok($fit, '>', 1000, 'players fit into the table');
+is($fit + $refused, 3000, 'the others are refused with UNAVAILABLE');
+is(attempts(10, q{'stranger', 1, 10, 'a'}), '{ "UNAVAILABLE" : 10 }', 'a full table refuses new players');
+is($node->safe_psql('postgres', q{SELECT count(DISTINCT attempt('player7', 'more' || i)) FROM generate_series(1, 9) i}),
+	1, 'who is in the table goes on to its limit');
+is($node->safe_psql('postgres', q{SELECT attempt('player7', 'eleventh')}), 'RATE_LIMITED', 'and no further');
+is($node->safe_psql('postgres', q{SELECT attempt('player7', 'fill7')}), 'ACTION_NOT_ALLOWED', 'its retries are free');
+
+# With the minute's window off an entry is idle after a second: a stranger takes the place. Only that it happens is waited for.
+$node->append_conf('postgresql.conf', "scoreboard.rate_limit = 0\nscoreboard.burst_limit = 5\n");
+$node->reload;
+wait_until($node, 'postgres', q{attempt('late', 'a') = 'ACTION_NOT_ALLOWED'}, 'an idle entry gives way');
+pass('an idle entry gives way to a new player');
+
+$node->append_conf('postgresql.conf', "scoreboard.rate_limit = 10\nscoreboard.burst_limit = 0\n");
+$node->restart;
+is(attempts(10, q{'stranger', 1, 10, 'a'}), '{ "ACTION_NOT_ALLOWED" : 10 }', 'windows start empty after a restart');
+
+# The same id in another database is another player.
+is(attempts(1, q{'twin', 1, 1, 'a'}), '{ "ACTION_NOT_ALLOWED" : 1 }', 'one attempt here');
+is(attempts(1, q{'twin', 1, 1, 'b'}), '{ "RATE_LIMITED" : 1 }', 'and no second');
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+prepare('other');
+is($node->safe_psql('other', q{SET scoreboard.rate_limit = 1; SELECT attempts('twin', 1, 1, 'a')}),
+	'{ "ACTION_NOT_ALLOWED" : 1 }', 'one there');
+
+$node->stop;
+done_testing();

@@ -1,0 +1,177 @@
+# kill -9 of the whole server under load, again and again: what was acknowledged is there, exactly once, with the score that was
+# answered; the sum of the log is the sum of the scores; a version that somebody saw never comes again with other content.
+# Needs a server to kill, and clients that go on by themselves.
+#
+# Part of scoreboard; PostgreSQL licence, see LICENSE.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+use ScoreboardTest;
+
+my $writers = 6;
+my $actions = 400;    # of each writer
+my $players = 4;      # of each writer
+my $kills = 3;
+
+# synchronous_commit is off for everybody: increments are to be durable all the same.
+my $node = new_node('kill', conf => <<'EOT');
+scoreboard.rate_limit = 0
+scoreboard.burst_limit = 0
+synchronous_commit = off
+wal_writer_delay = 10s
+restart_after_crash = off
+EOT
+create_database($node, 'game');
+$node->safe_psql('game', q{
+	INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('HIT', 'trusted', 1);
+	UPDATE scoreboard.board SET publish_interval_ms = 10, top_size = 100;
+	CHECKPOINT});
+
+my $directory = PostgreSQL::Test::Utils::tempdir;
+my $connection = $node->connstr('game');
+
+# Each child asks again, under the same idempotency key, until it has an answer; what was answered is noted in a file of its own.
+sub write_actions
+{
+	my ($writer) = @_;
+	my $next = 1;
+
+	open(my $noted, '>', "$directory/writer$writer") or die $!;
+	$noted->autoflush(1);
+	while ($next <= $actions)
+	{
+		open(my $script, '>', "$directory/script$writer") or die $!;
+		foreach my $n ($next .. $actions)
+		{
+			my $player = "w$writer-p" . $n % $players;
+			print $script "SELECT '$player', 'a$n', score FROM scoreboard_increment_for('$player', 'HIT', 'a$n', idempotency_key => 'k$n');\n";
+		}
+		close($script);
+		open(my $answers, '-|', "psql -XAtq -v ON_ERROR_STOP=1 -d '$connection' -f '$directory/script$writer' 2>/dev/null") or die $!;
+		while (my $line = <$answers>)
+		{
+			last unless $line =~ /^w\S*\|a\d+\|\d+\n\z/;
+			print $noted $line;
+			$next++;
+		}
+		close($answers);
+		usleep(20_000);
+	}
+	return;
+}
+
+# Notes every version of the list with its content, as long as the file "stop" is not there.
+sub watch
+{
+	open(my $noted, '>', "$directory/watcher") or die $!;
+	$noted->autoflush(1);
+	until (-e "$directory/stop")
+	{
+		my $script = "SELECT version, md5(document) FROM scoreboard.top WHERE board = 'global' \\watch 0.01\n";
+
+		open(my $answers, '-|', "echo \"$script\" | timeout 2 psql -XAtq -v ON_ERROR_STOP=1 -d '$connection' 2>/dev/null") or die $!;
+		while (my $line = <$answers>)
+		{
+			print $noted $line if $line =~ /^\d+\|\w{32}\n\z/;
+		}
+		close($answers);
+		usleep(20_000);
+	}
+	return;
+}
+
+sub child
+{
+	my ($code, @arguments) = @_;
+	my $pid = fork() // die "could not fork: $!";
+
+	return $pid if $pid;
+	eval { $code->(@arguments); 1 } or warn $@;
+	# Without perl's clean-up, which would stop the parent's server.
+	require POSIX;
+	POSIX::_exit(0);
+}
+
+sub lines
+{
+	my ($file) = @_;
+
+	return -e $file ? split(/\n/, slurp_file($file)) : ();
+}
+
+sub acknowledged { return map { lines("$directory/writer$_") } 1 .. $writers; }
+
+my $watcher = child(\&watch);
+my @children = map { child(\&write_actions, $_) } 1 .. $writers;
+
+foreach my $kill (1 .. $kills)
+{
+	my $goal = $kill * $writers * $actions / ($kills + 1);
+
+	usleep(5_000) until scalar(acknowledged()) >= $goal;
+	$node->kill9;
+	# Backends that still run keep the old shared memory in use until they notice.
+	my $tries = 0;
+	until ($node->start(fail_ok => 1))
+	{
+		die 'the server does not start again' if ++$tries > 200;
+		usleep(50_000);
+	}
+	pass("killed and started ($kill)");
+}
+waitpid($_, 0) foreach @children;
+my $scores = $node->safe_psql('game',
+	"SELECT string_agg(s.score::text, ' ' ORDER BY s.score DESC, s.reached_at) FROM scoreboard.score s");
+wait_for_list($node, 'game', 'global', $scores);
+pass('the list shows the scores in the end');
+append_to_file("$directory/stop", '');
+waitpid($watcher, 0);
+
+my %answered = map { my ($player, $action, $score) = split(/\|/); ("$player|$action" => $score) } acknowledged();
+my %logged = map { my ($player, $action, $score) = split(/\|/); ("$player|$action" => $score) } split(/\n/,
+	$node->safe_psql('game', 'SELECT p.user_id, a.action_id, a.score FROM scoreboard.action a JOIN scoreboard.player p USING (player_id)'));
+is(scalar(keys %answered), $writers * $actions, 'every action was acknowledged in the end');
+is_deeply([ grep { !exists $logged{$_} } sort keys %answered ], [], 'what was acknowledged is there');
+is_deeply([ grep { $logged{$_} ne $answered{$_} } grep { exists $logged{$_} } sort keys %answered ],
+	[], 'with the score that was answered');
+is_deeply([ grep { !exists $answered{$_} } sort keys %logged ], [], 'and nothing else');
+is($node->safe_psql('game', 'SELECT sum(score) FROM scoreboard.score'), $writers * $actions, 'each was counted once');
+is($node->safe_psql('game', q{
+		SELECT count(*) FROM scoreboard.score s JOIN (SELECT player_id, sum(applied_points) AS points, max(score) AS last FROM scoreboard.action GROUP BY 1) AS a USING (player_id)
+		WHERE s.score <> a.points OR s.score <> a.last}),
+	0, 'the log adds up to the scores, for each player');
+
+my (%content, @twice, @backwards);
+my $last = 0;
+foreach my $line (lines("$directory/watcher"))
+{
+	my ($version, $md5) = split(/\|/, $line);
+
+	push @twice, $version if exists $content{$version} && $content{$version} ne $md5;
+	push @backwards, "$last $version" if $version < $last;
+	$content{$version} = $md5;
+	$last = $version;
+}
+cmp_ok(scalar(keys %content), '>', $kills, 'versions were seen');
+is_deeply(\@twice, [], 'no version had two contents');
+is_deeply(\@backwards, [], 'versions only grew');
+
+# The same without a kill, since an operating system that lives on keeps what was written: when an increment has been answered, the
+# WAL up to its commit is flushed. The position within the transaction lies before that of its commit.
+my $script = "SET synchronous_commit = off;\n" . join('', map { "
+	BEGIN;
+	SELECT score > 0 FROM scoreboard_increment_for('flush', 'HIT', 'f$_');
+	SELECT pg_current_wal_insert_lsn() AS position \\gset
+	COMMIT;
+	SELECT 'flushed ' || (pg_current_wal_flush_lsn() > :'position');
+" } 1 .. 50);
+my $flushed = $node->safe_psql('game', $script);
+is(scalar(() = $flushed =~ /^flushed true$/mg), 50, 'WAL is flushed before the answer, whatever synchronous_commit says');
+
+$node->stop;
+done_testing();

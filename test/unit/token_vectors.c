@@ -1,0 +1,163 @@
+/*
+ * token_vectors.c - the published test vectors of tokens, and RFC 7515's own examples
+ *
+ * Build: src/strict_json.c src/base64url.c src/jws_form.c src/claims.c src/jwks.c -ljose
+ *
+ * Each vector is taken through the steps in the server's order; it must fail
+ * at the very step that it names. Signatures of all four algorithms are real.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "claims.h"
+#include "jwks.h"
+#include "jws_form.h"
+#include "strict_json.h"
+#include "tap.h"
+
+/* RFC 7515 appendices A.1 and A.3: the header of the first holds a line break. */
+#define RFC_CLAIMS \
+	"eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
+#define RFC_A1_TOKEN \
+	"eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9." RFC_CLAIMS ".dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+#define RFC_A1_KEYS \
+	"{\"keys\":[{\"kty\":\"oct\",\"k\":\"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow\"}]}"
+#define RFC_A3_TOKEN \
+	"eyJhbGciOiJFUzI1NiJ9." RFC_CLAIMS ".DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
+#define RFC_A3_KEYS \
+	"{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\",\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\"}]}"
+
+static char keys_text[JWKS_ARENA_SIZE(JWKS_MAX_BYTES)];
+static JwksSet keys;
+static JwsForm form;
+
+static bool
+load_keys(const char *text)
+{
+	TextArena	arena = {keys_text, sizeof(keys_text), 0};
+
+	return jwks_read(text, strlen(text), &arena, &keys);
+}
+
+/* As token.c chooses. */
+static const JwksKey *
+choose_key(void)
+{
+	const JwksKey *chosen = NULL;
+
+	for (int i = 0; i < keys.count; i++)
+	{
+		const JwksKey *key = &keys.keys[i];
+
+		if (key->algorithm != form.algorithm)
+			continue;
+		if (form.has_kid && (key->kid == NULL || strcmp(key->kid, form.kid) != 0))
+			continue;
+		if (chosen != NULL)
+			return NULL;
+		chosen = key;
+	}
+	return chosen;
+}
+
+/* The step that refuses the token, or "" and its user_id. */
+static const char *
+judge(const char *token, int64_t now, char *user_id, size_t size)
+{
+	ClaimsPolicy policy = {.user_id_prefix = "app:", .user_claim = "sub", .max_lifetime = 3600};
+	char		texts[CLAIMS_ARENA_SIZE(JWS_MAX_BYTES)];
+	TextArena	arena = {texts, sizeof(texts), 0};
+	char		issuer[CLAIMS_ISSUER_MAX + 1];
+	const JwksKey *key;
+	Claims		claims;
+
+	if (jws_form_read(token, strlen(token), &form) != NULL)
+		return "form";
+	key = choose_key();
+	if (key == NULL)
+		return "key";
+	if (!jws_form_verify(&form, key->jwk))
+		return "signature";
+	if (claims_issuer(form.claims, form.claims_length, issuer) != NULL ||
+		strcmp(issuer, "https://issuer.example") != 0 ||
+		claims_read(form.claims, form.claims_length, &policy, now, &arena, &claims) != NULL)
+		return "claims";
+	snprintf(user_id, size, "%s", claims.user_id);
+	return "";
+}
+
+static void
+test_vector(const json_t *file, const json_t *vector)
+{
+	const char *set = json_string_value(json_object_get(vector, "set"));
+	const char *wanted_user = json_string_value(json_object_get(vector, "user_id"));
+	const char *refused = json_string_value(json_object_get(vector, "refused"));
+	char	   *text = json_dumps(json_object_get(json_object_get(file, "sets"), set), JSON_COMPACT);
+	char		user_id[1100] = "";
+	const char *step = "keys";
+
+	if (load_keys(text))
+		step = judge(json_string_value(json_object_get(vector, "token")),
+					 json_integer_value(json_object_get(file, "now")), user_id, sizeof(user_id));
+	free(text);
+	if (refused != NULL)
+		tap_ok(strcmp(step, refused) == 0, json_string_value(json_object_get(vector, "name")));
+	else
+		tap_ok(strcmp(step, "") == 0 && strcmp(user_id, wanted_user) == 0,
+			   json_string_value(json_object_get(vector, "name")));
+}
+
+/* Every bit of a good token's signature counts, and so does every character before it. */
+static void
+test_forgeries(const json_t *file)
+{
+	const json_t *first = json_array_get(json_object_get(file, "vectors"), 0);
+	char	   *token = strdup(json_string_value(json_object_get(first, "token")));
+	char	   *text = json_dumps(json_object_get(json_object_get(file, "sets"), "secret"), 0);
+	int64_t		now = json_integer_value(json_object_get(file, "now"));
+	char		user_id[1100];
+	bool		all_refused = load_keys(text);
+
+	for (char *c = token; *c != '\0'; c++)
+	{
+		char		before = *c;
+
+		*c = before == 'A' ? 'B' : 'A';
+		if (strcmp(judge(token, now, user_id, sizeof(user_id)), "") == 0)
+			all_refused = false;
+		*c = before;
+	}
+	tap_ok(all_refused, "no character of a token can be another");
+	free(text);
+	free(token);
+}
+
+static void
+test_rfc(const char *name, const char *token, const char *set)
+{
+	const JwksKey *key = NULL;
+
+	if (load_keys(set) && jws_form_read(token, strlen(token), &form) == NULL)
+		key = choose_key();
+	tap_ok(key != NULL && jws_form_verify(&form, key->jwk), name);
+}
+
+int
+main(int argc, char **argv)
+{
+	json_t	   *file = json_load_file(argc > 1 ? argv[1] : "test/vectors/tokens.json", 0, NULL);
+	json_t	   *vectors = json_object_get(file, "vectors");
+
+	tap_ok(json_array_size(vectors) > 30, "test/vectors/tokens.json can be read");
+	for (size_t i = 0; i < json_array_size(vectors); i++)
+		test_vector(file, json_array_get(vectors, i));
+	if (file != NULL)
+		test_forgeries(file);
+	json_decref(file);
+
+	test_rfc("RFC 7515 A.1, HS256", RFC_A1_TOKEN, RFC_A1_KEYS);
+	test_rfc("RFC 7515 A.3, ES256", RFC_A3_TOKEN, RFC_A3_KEYS);
+	return tap_done();
+}
