@@ -27,6 +27,7 @@
 
 #define DEPTH_MAX 32
 #define INTEGER_DIGITS 18
+#define EXPONENT_MAX 300		/* scoreboard_submit has the same limit, but can't name the request then */
 
 /* The length of the JSON number at `text`, 0 if it is none; says whether jansson can take it. */
 static size_t
@@ -54,6 +55,10 @@ number_length(const char *text, bool *plain)
 	if (*p == 'e' || *p == 'E')
 	{
 		*plain = false;
+		long		exponent = strtol(p + 1, NULL, 10);
+
+		if (exponent > EXPONENT_MAX || exponent < -EXPONENT_MAX)
+			return 0;
 		p += 1 + (p[1] == '+' || p[1] == '-');
 		if (!isdigit((unsigned char) *p))
 			return 0;
@@ -98,7 +103,7 @@ tame(char *text, Problem *problem)
 			size_t		length = number_length(p, &plain);
 
 			if (length == 0)
-				return problem_set(problem, ERROR_INVALID_REQUEST, "The body is not valid JSON.");
+				return problem_set(problem, ERROR_INVALID_REQUEST, "A number in the body is broken or out of bounds.");
 			if (!plain)
 				replace_number(p, length);
 			p += length - 1;

@@ -195,10 +195,23 @@ start_connecting(const Options *options)
 	return PQconnectStartParams(names, values, 1);
 }
 
+/* Notices, and the farewell of a server that ends: our log is JSON lines only. */
+static void
+log_notice(void *unused, const char *message)
+{
+	char		text[400];
+
+	(void) unused;
+	snprintf(text, sizeof(text), "%s", message);
+	text[strcspn(text, "\n")] = '\0';
+	log_debug("database notice", LOG_TEXT("text", text));
+}
+
 static void
 link_connect(Link *link)
 {
 	link->pg = start_connecting(&link->bridge->options);
+	PQsetNoticeProcessor(link->pg, log_notice, NULL);
 	link_change(link, LINK_CONNECTING, link->bridge->options.database_timeout_ms);
 	if (link->pg == NULL || PQstatus(link->pg) == CONNECTION_BAD)
 		link_fail(link, link->pg ? PQerrorMessage(link->pg) : "out of memory");

@@ -539,11 +539,11 @@ listener_start(Bridge *bridge)
 	char	   *list = strdup(bridge->options.listen);
 	char	   *rest = list;
 	char	   *entry;
-	bool		ok = listener && list;
+	bool		ok = true;
 
+	if (listener == NULL || list == NULL)
+		abort();
 	bridge->listener = listener;
-	if (!ok)
-		return false;
 	listener->seed = (uint64_t) random_number() << 32 | random_number();
 	listener->connections_max = descriptors_for_clients(bridge->options.max_connections);
 	uv_timer_init(&bridge->loop, &listener->pause);

@@ -163,12 +163,13 @@ COMMENT ON TABLE scoreboard.player IS 'who scores; player_id grows in the order 
 COMMENT ON COLUMN scoreboard.player.state IS 'active; frozen: can''t score; banned: can''t score and stands in no list';
 COMMENT ON COLUMN scoreboard.player.hidden IS 'stands in no list; sees its own score';
 
--- Every increment updates a row here and touches no index: room is left on each page (HOT).
+-- Every increment updates a row here and touches no index: room is left on each page (HOT). No CHECK: its expression would be
+-- prepared anew for each increment; the trigger that notes a row's key checks the range.
 CREATE TABLE scoreboard.score (
     board_id   integer NOT NULL,
     season     integer NOT NULL,
     player_id  bigint NOT NULL,
-    score      bigint NOT NULL CHECK (score BETWEEN -9007199254740991 AND 9007199254740991),
+    score      bigint NOT NULL,
     reached_at timestamptz NOT NULL,
     listed     boolean NOT NULL DEFAULT true,
     PRIMARY KEY (board_id, season, player_id)
@@ -324,11 +325,11 @@ BEGIN
             MESSAGE = format('order and operator of board "%s" can''t be changed once it has scores', NEW.name),
             HINT = 'Create another board.';
     END IF;
-    -- A restore brings the board that the installation made, as the administrator left it.
+    -- A restore brings the board that the installation made, as the administrator left it. By several jobs it may come after
+    -- its scores; the row that nobody has changed since the installation is the one whose place it takes.
     IF TG_OP = 'INSERT' AND NEW.board_id = 1 THEN
-        DELETE FROM scoreboard.board b WHERE b.board_id = 1
-            AND NOT EXISTS (SELECT FROM scoreboard.score s WHERE s.board_id = 1)
-            AND NOT EXISTS (SELECT FROM scoreboard.action_rule r WHERE r.board_id = 1);
+        DELETE FROM scoreboard.board b USING pg_extension e
+            WHERE b.board_id = 1 AND e.extname = 'scoreboard' AND b.xmin = e.xmin;
     END IF;
     RETURN NEW;
 END
@@ -385,7 +386,7 @@ BEGIN
 END
 $$;
 CREATE TRIGGER check_settings BEFORE INSERT OR UPDATE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.board_check();
-CREATE TRIGGER touched AFTER INSERT OR UPDATE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.board_touched();
+CREATE TRIGGER touched AFTER INSERT OR UPDATE OR DELETE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.board_touched();
 ALTER TABLE scoreboard.board ENABLE ALWAYS TRIGGER check_settings, ENABLE ALWAYS TRIGGER touched;
 CREATE TRIGGER check_settings BEFORE INSERT OR UPDATE ON scoreboard.action_rule FOR EACH ROW EXECUTE FUNCTION scoreboard.action_rule_check();
 CREATE TRIGGER check_prefix BEFORE INSERT OR UPDATE ON scoreboard.jwt_issuer FOR EACH ROW EXECUTE FUNCTION scoreboard.jwt_issuer_check();
@@ -527,6 +528,22 @@ CREATE FUNCTION scoreboard.parse_jwks(jwks text, OUT kid text, OUT algorithm tex
     AS 'MODULE_PATHNAME', 'scoreboard_parse_jwks' LANGUAGE C STABLE STRICT;
 COMMENT ON FUNCTION scoreboard.parse_jwks(text) IS 'the keys of a JWK set, each checked and with its one algorithm';
 
+-- Before a row is made: the error of a CHECK would print the row with its secret.
+CREATE FUNCTION scoreboard.check_key(key_id text, valid_from timestamptz, valid_until timestamptz) RETURNS void LANGUAGE plpgsql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF key_id IS NULL OR key_id !~ '^[A-Za-z0-9_.-]{1,63}$' THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'key id must have 1 to 63 characters of A-Z a-z 0-9 _ . -', DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = 'Choose another name for the key.';
+    END IF;
+    IF valid_from IS NULL OR valid_until <= valid_from THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'a key must be valid from a moment on, and until a later one', DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = 'Leave valid_until out for a key without an end.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.check_key IS 'refuses what a signing key can''t have';
+
 CREATE FUNCTION @extschema@.scoreboard_create_key(
     key_id text, boards text[] DEFAULT NULL, action_types text[] DEFAULT NULL,
     valid_from timestamptz DEFAULT pg_catalog.now(), valid_until timestamptz DEFAULT NULL)
@@ -570,6 +587,7 @@ RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_
 DECLARE
     new_secret text := scoreboard.random_secret();
 BEGIN
+    PERFORM scoreboard.check_key(scoreboard_rotate_key.new_key_id, now(), NULL);
     IF overlap IS NULL OR overlap < interval '0' THEN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'overlap must not be negative', DETAIL = '{"code":"INVALID_REQUEST"}', HINT = 'Give an interval, for example ''1 day''.';
     END IF;

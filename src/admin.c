@@ -86,17 +86,18 @@ scoreboard_set_profile(PG_FUNCTION_ARGS)
 	char	   *display_name = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	char	   *avatar_url = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
 	LedgerPlayer player;
+	Ledger	   *ledger;
 
 	config_begin_call();
 	check_profile(user_id, display_name, avatar_url);
 	lock_player(user_id);
-	ledger_find_player(user_id, &player);
-
-	SPI_connect();
+	ledger = ledger_open();
+	ledger_look(ledger);
+	ledger_find_player(ledger, user_id, &player);
 	if (!player.exists)
 		ledger_add_player(user_id, &player);
 	ledger_set_profile(player.player_id, display_name, avatar_url);
-	SPI_finish();
+	ledger_close(ledger);
 	PG_RETURN_VOID();
 }
 
@@ -110,7 +111,7 @@ scoreboard_lock_player(PG_FUNCTION_ARGS)
 
 /* One board's row; ledger_find_score raises 40001 where this transaction can't see what is committed. */
 static void
-set_listed(int32 board_id, int64 player_id, bool listed)
+set_listed(Ledger *ledger, int32 board_id, int64 player_id, bool listed)
 {
 	const Board *board = config_board_by_id(board_id);
 	LedgerScore score;
@@ -118,7 +119,7 @@ set_listed(int32 board_id, int64 player_id, bool listed)
 
 	if (board == NULL)
 		return;
-	ledger_find_score(board->board_id, board->season, player_id, &score);
+	ledger_find_score(ledger, board->board_id, board->season, player_id, &score);
 	if (!score.exists)
 		return;
 	values[0] = Int32GetDatum(board->board_id);
@@ -133,8 +134,10 @@ set_listed_everywhere(int64 player_id, bool listed)
 {
 	uint64		count;
 	int32	   *board_ids;
+	Ledger	   *ledger = ledger_open();
 
 	config_begin_call();
+	ledger_look(ledger);
 	SPI_connect();
 	plan_read(&boards_plan, NULL, NULL, 0);
 	count = SPI_processed;
@@ -142,8 +145,9 @@ set_listed_everywhere(int64 player_id, bool listed)
 	for (uint64 i = 0; i < count; i++)
 		board_ids[i] = DatumGetInt32(plan_datum(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
 	for (uint64 i = 0; i < count; i++)
-		set_listed(board_ids[i], player_id, listed);
+		set_listed(ledger, board_ids[i], player_id, listed);
 	SPI_finish();
+	ledger_close(ledger);
 }
 
 static bool

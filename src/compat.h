@@ -44,4 +44,24 @@
 #define compat_wait_event(name) PG_WAIT_EXTENSION
 #endif
 
+/* 16 can update only an index that summarises; before, it was all of them or none. */
+#if PG_VERSION_NUM >= 160000
+#define CompatUpdateIndexes TU_UpdateIndexes
+#define compat_indexes_need_update(indexes) ((indexes) != TU_None)
+#define compat_update_index_tuples(target, slot, estate, indexes) \
+	ExecInsertIndexTuples(target, slot, estate, true, false, NULL, NIL, (indexes) == TU_Summarizing)
+#else
+#define CompatUpdateIndexes bool
+#define compat_indexes_need_update(indexes) (indexes)
+#define compat_update_index_tuples(target, slot, estate, indexes) \
+	ExecInsertIndexTuples(target, slot, estate, true, false, NULL, NIL)
+#endif
+
+/* 18 asks whether a deferrable one will do. */
+#if PG_VERSION_NUM >= 180000
+#define compat_primary_key(rel) RelationGetPrimaryKeyIndex(rel, false)
+#else
+#define compat_primary_key(rel) RelationGetPrimaryKeyIndex(rel)
+#endif
+
 #endif

@@ -21,7 +21,6 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
@@ -278,17 +277,16 @@ rank_of(const Increment *increment, const LedgerPlayer *player, const LedgerScor
 
 /* The writes: player if new, score if changed, profile if the token names one, action last. */
 static void
-write_action(const Increment *increment, LedgerPlayer *player, const LedgerScore *old, int64 score, TimestampTz now,
-			 LedgerAction *action)
+write_action(const Increment *increment, Ledger *ledger, LedgerPlayer *player, const LedgerScore *old, int64 score,
+			 TimestampTz now, LedgerAction *action)
 {
 	const Board *board = increment->board;
 	LedgerScore new = {.exists = true, .score = score, .reached_at = now};
 
-	SPI_connect();
 	if (!player->exists)
 		ledger_add_player(increment->user_id, player);
 	if (!old->exists || old->score != score)
-		ledger_set_score(board->board_id, board->season, player->player_id, score, now, !player->hidden);
+		ledger_set_score(ledger, board->board_id, board->season, player->player_id, old, &new, !player->hidden);
 	else
 		new.reached_at = old->reached_at;
 	if (!increment->by_server)
@@ -305,12 +303,12 @@ write_action(const Increment *increment, LedgerPlayer *player, const LedgerScore
 		.previous_score = old->score,
 		.score = score,
 		.rank = rank_of(increment, player, &new),
-		.version = ledger_version(board->name),
+		.version = ledger_version(ledger, board->name),
 		.created_at = now,
 		.signing_key_id = increment->key ? increment->key->signing_key_id : 0,
 	};
-	ledger_add_action(player->player_id, &increment->request, action);
-	SPI_finish();
+	ledger_add_action(ledger, player->player_id, &increment->request, action);
+	ledger_finish_action(ledger);
 
 	/* An acknowledged increment is never lost, whatever the session's synchronous_commit says. */
 	ForceSyncCommit();
@@ -335,7 +333,7 @@ fill_answer(const Increment *increment, const LedgerAction *action, bool replaye
 
 /* Step 6 and the writes, for an action that is new. */
 static bool
-count_new(Increment *increment, LedgerPlayer *player, Answer *answer, Refusal *refusal)
+count_new(Increment *increment, Ledger *ledger, LedgerPlayer *player, Answer *answer, Refusal *refusal)
 {
 	const Board *board = increment->board;
 	TimestampTz now = ledger_clock();
@@ -347,16 +345,16 @@ count_new(Increment *increment, LedgerPlayer *player, Answer *answer, Refusal *r
 	if (!check_allowed(increment, player, now, refusal))
 		return false;
 	if (player->exists)
-		ledger_find_score(board->board_id, board->season, player->player_id, &old);
+		ledger_find_score(ledger, board->board_id, board->season, player->player_id, &old);
 	if (!next_score(board, &old, points, &score, refusal))
 		return false;
-	write_action(increment, player, &old, score, now, &action);
+	write_action(increment, ledger, player, &old, score, now, &action);
 	fill_answer(increment, &action, false, answer);
 	return true;
 }
 
 bool
-increment_count(Increment *increment, Answer *answer, Refusal *refusal)
+increment_count(Increment *increment, Ledger *ledger, Answer *answer, Refusal *refusal)
 {
 	LedgerPlayer player;
 	LedgerAction stored = {0};
@@ -370,13 +368,14 @@ increment_count(Increment *increment, Answer *answer, Refusal *refusal)
 			return false;
 	}
 
-	ledger_find_player(increment->user_id, &player);
+	ledger_look(ledger);
+	ledger_find_player(ledger, increment->user_id, &player);
 	if (player.exists)
-		ledger_find_action(player.player_id, increment->request.action_id, &stored);
+		ledger_find_action(ledger, player.player_id, increment->request.action_id, &stored);
 	switch (idempotency_decide(&increment->request, increment->board, increment->rule, &stored, refusal))
 	{
 		case NOVELTY_NEW:
-			return count_new(increment, &player, answer, refusal);
+			return count_new(increment, ledger, &player, answer, refusal);
 		case NOVELTY_RETRY:
 			fill_answer(increment, &stored, true, answer);
 			return true;
@@ -450,6 +449,7 @@ count_one(FunctionCallInfo fcinfo, Increment *increment)
 {
 	Refusal		refusal;
 	Answer		answer;
+	Ledger	   *ledger;
 
 	config_begin_call();
 	if (!request_check(&increment->request, &refusal) || !increment_check(increment, &refusal))
@@ -457,8 +457,10 @@ count_one(FunctionCallInfo fcinfo, Increment *increment)
 
 	ledger_lock();
 	player_lock_acquire(increment->lock_hash);
-	if (!increment_count(increment, &answer, &refusal))
+	ledger = ledger_open();
+	if (!increment_count(increment, ledger, &answer, &refusal))
 		refuse_one(increment, &refusal);
+	ledger_close(ledger);
 	return answer_row(fcinfo, &answer);
 }
 

@@ -54,6 +54,6 @@ extern bool increment_check(Increment *increment, Refusal *refusal);
  * Steps 5 and 6 and the writes. The caller holds ROW EXCLUSIVE on
  * scoreboard.score and the player's lock, in this order. A refusal has written nothing.
  */
-extern bool increment_count(Increment *increment, Answer *answer, Refusal *refusal);
+extern bool increment_count(Increment *increment, Ledger *ledger, Answer *answer, Refusal *refusal);
 
 #endif

@@ -1,61 +1,86 @@
 /*
  * ledger.c - what is recorded of a player: its row, its actions, its scores
  *
- * Owns the access to the tables player, action and score on the way of an
- * increment. Look-ups go straight through the unique indexes: the increment
- * asks three to four of them a call, and a planner that has seen an empty table must not decide how.
+ * Owns the access to the tables player, action, score and top on the way of an
+ * increment. It goes below SQL where every increment pays: look-ups straight
+ * through the unique indexes (a planner that has seen an empty table must not
+ * decide how), the two writes through the executor's own row functions: indexes,
+ * constraints and row triggers AFTER the write as with an INSERT or UPDATE,
+ * without a plan to start and end. Statement triggers, and row triggers BEFORE an update, don't fire.
  *
  * Reads under the lock use the latest snapshot at every isolation level. Under
  * REPEATABLE READ and SERIALIZABLE the transaction's own snapshot is asked too:
  * if it doesn't see the same row version, what we would write rests on
  * something this transaction can't know, so it fails with 40001.
  *
- * Locks: relation score (ROW EXCLUSIVE), then players by hash; the other relations ACCESS SHARE or ROW EXCLUSIVE.
+ * Locks: relation score (ROW EXCLUSIVE), then players by hash; the other
+ * relations ROW EXCLUSIVE or ACCESS SHARE, all to the end of the transaction.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/relation.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation_d.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inet.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "ledger.h"
 #include "plan.h"
 
-/* Columns by their place in sql/scoreboard--1.0.sql. */
+/* Columns by their place in sql/scoreboard--1.0.sql; an administrator may have added others behind them. */
 enum PlayerColumn
 {
-	PLAYER_ID = 1, PLAYER_USER_ID, PLAYER_DISPLAY_NAME, PLAYER_AVATAR_URL, PLAYER_STATE, PLAYER_HIDDEN,
-	PLAYER_COLUMNS = 8
+	PLAYER_ID = 1, PLAYER_USER_ID, PLAYER_DISPLAY_NAME, PLAYER_AVATAR_URL, PLAYER_STATE, PLAYER_HIDDEN
 };
 enum ActionColumn
 {
 	ACTION_PLAYER_ID = 1, ACTION_ID, ACTION_BOARD_ID, ACTION_SEASON, ACTION_TYPE_ID, ACTION_POINTS,
 	ACTION_APPLIED, ACTION_PREVIOUS, ACTION_SCORE, ACTION_RANK, ACTION_VERSION, ACTION_CREATED_AT,
-	ACTION_IDEMPOTENCY_KEY, ACTION_SIGNING_KEY_ID, ACTION_METADATA, ACTION_REQUEST_ID, ACTION_CLIENT_ADDRESS,
-	ACTION_COLUMNS = ACTION_CLIENT_ADDRESS
+	ACTION_IDEMPOTENCY_KEY, ACTION_SIGNING_KEY_ID, ACTION_METADATA, ACTION_REQUEST_ID, ACTION_CLIENT_ADDRESS
 };
 enum ScoreColumn
 {
-	SCORE_BOARD_ID = 1, SCORE_SEASON, SCORE_PLAYER_ID, SCORE_SCORE, SCORE_REACHED_AT, SCORE_LISTED,
-	SCORE_COLUMNS = SCORE_LISTED
+	SCORE_BOARD_ID = 1, SCORE_SEASON, SCORE_PLAYER_ID, SCORE_SCORE, SCORE_REACHED_AT, SCORE_LISTED
 };
 enum TopColumn
 {
-	TOP_BOARD = 1, TOP_SEASON, TOP_VERSION, TOP_UPDATED_AT, TOP_PLAYERS, TOP_DOCUMENT,
-	TOP_COLUMNS = TOP_DOCUMENT
+	TOP_BOARD = 1, TOP_SEASON, TOP_VERSION
+};
+
+/* One of our tables: how rows are found, and how they are written. */
+typedef struct LedgerTable
+{
+	Relation	rel;
+	Oid			index;			/* the unique one that rows are found by */
+	Datum	   *values;			/* of the row found last, or to be written; as many as the table has columns */
+	bool	   *nulls;
+	ResultRelInfo *target;		/* the rest: NULL until the first write */
+	TupleTableSlot *slot;
+} LedgerTable;
+
+struct Ledger
+{
+	LedgerTable player;
+	LedgerTable action;
+	LedgerTable score;
+	LedgerTable top;
+	Snapshot	latest;			/* NULL before the first look */
+	EState	   *estate;			/* NULL until the first write */
 };
 
 static SavedPlan add_player_plan = {
@@ -68,80 +93,127 @@ static SavedPlan set_profile_plan = {
 	.nargs = 3, .types = {INT8OID, TEXTOID, TEXTOID}
 };
 
-static SavedPlan set_score_plan = {
-	.text = "INSERT INTO scoreboard.score (board_id, season, player_id, score, reached_at, listed) VALUES ($1, $2, $3, $4, $5, $6)"
-	" ON CONFLICT (board_id, season, player_id) DO UPDATE SET score = excluded.score, reached_at = excluded.reached_at",
-	.nargs = 6, .types = {INT4OID, INT4OID, INT8OID, INT8OID, TIMESTAMPTZOID, BOOLOID}
-};
-
-static SavedPlan add_action_plan = {
-	.text = "INSERT INTO scoreboard.action VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17::inet)",
-	.nargs = ACTION_COLUMNS, .types = {INT8OID, TEXTOID, INT4OID, INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID,
-	TEXTOID, INT4OID, JSONBOID, TEXTOID, TEXTOID}
-};
-
-static Relation
-open_table(const char *name)
+static void
+raise_serialization_failure(void)
 {
-	Oid			relid = get_relname_relid(name, get_namespace_oid("scoreboard", false));
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent update"),
+			 errhint("The transaction might succeed if retried.")));
+}
+
+/* ---------- tables ---------- */
+
+void
+ledger_lock(void)
+{
+	LockRelationOid(get_relname_relid("score", get_namespace_oid("scoreboard", false)), RowExclusiveLock);
+}
+
+/* index_name NULL: the primary key. */
+static void
+open_table(LedgerTable *table, Oid schema, const char *name, const char *index_name, LOCKMODE lock)
+{
+	Oid			relid = get_relname_relid(name, schema);
 
 	if (!OidIsValid(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation \"scoreboard.%s\" does not exist", name)));
-	return table_open(relid, AccessShareLock);
+	table->rel = table_open(relid, lock);
+	if (index_name)
+		table->index = get_relname_relid(index_name, schema);
+	else
+		table->index = compat_primary_key(table->rel);
+	table->values = palloc0(RelationGetNumberOfAttributes(table->rel) * sizeof(Datum));
+	table->nulls = palloc0(RelationGetNumberOfAttributes(table->rel) * sizeof(bool));
+}
+
+Ledger *
+ledger_open(void)
+{
+	Ledger	   *ledger = palloc0(sizeof(Ledger));
+	Oid			schema = get_namespace_oid("scoreboard", false);
+
+	open_table(&ledger->score, schema, "score", NULL, RowExclusiveLock);
+	open_table(&ledger->action, schema, "action", NULL, RowExclusiveLock);
+	open_table(&ledger->player, schema, "player", "player_user_id_key", AccessShareLock);
+	open_table(&ledger->top, schema, "top", NULL, AccessShareLock);
+	return ledger;
+}
+
+static void
+close_table(LedgerTable *table)
+{
+	if (table->target)
+	{
+		ExecCloseIndices(table->target);
+		ExecDropSingleTupleTableSlot(table->slot);
+	}
+	table_close(table->rel, NoLock);
 }
 
 void
-ledger_lock(void)
+ledger_close(Ledger *ledger)
 {
-	Oid			relid = get_relname_relid("score", get_namespace_oid("scoreboard", false));
-
-	LockRelationOid(relid, RowExclusiveLock);
+	if (ledger->latest)
+		UnregisterSnapshot(ledger->latest);
+	close_table(&ledger->top);
+	close_table(&ledger->player);
+	close_table(&ledger->action);
+	close_table(&ledger->score);
+	if (ledger->estate)
+	{
+		ExecResetTupleTable(ledger->estate->es_tupleTable, false);	/* the triggers' slots */
+		FreeExecutorState(ledger->estate);
+	}
+	pfree(ledger);
 }
 
-/* The row that a snapshot sees, as values of the caller's context; returns whether there is one, and where. */
-static bool
-look_up(Relation table, Oid index, ScanKey keys, int nkeys, Snapshot snapshot,
-		Datum *values, bool *nulls, ItemPointer where)
+/* ---------- reads ---------- */
+
+void
+ledger_look(Ledger *ledger)
 {
-	SysScanDesc scan = systable_beginscan(table, index, true, snapshot, nkeys, keys);
+	if (ledger->latest)
+		UnregisterSnapshot(ledger->latest);
+	ledger->latest = RegisterSnapshot(GetLatestSnapshot());
+}
+
+/* The row that a snapshot sees, as the table's values where they are wanted; returns whether there is one, and where. */
+static bool
+look_up(LedgerTable *table, ScanKey keys, int nkeys, Snapshot snapshot, bool want_values, ItemPointer at)
+{
+	SysScanDesc scan = systable_beginscan(table->rel, table->index, true, snapshot, nkeys, keys);
 	HeapTuple	tuple = systable_getnext(scan);
 	bool		found = HeapTupleIsValid(tuple);
 
 	if (found)
 	{
-		*where = tuple->t_self;
-		if (values)
-			heap_deform_tuple(heap_copytuple(tuple), RelationGetDescr(table), values, nulls);
+		*at = tuple->t_self;
+		if (want_values)
+			heap_deform_tuple(heap_copytuple(tuple), RelationGetDescr(table->rel), table->values, table->nulls);
 	}
 	systable_endscan(scan);
 	return found;
 }
 
-/* Finds a row by a unique index as committed now; see the file's header for 40001. */
+/* Finds a row as committed now; see the file's header for 40001. */
 static bool
-find(Relation table, Oid index, ScanKey keys, int nkeys, Datum *values, bool *nulls)
+find(Ledger *ledger, LedgerTable *table, ScanKey keys, int nkeys, ItemPointer at)
 {
-	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
-	ItemPointerData now_at;
 	ItemPointerData own_at;
 	ScanKeyData again[3];
 	bool		found;
 
 	memcpy(again, keys, nkeys * sizeof(ScanKeyData));	/* a scan renumbers the keys that it is given */
-	found = look_up(table, index, keys, nkeys, latest, values, nulls, &now_at);
-	UnregisterSnapshot(latest);
-
+	found = look_up(table, keys, nkeys, ledger->latest, true, at);
 	if (IsolationUsesXactSnapshot())
 	{
-		bool		own = look_up(table, index, again, nkeys, GetTransactionSnapshot(), NULL, NULL, &own_at);
+		bool		own = look_up(table, again, nkeys, GetTransactionSnapshot(), false, &own_at);
 
-		if (own != found || (found && !ItemPointerEquals(&now_at, &own_at)))
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("could not serialize access due to concurrent update"),
-					 errhint("The transaction might succeed if retried.")));
+		if (own != found || (found && !ItemPointerEquals(at, &own_at)))
+			raise_serialization_failure();
 	}
 	return found;
 }
@@ -149,120 +221,104 @@ find(Relation table, Oid index, ScanKey keys, int nkeys, Datum *values, bool *nu
 static void
 text_key(ScanKey key, int column, const char *value)
 {
-	ScanKeyEntryInitialize(key, 0, column, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(value));
+	ScanKeyEntryInitialize(key, 0, column, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ,
+						   CStringGetTextDatum(value));
 }
 
 static char *
-text_or_null(Datum *values, bool *nulls, int column)
+text_or_null(const LedgerTable *table, int column)
 {
-	return nulls[column - 1] ? NULL : TextDatumGetCString(values[column - 1]);
+	return table->nulls[column - 1] ? NULL : TextDatumGetCString(table->values[column - 1]);
 }
 
-/* The unique index that a constraint of the install script made. */
-static Oid
-index_named(Relation table, const char *name)
+static int64
+int64_or_zero(const LedgerTable *table, int column)
 {
-	return get_relname_relid(name, RelationGetNamespace(table));
+	return table->nulls[column - 1] ? 0 : DatumGetInt64(table->values[column - 1]);
 }
 
 void
-ledger_find_player(const char *user_id, LedgerPlayer *player)
+ledger_find_player(Ledger *ledger, const char *user_id, LedgerPlayer *player)
 {
-	Relation	table = open_table("player");
+	LedgerTable *table = &ledger->player;
+	ItemPointerData at;
 	ScanKeyData key;
-	Datum		values[PLAYER_COLUMNS];
-	bool		nulls[PLAYER_COLUMNS];
 
 	memset(player, 0, sizeof(*player));
 	text_key(&key, PLAYER_USER_ID, user_id);
-	if (find(table, index_named(table, "player_user_id_key"), &key, 1, values, nulls))
+	if (find(ledger, table, &key, 1, &at))
 	{
-		char	   *state = TextDatumGetCString(values[PLAYER_STATE - 1]);
+		char	   *state = text_or_null(table, PLAYER_STATE);
 
 		player->exists = true;
-		player->player_id = DatumGetInt64(values[PLAYER_ID - 1]);
+		player->player_id = int64_or_zero(table, PLAYER_ID);
 		player->frozen = strcmp(state, "frozen") == 0;
 		player->banned = strcmp(state, "banned") == 0;
-		player->hidden = DatumGetBool(values[PLAYER_HIDDEN - 1]);
-		player->display_name = text_or_null(values, nulls, PLAYER_DISPLAY_NAME);
-		player->avatar_url = text_or_null(values, nulls, PLAYER_AVATAR_URL);
+		player->hidden = DatumGetBool(table->values[PLAYER_HIDDEN - 1]);
+		player->display_name = text_or_null(table, PLAYER_DISPLAY_NAME);
+		player->avatar_url = text_or_null(table, PLAYER_AVATAR_URL);
 	}
-	table_close(table, NoLock);
 }
 
 static void
-fill_action(LedgerAction *action, Datum *values, bool *nulls)
+fill_action(LedgerAction *action, const LedgerTable *table)
 {
 	action->exists = true;
-	action->board_id = DatumGetInt32(values[ACTION_BOARD_ID - 1]);
-	action->season = DatumGetInt32(values[ACTION_SEASON - 1]);
-	action->action_type_id = DatumGetInt32(values[ACTION_TYPE_ID - 1]);
-	action->has_points = !nulls[ACTION_POINTS - 1];
-	action->points = action->has_points ? DatumGetInt64(values[ACTION_POINTS - 1]) : 0;
-	action->applied_points = DatumGetInt64(values[ACTION_APPLIED - 1]);
-	action->previous_score = DatumGetInt64(values[ACTION_PREVIOUS - 1]);
-	action->score = DatumGetInt64(values[ACTION_SCORE - 1]);
-	action->rank = nulls[ACTION_RANK - 1] ? 0 : DatumGetInt64(values[ACTION_RANK - 1]);
-	action->version = DatumGetInt64(values[ACTION_VERSION - 1]);
-	action->created_at = DatumGetTimestampTz(values[ACTION_CREATED_AT - 1]);
-	action->idempotency_key = text_or_null(values, nulls, ACTION_IDEMPOTENCY_KEY);
-	action->metadata = nulls[ACTION_METADATA - 1] ? NULL : DatumGetJsonbPCopy(values[ACTION_METADATA - 1]);
+	action->board_id = DatumGetInt32(table->values[ACTION_BOARD_ID - 1]);
+	action->season = DatumGetInt32(table->values[ACTION_SEASON - 1]);
+	action->action_type_id = DatumGetInt32(table->values[ACTION_TYPE_ID - 1]);
+	action->has_points = !table->nulls[ACTION_POINTS - 1];
+	action->points = int64_or_zero(table, ACTION_POINTS);
+	action->applied_points = int64_or_zero(table, ACTION_APPLIED);
+	action->previous_score = int64_or_zero(table, ACTION_PREVIOUS);
+	action->score = int64_or_zero(table, ACTION_SCORE);
+	action->rank = int64_or_zero(table, ACTION_RANK);
+	action->version = int64_or_zero(table, ACTION_VERSION);
+	action->created_at = DatumGetTimestampTz(table->values[ACTION_CREATED_AT - 1]);
+	action->idempotency_key = text_or_null(table, ACTION_IDEMPOTENCY_KEY);
+	action->metadata = table->nulls[ACTION_METADATA - 1] ? NULL : DatumGetJsonbPCopy(table->values[ACTION_METADATA - 1]);
 }
 
 void
-ledger_find_action(int64 player_id, const char *action_id, LedgerAction *action)
+ledger_find_action(Ledger *ledger, int64 player_id, const char *action_id, LedgerAction *action)
 {
-	Relation	table = open_table("action");
+	ItemPointerData at;
 	ScanKeyData keys[2];
-	Datum		values[ACTION_COLUMNS];
-	bool		nulls[ACTION_COLUMNS];
 
 	memset(action, 0, sizeof(*action));
 	ScanKeyInit(&keys[0], ACTION_PLAYER_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(player_id));
 	text_key(&keys[1], ACTION_ID, action_id);
-	if (find(table, index_named(table, "action_pkey"), keys, 2, values, nulls))
-		fill_action(action, values, nulls);
-	table_close(table, NoLock);
+	if (find(ledger, &ledger->action, keys, 2, &at))
+		fill_action(action, &ledger->action);
 }
 
 void
-ledger_find_score(int32 board_id, int32 season, int64 player_id, LedgerScore *score)
+ledger_find_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id, LedgerScore *score)
 {
-	Relation	table = open_table("score");
 	ScanKeyData keys[3];
-	Datum		values[SCORE_COLUMNS];
-	bool		nulls[SCORE_COLUMNS];
 
 	memset(score, 0, sizeof(*score));
 	ScanKeyInit(&keys[0], SCORE_BOARD_ID, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(board_id));
 	ScanKeyInit(&keys[1], SCORE_SEASON, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(season));
 	ScanKeyInit(&keys[2], SCORE_PLAYER_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(player_id));
-	if (find(table, index_named(table, "score_pkey"), keys, 3, values, nulls))
+	if (find(ledger, &ledger->score, keys, 3, &score->at))
 	{
 		score->exists = true;
-		score->score = DatumGetInt64(values[SCORE_SCORE - 1]);
-		score->reached_at = DatumGetTimestampTz(values[SCORE_REACHED_AT - 1]);
+		score->score = int64_or_zero(&ledger->score, SCORE_SCORE);
+		score->reached_at = DatumGetTimestampTz(ledger->score.values[SCORE_REACHED_AT - 1]);
 	}
-	table_close(table, NoLock);
 }
 
 int64
-ledger_version(const char *board)
+ledger_version(Ledger *ledger, const char *board)
 {
-	Relation	table = open_table("top");
-	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
 	ScanKeyData key;
-	Datum		values[TOP_COLUMNS];
-	bool		nulls[TOP_COLUMNS];
-	ItemPointerData where;
-	int64		version = 0;
+	ItemPointerData at;
 
 	text_key(&key, TOP_BOARD, board);
-	if (look_up(table, index_named(table, "top_pkey"), &key, 1, latest, values, nulls, &where))
-		version = DatumGetInt64(values[TOP_VERSION - 1]);
-	UnregisterSnapshot(latest);
-	table_close(table, NoLock);
-	return version;
+	if (!look_up(&ledger->top, &key, 1, ledger->latest, true, &at))
+		return 0;
+	return int64_or_zero(&ledger->top, TOP_VERSION);
 }
 
 TimestampTz
@@ -274,21 +330,21 @@ ledger_clock(void)
 	return last;
 }
 
+/* ---------- writes through SQL: a player's first action, a new name ---------- */
+
 void
 ledger_add_player(const char *user_id, LedgerPlayer *player)
 {
 	Datum		values[1] = {CStringGetTextDatum(user_id)};
 
+	SPI_connect();
 	plan_write(&add_player_plan, values, NULL, SPI_OK_INSERT_RETURNING);
 	/* Somebody inserts players by hand, without the lock. */
 	if (SPI_processed == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not serialize access due to concurrent insertion of a player"),
-				 errhint("The transaction might succeed if retried.")));
+		raise_serialization_failure();
 	player->exists = true;
 	player->player_id = DatumGetInt64(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-	SPI_freetuptable(SPI_tuptable);
+	SPI_finish();
 }
 
 void
@@ -307,57 +363,163 @@ ledger_set_profile(int64 player_id, const char *display_name, const char *avatar
 		values[2] = CStringGetTextDatum(avatar_url);
 		nulls[2] = ' ';
 	}
+	SPI_connect();
 	plan_write(&set_profile_plan, values, nulls, SPI_OK_UPDATE);
+	SPI_finish();
 }
 
-void
-ledger_set_score(int32 board_id, int32 season, int64 player_id, int64 score,
-				 TimestampTz reached_at, bool listed)
-{
-	Datum		values[6] = {
-		Int32GetDatum(board_id), Int32GetDatum(season), Int64GetDatum(player_id),
-		Int64GetDatum(score), TimestampTzGetDatum(reached_at), BoolGetDatum(listed)
-	};
+/* ---------- the two writes of every increment ---------- */
 
-	plan_write(&set_score_plan, values, NULL, SPI_OK_INSERT);
+/* What the executor needs to write to a table; kept for the next increment of the call. */
+static void
+prepare_write(Ledger *ledger, LedgerTable *table)
+{
+	if (ledger->estate == NULL)
+		ledger->estate = CreateExecutorState();
+	if (table->target == NULL)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(ledger->estate->es_query_cxt);
+
+		table->target = makeNode(ResultRelInfo);
+		InitResultRelInfo(table->target, table->rel, 0, NULL, 0);
+		ExecOpenIndices(table->target, false);
+		table->slot = table_slot_create(table->rel, NULL);
+		/* Where triggers look for the table that they fire for. */
+		ledger->estate->es_opened_result_relations =
+			lappend(ledger->estate->es_opened_result_relations, table->target);
+		MemoryContextSwitchTo(caller);
+	}
+	ledger->estate->es_output_cid = GetCurrentCommandId(true);
+	AfterTriggerBeginQuery();
 }
 
 static void
-set_text(Datum *values, char *nulls, int column, const char *text)
+finish_write(Ledger *ledger, LedgerTable *table)
 {
-	if (text)
-		values[column - 1] = CStringGetTextDatum(text);
-	else
-		nulls[column - 1] = 'n';
+	AfterTriggerEndQuery(ledger->estate);
+	ExecClearTuple(table->slot);
+	ResetPerTupleExprContext(ledger->estate);
+}
+
+/* The table's values as a row. */
+static void
+fill_slot(LedgerTable *table)
+{
+	int			columns = RelationGetNumberOfAttributes(table->rel);
+
+	ExecClearTuple(table->slot);
+	memcpy(table->slot->tts_values, table->values, columns * sizeof(Datum));
+	memcpy(table->slot->tts_isnull, table->nulls, columns * sizeof(bool));
+	ExecStoreVirtualTuple(table->slot);
+}
+
+static void
+set_value(LedgerTable *table, int column, Datum value)
+{
+	table->values[column - 1] = value;
+	table->nulls[column - 1] = false;
+}
+
+static void
+set_int64(LedgerTable *table, int column, int64 value, bool is_null)
+{
+	table->values[column - 1] = Int64GetDatum(value);
+	table->nulls[column - 1] = is_null;
+}
+
+static void
+set_text(LedgerTable *table, int column, const char *text)
+{
+	table->values[column - 1] = text ? CStringGetTextDatum(text) : (Datum) 0;
+	table->nulls[column - 1] = text == NULL;
+}
+
+/* Columns that we don't know stay null, as in an INSERT that doesn't name them. */
+static void
+clear_values(LedgerTable *table)
+{
+	memset(table->nulls, true, RelationGetNumberOfAttributes(table->rel) * sizeof(bool));
+}
+
+/* Over a row that we found: a HOT update as long as nobody indexes what changes. */
+static void
+update_row(Ledger *ledger, LedgerTable *table, ItemPointer at)
+{
+	CompatUpdateIndexes indexes;
+	TM_FailureData failure;
+	LockTupleMode lock_mode;
+	List	   *recheck = NIL;
+
+	if (table->rel->rd_att->constr)
+		ExecConstraints(table->target, table->slot, ledger->estate);
+	if (table_tuple_update(table->rel, at, table->slot, ledger->estate->es_output_cid, ledger->latest, InvalidSnapshot,
+						   true, &failure, &lock_mode, &indexes) != TM_Ok)
+		raise_serialization_failure();
+	if (compat_indexes_need_update(indexes))
+		recheck = compat_update_index_tuples(table->target, table->slot, ledger->estate, indexes);
+	ExecARUpdateTriggers(ledger->estate, table->target, NULL, NULL, at, NULL, table->slot, recheck, NULL, false);
 }
 
 void
-ledger_add_action(int64 player_id, const Request *request, const LedgerAction *action)
+ledger_set_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id,
+				 const LedgerScore *old, const LedgerScore *new, bool listed)
 {
-	Datum		values[ACTION_COLUMNS];
-	char		nulls[ACTION_COLUMNS];
+	LedgerTable *table = &ledger->score;
+	ItemPointerData at = old->at;
 
-	memset(nulls, ' ', sizeof(nulls));
-	values[ACTION_PLAYER_ID - 1] = Int64GetDatum(player_id);
-	values[ACTION_ID - 1] = CStringGetTextDatum(request->action_id);
-	values[ACTION_BOARD_ID - 1] = Int32GetDatum(action->board_id);
-	values[ACTION_SEASON - 1] = Int32GetDatum(action->season);
-	values[ACTION_TYPE_ID - 1] = Int32GetDatum(action->action_type_id);
-	values[ACTION_POINTS - 1] = Int64GetDatum(action->points);
-	nulls[ACTION_POINTS - 1] = action->has_points ? ' ' : 'n';
-	values[ACTION_APPLIED - 1] = Int64GetDatum(action->applied_points);
-	values[ACTION_PREVIOUS - 1] = Int64GetDatum(action->previous_score);
-	values[ACTION_SCORE - 1] = Int64GetDatum(action->score);
-	values[ACTION_RANK - 1] = Int64GetDatum(action->rank);
-	nulls[ACTION_RANK - 1] = action->rank > 0 ? ' ' : 'n';
-	values[ACTION_VERSION - 1] = Int64GetDatum(action->version);
-	values[ACTION_CREATED_AT - 1] = TimestampTzGetDatum(action->created_at);
-	set_text(values, nulls, ACTION_IDEMPOTENCY_KEY, request->idempotency_key);
-	values[ACTION_SIGNING_KEY_ID - 1] = Int32GetDatum(action->signing_key_id);
-	nulls[ACTION_SIGNING_KEY_ID - 1] = action->signing_key_id > 0 ? ' ' : 'n';
-	values[ACTION_METADATA - 1] = JsonbPGetDatum(request->metadata);
-	nulls[ACTION_METADATA - 1] = request->metadata ? ' ' : 'n';
-	set_text(values, nulls, ACTION_REQUEST_ID, request->request_id);
-	set_text(values, nulls, ACTION_CLIENT_ADDRESS, request->client_address);
-	plan_write(&add_action_plan, values, nulls, SPI_OK_INSERT);
+	prepare_write(ledger, table);
+	if (!old->exists)
+	{
+		clear_values(table);
+		set_value(table, SCORE_BOARD_ID, Int32GetDatum(board_id));
+		set_value(table, SCORE_SEASON, Int32GetDatum(season));
+		set_value(table, SCORE_PLAYER_ID, Int64GetDatum(player_id));
+		set_value(table, SCORE_LISTED, BoolGetDatum(listed));
+	}
+	set_value(table, SCORE_SCORE, Int64GetDatum(new->score));
+	set_value(table, SCORE_REACHED_AT, TimestampTzGetDatum(new->reached_at));
+	fill_slot(table);
+	if (old->exists)
+		update_row(ledger, table, &at);
+	else
+		ExecSimpleRelationInsert(table->target, ledger->estate, table->slot);
+	finish_write(ledger, table);
+}
+
+void
+ledger_add_action(Ledger *ledger, int64 player_id, const Request *request, const LedgerAction *action)
+{
+	LedgerTable *table = &ledger->action;
+
+	prepare_write(ledger, table);
+	clear_values(table);
+	set_value(table, ACTION_PLAYER_ID, Int64GetDatum(player_id));
+	set_text(table, ACTION_ID, request->action_id);
+	set_value(table, ACTION_BOARD_ID, Int32GetDatum(action->board_id));
+	set_value(table, ACTION_SEASON, Int32GetDatum(action->season));
+	set_value(table, ACTION_TYPE_ID, Int32GetDatum(action->action_type_id));
+	set_int64(table, ACTION_POINTS, action->points, !action->has_points);
+	set_int64(table, ACTION_APPLIED, action->applied_points, false);
+	set_int64(table, ACTION_PREVIOUS, action->previous_score, false);
+	set_int64(table, ACTION_SCORE, action->score, false);
+	set_int64(table, ACTION_RANK, action->rank, action->rank == 0);
+	set_int64(table, ACTION_VERSION, action->version, false);
+	set_value(table, ACTION_CREATED_AT, TimestampTzGetDatum(action->created_at));
+	set_text(table, ACTION_IDEMPOTENCY_KEY, request->idempotency_key);
+	if (action->signing_key_id > 0)
+		set_value(table, ACTION_SIGNING_KEY_ID, Int32GetDatum(action->signing_key_id));
+	if (request->metadata)
+		set_value(table, ACTION_METADATA, JsonbPGetDatum(request->metadata));
+	set_text(table, ACTION_REQUEST_ID, request->request_id);
+	if (request->client_address)
+		set_value(table, ACTION_CLIENT_ADDRESS, DirectFunctionCall1(inet_in, CStringGetDatum(request->client_address)));
+	fill_slot(table);
+	ExecSimpleRelationInsert(table->target, ledger->estate, table->slot);
+	finish_write(ledger, table);
+}
+
+void
+ledger_finish_action(Ledger *ledger)
+{
+	CommandCounterIncrement();
 }

@@ -272,7 +272,7 @@ finish_target(const Target *target, RankState state)
 		return;
 	rank_board_set_state(board, state);
 	if (state == RANK_FULL)
-		board->nodes_needed = (uint32) Max(board->nodes_needed, target->count / RANK_LEAF_MAX * 5 / 4 + 1);
+		board->nodes_needed = (uint32) Max(board->nodes_needed, rank_tree_nodes_for(target->count));
 	rank_board_unlock(board);
 }
 
@@ -427,6 +427,16 @@ load_target(Target *target)
 	return true;
 }
 
+/* Where it can't fit, it isn't tried: it would take the last nodes from boards that grow meanwhile. */
+static bool
+fits(const Target *target)
+{
+	RankArena  *arena = rank_board_arena();
+
+	return !target->too_many &&
+		rank_tree_nodes_for(target->count) <= arena->nodes - rank_arena_used(arena);
+}
+
 static void
 load_targets(Build *build)
 {
@@ -434,7 +444,7 @@ load_targets(Build *build)
 	{
 		Target	   *target = &build->targets[t];
 
-		if (target->too_many)
+		if (!fits(target))
 		{
 			finish_target(target, RANK_FULL);
 			continue;

@@ -23,17 +23,23 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
 #include "access/tupdesc.h"
 #include "access/xact.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/datum.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -322,6 +328,17 @@ same_place(const ScoreRow *a, const ScoreRow *b)
 		a->key.player_id == b->key.player_id;
 }
 
+/* Increments keep within the range; somebody's own UPDATE must too. */
+static void
+check_range(int64 score)
+{
+	if (score > SCOREBOARD_SCORE_MAX || score < -SCOREBOARD_SCORE_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("score must lie between -9007199254740991 and 9007199254740991"),
+				 errdetail("Not every JSON reader holds " INT64_FORMAT " exactly.", score)));
+}
+
 /*
  * AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW, and AFTER TRUNCATE, on scoreboard.score.
  */
@@ -347,6 +364,7 @@ scoreboard_score_changed(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		new_row = read_score_row(trigger->tg_newslot);
 
+	check_range(new_row.key.score);
 	if (same_place(&old_row, &new_row))
 		return PointerGetDatum(NULL);
 	if (old_row.listed)
@@ -462,6 +480,26 @@ rank_notes_rebuild(Oid relid, int32 board_id)
 	add_note(NOTE_TOUCH, relid, board_id, 0);
 }
 
+/* The table of a trigger that is switched or dropped. */
+static Oid
+table_of_trigger(Oid trigger)
+{
+	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			relid = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(trigger));
+	scan = systable_beginscan(catalog, TriggerOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		relid = ((Form_pg_trigger) GETSTRUCT(tuple))->tgrelid;
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return relid;
+}
+
 /*
  * ALTER and DROP of the table that has the ranks, and DROP DATABASE. Noted
  * whether there are trees now or not: one may be built from before it until the commit.
@@ -474,7 +512,14 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 
 	if (access != OAT_DROP && access != OAT_POST_ALTER)
 		return;
-	if (class_id == DatabaseRelationId && access == OAT_DROP)
+	if (class_id == TriggerRelationId)
+	{
+		Oid			relid = table_of_trigger(object_id);
+
+		if (OidIsValid(relid) && is_score_table(relid))
+			add_note(NOTE_REBUILD, relid, 0, 0);
+	}
+	else if (class_id == DatabaseRelationId && access == OAT_DROP)
 		add_note(NOTE_FREE_DATABASE, object_id, 0, 0);
 	else if (class_id == RelationRelationId && is_score_table(object_id))
 	{

@@ -664,6 +664,14 @@ load_step(RankArena *arena, RankTree *tree, const RankTreeKey *keys, size_t coun
 	return rank_tree_change(arena, tree, keys, 1);
 }
 
+size_t
+rank_tree_nodes_for(size_t keys)
+{
+	size_t		leaves = keys / LOAD_FILL + 1;
+
+	return leaves + leaves / 32 + MAX_HEIGHT;
+}
+
 RankTreeResult
 rank_tree_load(RankArena *arena, RankTree *tree, const RankTreeKey *keys,
 			   size_t count, size_t *loaded)

@@ -46,6 +46,9 @@ extern RankTreeResult rank_tree_change(RankArena *arena, RankTree *tree,
 extern RankTreeResult rank_tree_load(RankArena *arena, RankTree *tree,
 									 const RankTreeKey *keys, size_t count, size_t *loaded);
 
+/* How many nodes a bulk load of so many keys takes, with a little to spare. */
+extern size_t rank_tree_nodes_for(size_t keys);
+
 /* Empties the tree, whatever its size, in O(1). */
 extern void rank_tree_clear(RankArena *arena, RankTree *tree);
 

@@ -9,8 +9,10 @@
  *     sees adds what it enters to late_checksum too: V saw its rows, the noted checksum hadn't got them
  *   3 noted checksum + late_checksum = sum, or something is wrong
  *
- * Where 3 differs a callback may just not have come yet. It comes before its
- * transaction's lock on the table goes, so those that hold one are waited for, once.
+ * Where 3 differs a callback may just not have come yet, so it is looked again
+ * for a while. In the end ROW EXCLUSIVE is locked out for a moment: a writer
+ * keeps that lock until its callback is through. (WaitForLockers() would not
+ * do: it passes over transactions that have been committed, callback or not.)
  *
  * A board is verified by one session at a time; a state change ends the check without a finding.
  *
@@ -39,6 +41,10 @@
 PG_FUNCTION_INFO_V1(scoreboard_rank_state);
 PG_FUNCTION_INFO_V1(scoreboard_rank_verify);
 PG_FUNCTION_INFO_V1(scoreboard_rank_check);
+
+/* A callback is microseconds behind its commit; this long only where its process can't run. */
+#define LOOKS 100
+#define LOOK_INTERVAL_US 5000
 
 typedef struct Verification
 {
@@ -205,14 +211,20 @@ agrees(Verification *check)
 static bool
 verify(Verification *check, Relation rel, Snapshot snapshot)
 {
-	LOCKTAG		tag;
+	bool		same;
 
 	sum_table(check, rel, snapshot);
-	if (agrees(check))
-		return true;
-	SET_LOCKTAG_RELATION(tag, MyDatabaseId, RelationGetRelid(rel));
-	WaitForLockers(tag, ShareLock, false);
-	return agrees(check);
+	for (int look = 0; look < LOOKS; look++)
+	{
+		if (agrees(check))
+			return true;
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(LOOK_INTERVAL_US);
+	}
+	LockRelation(rel, ShareLock);
+	same = agrees(check);
+	UnlockRelation(rel, ShareLock);
+	return same;
 }
 
 /*

@@ -118,6 +118,7 @@ request_from_json(const char *text, Request *request, Refusal *refusal)
 	memset(request, 0, sizeof(*request));
 	arena.data = palloc(arena.size);
 	wrong = request_json_read(text, length, &arena, &json);
+	request->request_id = json.request_id;	/* the refusal names it, where it could be read */
 	if (wrong)
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL, "%s", wrong);
 

@@ -53,6 +53,9 @@ take_members(json_t *object, TextArena *arena, RequestJson *request)
 {
 	json_t	   *metadata = json_object_get(object, "metadata");
 
+	/* First, so that a refusal of anything else can name the request. */
+	if (!take_text(object, "requestId", arena, &request->request_id))
+		return "requestId must be a string";
 	request->has_metadata = metadata != NULL && !json_is_null(metadata);
 	if (request->has_metadata && !json_is_object(metadata))
 		return "metadata must be a JSON object";
@@ -68,8 +71,6 @@ take_members(json_t *object, TextArena *arena, RequestJson *request)
 		return "idempotencyKey must be a string";
 	if (!take_text(object, "token", arena, &request->token))
 		return "token must be a string";
-	if (!take_text(object, "requestId", arena, &request->request_id))
-		return "requestId must be a string";
 	if (!take_text(object, "clientAddress", arena, &request->client_address))
 		return "clientAddress must be a string";
 	if (!take_integer(object, "points", &request->has_points, &request->points))

@@ -203,6 +203,7 @@ scoreboard_submit(PG_FUNCTION_ARGS)
 	int			count;
 	char	  **elements;
 	Submission *submissions;
+	Ledger	   *ledger;
 
 	InitMaterializedSRF(fcinfo, 0);
 	config_begin_call();
@@ -213,13 +214,15 @@ scoreboard_submit(PG_FUNCTION_ARGS)
 
 	ledger_lock();
 	lock_players(submissions, count);
+	ledger = ledger_open();
 	for (int i = 0; i < count; i++)
 	{
 		if (submissions[i].refusal.code == REFUSAL_NONE)
-			increment_count(&submissions[i].increment, &submissions[i].answer, &submissions[i].refusal);
+			increment_count(&submissions[i].increment, ledger, &submissions[i].answer, &submissions[i].refusal);
 		if (submissions[i].refusal.code != REFUSAL_NONE)
 			refusal_log_note(&submissions[i].refusal, submissions[i].increment.user_id, &submissions[i].increment.request);
 		put_row((ReturnSetInfo *) fcinfo->resultinfo, i + 1, &submissions[i]);
 	}
+	ledger_close(ledger);
 	return (Datum) 0;
 }

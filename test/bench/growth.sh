@@ -4,6 +4,7 @@
 #
 # Part of scoreboard; PostgreSQL licence, see LICENSE.
 # shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # what the other files read; the keys of ACKNOWLEDGED are words
 
 GROWTH_CLIENTS=4
 
@@ -36,7 +37,7 @@ growth_limit()
 
 	start=$(date +%s%N)
 	grow 400 && grow 400 || return 1
-	limit=$((800 * GROWTH_PATIENCE / (($(date +%s%N) - start) / 1000000 + 1) * 1000))
+	limit=$((800000 * GROWTH_PATIENCE / (($(date +%s%N) - start) / 1000000 + 1)))
 	[ $limit -ge "$INCREMENTS" ] || { say "growth: $limit increments are what $GROWTH_PATIENCE s are enough for"; INCREMENTS=$limit; }
 }
 

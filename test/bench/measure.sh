@@ -5,6 +5,7 @@
 #
 # Part of scoreboard; PostgreSQL licence, see LICENSE.
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # what the other files read
 
 # sql DATABASE [PSQL OPTION...]
 sql()
@@ -51,20 +52,31 @@ why()
 	fi
 }
 
-# pgbench_run DATABASE USER CLIENTS SECONDS SCRIPT [OPTION...]: sets TPS and DONE (transactions); false if a client gave up.
+# Seconds of processor time that the server's children took which have ended: pgbench's backends among them, soon after it.
+children_cpu()
+{
+	awk -v tick="$(getconf CLK_TCK)" '{ print ($16 + $17) / tick }' "/proc/$(head -n 1 "$WORK/data/postmaster.pid")/stat"
+}
+
+# pgbench_run DATABASE USER CLIENTS SECONDS SCRIPT [OPTION...]: sets TPS, DONE (transactions) and CPU (the server's microseconds for one); false if
+# a client gave up. On a machine that has other work to do, CPU is what still can be compared.
 pgbench_run()
 {
-	local database=$1 user=$2 clients=$3 seconds=$4 script=$5 threads log=$WORK/logs/pgbench
+	local database=$1 user=$2 clients=$3 seconds=$4 script=$5 threads before log=$WORK/logs/pgbench
 	shift 5
 
 	threads=$((clients < $(nproc) ? clients : $(nproc)))
 	TPS=
 	DONE=
+	CPU=
+	before=$(children_cpu)
 	pgbench -n -M prepared -U "$user" -c "$clients" -j "$threads" -T "$seconds" -f "$BENCH/scripts/$script.sql" "$@" "$database" >"$log" 2>&1 </dev/null ||
 		return 1
 	TPS=$(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$log")
 	DONE=$(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$log")
-	[ -n "$TPS" ] && [ "${DONE:-0}" -gt 0 ]
+	[ -n "$TPS" ] && [ "${DONE:-0}" -gt 0 ] || return 1
+	sleep 0.2
+	CPU=$(calculate "1000000 * ($(children_cpu) - $before) / $DONE")
 }
 
 # What a client that gave up was told.
@@ -74,25 +86,26 @@ pgbench_error()
 }
 
 # rounds KEY...: each key "what:clients:database" in turn, by the function measure_WHAT CLIENTS DATABASE SECONDS, which prints nothing, sets VALUE
-# (empty: it failed and has said why) and may rely on EXPECTED, the value of the run before. The first turn is for warming up and is not kept.
+# (empty: it failed and has said why) and may rely on EXPECTED, the value of the run before. The first turn is for warming up and is not kept; a quick run has none.
 rounds()
 {
 	local keys=("$@") key round what clients database
 	declare -A before=()
 
-	for ((round = 0; round <= ROUNDS; round++))
+	for ((round = ${BENCH_QUICK:+1} + 0; round <= ROUNDS; round++))
 	do
 		for key in "${keys[@]}"
 		do
 			[ ! -f "$RESULTS/$key.reason" ] || continue
 			IFS=: read -r what clients database <<<"$key"
 			VALUE=
+			CPU=
 			EXPECTED=${before[$key]:-3000}
 			CURRENT=$key
 			"measure_$what" "$clients" "$database" $((round == 0 ? 1 : SECONDS_EACH))
 			[ -n "$VALUE" ] || continue
 			before[$key]=$VALUE
-			[ $round -eq 0 ] || result "$key" "$VALUE"
+			[ $round -eq 0 ] || { result "$key" "$VALUE"; [ -z "$CPU" ] || result "cpu.$key" "$CPU"; }
 		done
 		[ $round -eq 0 ] || say "$* in turn: round $round of $ROUNDS done" | sed -E 's/(.{110}).{4,}( in turn.*)/\1...\2/'
 	done

@@ -2,6 +2,7 @@
 #
 # Part of scoreboard; PostgreSQL licence, see LICENSE.
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # what the other files read
 
 # measure_read SCRIPT CLIENTS DATABASE SECONDS
 measure_read()
@@ -20,7 +21,7 @@ measure_leaderboard() { measure_read leaderboard "$@"; }
 
 bench_read()
 {
-	local size keys=() difference
+	local size keys=() bytes difference
 
 	for size in "${SIZES[@]}"
 	do
@@ -37,6 +38,14 @@ bench_read()
 	rounds "top:32:players_$MAIN" "leaderboard:32:players_$MAIN" "zrevrange:32:players_$MAIN"
 
 	[ -n "$REDIS_WHY" ] || result redis_memory "$(calculate "$(redis MEMORY USAGE "players_$PLAYERS" SAMPLES 0) / $PLAYERS")"
+	# After the writes, so with the gaps that they left in the tree.
+	bytes=$(sql "players_$PLAYERS" -c "SELECT rank_memory::numeric / players FROM scoreboard_stats() WHERE board = 'global' AND players > 0" 2>/dev/null)
+	if [ -n "$bytes" ]
+	then
+		result memory "$bytes"
+	else
+		reason memory 'scoreboard_stats() does not tell'
+	fi
 	for size in "${SIZES[@]}"
 	do
 		difference=$(sql "players_$size" -c 'SELECT bench.top_difference()')

@@ -2,6 +2,7 @@
 #
 # Part of scoreboard; PostgreSQL licence, see LICENSE.
 # shellcheck shell=bash
+# shellcheck disable=SC2034,SC2153 # what the other files read and write
 
 BATCH=100
 
@@ -66,7 +67,7 @@ measure_submit()
 	batches=$(calculate "int($EXPECTED / $BATCH * $seconds * 1.5 + 2 * $clients + 5)")
 	# From a number that begins a batch.
 	first=$(((${SIGNED[$database]:-0} / BATCH + 1) * BATCH))
-	SIGNED[$database]=$((first - 1))
+	SIGNED["$database"]=$((first - 1))
 	sign "$database" $((batches * BATCH)) || return
 	sql "$database" -c "SELECT bench.make_batches($BATCH)" -c "SELECT setval('bench.next_batch', $((first / BATCH)), false)" -c 'ANALYZE bench.batch' >/dev/null
 	if ! pgbench_run "$database" bench_gateway "$clients" "$seconds" submit
@@ -82,7 +83,9 @@ measure_submit()
 		measure_submit "$@"
 		return
 	fi
-	! check scoreboard "$database" $((DONE * BATCH)) || VALUE=$(calculate "$TPS * $BATCH")
+	check scoreboard "$database" $((DONE * BATCH)) || return
+	VALUE=$(calculate "$TPS * $BATCH")
+	CPU=$(calculate "$CPU / $BATCH")
 }
 
 bench_write()

@@ -277,10 +277,11 @@ export class RawSocket extends Raw {
 
   frames() {
     const found = [];
-    for (let at = 0; at + 2 <= this.received.length;) {
+    for (let at = 0; at + 10 <= this.received.length || at + 2 + (this.received[at + 1] & 127) <= this.received.length;) {
       let length = this.received[at + 1] & 127;
       let from = at + 2;
       if (length === 126) { length = this.received.readUInt16BE(from); from += 2; }
+      else if (length === 127) { length = Number(this.received.readBigUInt64BE(from)); from += 8; }
       if (from + length > this.received.length) break;
       found.push({ opcode: this.received[at] & 15, payload: this.received.subarray(from, from + length) });
       at = from + length;

@@ -555,6 +555,7 @@ test_memory(long players)
 	RankTree	tree = {0};
 	RankTreeKey *keys = malloc((size_t) players * sizeof(RankTreeKey));
 	size_t		loaded;
+	bool		foreseen;
 	double		packed,
 				arrived,
 				moved;
@@ -563,6 +564,7 @@ test_memory(long players)
 		keys[i] = (RankTreeKey) {.order = i / 3, .moment = i, .player = i};
 	rank_tree_load(arena, &tree, keys, (size_t) players, &loaded);
 	packed = bytes_a_player(arena, &tree);
+	foreseen = tree.nodes <= rank_tree_nodes_for(loaded);
 	rank_tree_clear(arena, &tree);
 
 	for (long i = 0; i < players; i++)
@@ -586,6 +588,8 @@ test_memory(long players)
 	rank_tree_clear(arena, &tree);
 	free(keys);
 	free(arena);
+	if (!foreseen)
+		return "a load took more nodes than foreseen";
 	return packed <= 40 && arrived <= 40 && moved <= 40 ? NULL : "more than 40 bytes a player";
 }
 

@@ -232,10 +232,37 @@ show_perl_logs()
 
 files_bridge() { files 'test/lib/*.test.mjs'; files 'test/bridge/*.test.mjs'; }
 files_browser() { files 'test/browser/*.test.mjs'; }
-run_bridge() { run_node bridge; }
 run_browser()
 {
 	CHROMIUM=$(command -v chromium) run_node browser
+}
+
+# The bridge is tested as a build of its own, with sanitizers; what they find is a failure even if no test noticed.
+run_bridge()
+{
+	local build=$WORK/sanitized report
+
+	mkdir "$build"
+	cp -r Makefile scoreboard.control bridge "$build"
+	rm -f "$build"/bridge/*.o
+	if ! step 'bridge with sanitizers' "$WORK/logs/bridge-build" \
+		make -C "$build" -j"$(nproc)" bridge BRIDGE_CFLAGS="${SANITIZE[*]}"
+	then
+		count 0 1
+		show_log "$WORK/logs/bridge-build"
+		return
+	fi
+	# log_path would also catch what node starts besides, if it were built like that; nothing else is.
+	BRIDGE=$build/bridge/scoreboard-bridge \
+		ASAN_OPTIONS=log_path=$WORK/logs/sanitizer UBSAN_OPTIONS=print_stacktrace=1:log_path=$WORK/logs/sanitizer \
+		run_node bridge
+	for report in "$WORK"/logs/sanitizer.*
+	do
+		[ -e "$report" ] || continue
+		count 0 1
+		say "the bridge's sanitizers report:"
+		show_log "$report" 40
+	done
 }
 
 # Each file by itself: a bridge test starts servers, and the machine may be small.
@@ -253,7 +280,8 @@ run_node()
 		then
 			[ "$(node_total fail "$log")" != 0 ] || [ "$(node_total cancelled "$log")" != 0 ] || count 0 1
 			say "$file failed"
-			grep -E -A 40 '^ *not ok\b' "$log" | head -n 120 | sed 's/^/    | /'
+			# Each failed test up to the end of its details, "...".
+			awk '/^ *not ok/ { show = 1 } show { print "    | " substr($0, 1, 240) } /^ *\.\.\.$/ { show = 0 }' "$log" | head -n 150
 		fi
 	done
 }

@@ -92,7 +92,7 @@ copy_tree()
 # since npm's settings and cache are ours; scripts of packages don't run.
 install_node_modules()
 {
-	[[ " $* " = *" bridge "* || " $* " = *" browser "* || $1 = bench ]] || return 0
+	[[ " $* " = *" bridge "* || " $* " = *" browser "* ]] || return 0
 	[ -f "$WORK/tree/test/package-lock.json" ] || return 0
 	say 'installing packages for the tests in JavaScript (npm ci)'
 	if ! (cd "$WORK/tree/test" && step 'npm ci' "$WORK/npm.log" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)

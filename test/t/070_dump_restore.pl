@@ -61,7 +61,7 @@ EOT
 my $before = $node->safe_psql('game', $all_rows);
 my $rights_before = $node->safe_psql('game', $rights);
 my $version = version($node, 'game', 'global');
-like($before, qr/^scoreboard\.player_player_id_seq 200 t$/m, 'there is something to compare');
+like($before, qr/^scoreboard\.player_player_id_seq 200 true$/m, 'there is something to compare');
 
 my $directory = PostgreSQL::Test::Utils::tempdir;
 $node->command_ok([ 'pg_dump', '-h', $host, '-p', $port, '-Fp', '-f', "$directory/plain", 'game' ], 'pg_dump, plain');

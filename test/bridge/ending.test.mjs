@@ -1,0 +1,122 @@
+/*
+ * How a bridge ends: clients are told, what is under way is answered, and the exit status says that all went well.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { startBridge, startCluster, until } from '../lib/cluster.mjs';
+import { Raw, UNLIMITED, ask, assertError, increment, openEvents, openSocket } from './clients.mjs';
+
+let cluster;
+
+before(async () => {
+  cluster = await startCluster(UNLIMITED);
+  await cluster.sql(`CREATE TABLE gate (); GRANT SELECT ON gate TO PUBLIC;
+    CREATE FUNCTION pass() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM FROM public.gate; RETURN NEW; END $$;
+    CREATE TRIGGER pass BEFORE INSERT ON scoreboard.action FOR EACH ROW EXECUTE FUNCTION pass()`);
+});
+
+after(() => cluster?.stop());
+
+/* No increment gets on in the database until the function that this returns is called. */
+async function shutGate() {
+  const psql = spawn(join(process.env.PG_BINDIR, 'psql'), ['-XqAt'], { env: cluster.environment, stdio: ['pipe', 'ignore', 'inherit'] });
+  psql.stdin.write('BEGIN; LOCK gate;\n');
+  await until('the gate to be shut', async () => await cluster.sql("SELECT count(*) FROM pg_locks WHERE relation = 'gate'::regclass AND granted") === '1');
+  return () => psql.stdin.end('COMMIT;\n');
+}
+
+/* An increment that stands before the gate. */
+async function heldUp(bridge, user, options) {
+  const answer = increment(bridge, cluster, user, options);
+  answer.catch(() => {});
+  await until('the increment to wait', async () => await cluster.sql("SELECT count(*) FROM pg_locks WHERE relation = 'gate'::regclass AND NOT granted") !== '0');
+  return answer;
+}
+
+for (const signal of ['SIGTERM', 'SIGINT']) {
+  test(`${signal}: streams are told 1001 and the exit status is 0`, async () => {
+    const bridge = await startBridge(cluster);
+    const sockets = await Promise.all(Array.from({ length: 50 }, () => openSocket(bridge)));
+    const events = await Promise.all(Array.from({ length: 20 }, () => openEvents(bridge)));
+    for (const stream of [...sockets, ...events]) await until('the snapshot', () => stream.messages.length);
+    assert.equal(await bridge.stop(signal), 0);
+    for (const socket of sockets) {
+      await socket.ends();
+      assert.equal(socket.closed.code, 1001);
+    }
+    for (const stream of events) await stream.ends();
+  });
+}
+
+test('an increment in flight is answered before the end; nothing new is taken', async () => {
+  const bridge = await startBridge(cluster, ['--drain-timeout', '60s', '--submit-timeout', '60s']);
+  const open = await shutGate();
+  const waiting = await heldUp(bridge, 'ann');
+  const kept = new Raw(bridge).send('GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
+  assert.equal((await kept.answer()).status, 200);
+  bridge.child.kill('SIGTERM');
+  await until('the end to begin', () => bridge.log.some(({ msg }) => msg === 'ending'));
+  await assert.rejects(fetch(`${bridge.url}/health`), 'no new connection');
+  kept.send('GET /ready HTTP/1.1\r\nHost: x\r\n\r\n');
+  const unready = await kept.answer();
+  if (unready) assertError(unready, 503, 'UNAVAILABLE');
+  assert.equal(bridge.child.exitCode, null);
+  open();
+  const answer = await waiting;
+  assert.equal(answer.status, 200, answer.text);
+  assert.equal(await bridge.ended, 0);
+});
+
+test('an increment that does not get on is given up after the drain time', async () => {
+  const bridge = await startBridge(cluster, ['--drain-timeout', '300ms', '--submit-timeout', '60s']);
+  const open = await shutGate();
+  await heldUp(bridge, 'ben');
+  bridge.child.kill('SIGTERM');
+  assert.equal(await bridge.ended, 0);
+  open();
+});
+
+test('a second signal ends at once', async () => {
+  const bridge = await startBridge(cluster, ['--drain-timeout', '10m', '--submit-timeout', '10m']);
+  const open = await shutGate();
+  await heldUp(bridge, 'cid');
+  bridge.child.kill('SIGTERM');
+  await until('the end to begin', () => bridge.log.some(({ msg }) => msg === 'ending'));
+  assert.equal(bridge.child.exitCode, null);
+  bridge.child.kill('SIGTERM');
+  assert.notEqual(await bridge.ended, 0);
+  open();
+});
+
+test('idle connections, half requests and slow clients do not hold up the end', async () => {
+  const bridge = await startBridge(cluster, ['--drain-timeout', '10m']);
+  for (const text of ['', 'GET /health HT', 'GET /health HTTP/1.1\r\nHost: x\r\n\r\n', 'POST /v1/scores/increment HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{']) {
+    const raw = new Raw(bridge).send(text);
+    await until('the connection', () => !raw.socket.connecting);
+  }
+  await ask(bridge, '/health');
+  assert.equal(await bridge.stop(), 0);
+});
+
+test('it ends as well where the database is away', async () => {
+  const bridge = await startBridge(cluster, ['--reconnect-max', '100ms']);
+  await cluster.shutdown();
+  await until('the loss to be noticed', async () => (await ask(bridge, '/ready')).status === 503);
+  assert.equal(await bridge.stop(), 0);
+  await cluster.start();
+});
+
+test('SIGHUP ends nothing', async () => {
+  const bridge = await startBridge(cluster);
+  const stream = await openSocket(bridge);
+  bridge.child.kill('SIGHUP');
+  await until('a word about it', () => bridge.log.some(({ msg }) => msg.includes('SIGHUP')));
+  assert.equal((await ask(bridge, '/health')).status, 200);
+  assert.equal(stream.closed, null);
+  stream.close();
+  assert.equal(await bridge.stop(), 0);
+});

@@ -1,0 +1,162 @@
+/*
+ * The database goes away and comes back: streams stay open and end up with the truth, increments are told to come again, and their keys
+ * count once.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { actionFor, startBridge, startCluster, until } from '../lib/cluster.mjs';
+import { UNLIMITED, Versions, ask, assertError, award, increment, messageOf, openEvents, openSocket, published } from './clients.mjs';
+
+/* One Retry-After's worth of waiting would be too long for a test. */
+const QUICK = ['--reconnect-max', '200ms', '--submit-timeout', '1s', '--max-connections-per-address', '1000'];
+
+let cluster;
+let bridge;
+
+before(async () => {
+  cluster = await startCluster(UNLIMITED);
+  bridge = await startBridge(cluster, QUICK);
+});
+
+after(async () => {
+  await bridge?.stop();
+  await cluster?.stop();
+});
+
+const ready = async (at) => (await ask(at, '/ready')).status === 200;
+
+/* 200 WebSockets and 50 event streams; what each has seen is checked as it goes. */
+async function crowd() {
+  const streams = await Promise.all(Array.from({ length: 250 }, (_, i) => (i < 200 ? openSocket(bridge) : openEvents(bridge))));
+  return {
+    all: async (message) => {
+      for (const stream of streams) await until('the final version', () => stream.last === message);
+      const versions = new Versions();
+      for (const stream of streams) {
+        const newest = new Map();
+        stream.messages.forEach((text) => versions.take(text, newest));
+        assert.equal(stream.closed, null);
+        assert.equal(stream.messages.length, new Set(stream.messages).size, 'nothing twice');
+      }
+    },
+    close: () => streams.forEach((stream) => stream.close()),
+  };
+}
+
+test('the connection that listens is killed under load: every client gets the final version, staying connected', async () => {
+  const people = await crowd();
+  let running = true;
+  const killer = (async () => {
+    while (running) {
+      await cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'scoreboard_documents|LISTEN' AND pid <> pg_backend_pid() \\g /dev/null");
+      await until('it to listen again', () => ready(bridge));
+    }
+  })();
+  for (let i = 0; i < 30; i++) assert.equal((await increment(bridge, cluster, `runner-${i % 5}`)).status, 200);
+  running = false;
+  await killer;
+  await award(cluster, 'last', 5000);
+  await people.all(messageOf(await published(cluster, 'last', 5000)));
+  people.close();
+});
+
+test('every database connection is killed under load: increments are counted once', async () => {
+  let running = true;
+  const killer = (async () => {
+    while (running) await cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'test_bridge' \\g /dev/null");
+  })();
+  let answered = 0;
+  for (let i = 0; i < 40; i++) {
+    const action = actionFor(cluster, 'martyr');
+    for (let key; ;) {
+      const answer = await increment(bridge, cluster, 'martyr', { action, key });
+      key = answer.headers.get('idempotency-key');
+      if (answer.status === 200) break;
+      assertError(answer, 503, 'UNAVAILABLE');
+    }
+    answered += 100;
+  }
+  running = false;
+  await killer;
+  assert.equal(await cluster.sql("SELECT score FROM scoreboard.score JOIN scoreboard.player USING (player_id) WHERE user_id = 'martyr'"), `${answered}`);
+});
+
+test('the server restarts: clients stay connected and get the final version', async () => {
+  const people = await crowd();
+  await cluster.control('restart', '-m', 'fast');
+  await award(cluster, 'phoenix', 6000);
+  await people.all(messageOf(await published(cluster, 'phoenix', 6000)));
+  people.close();
+});
+
+test('during an outage lists are served, increments refused with their key, and readiness says so', async () => {
+  await until('readiness', () => ready(bridge));
+  await award(cluster, 'quin', 7000);
+  const document = await published(cluster, 'quin', 7000);
+  await until('the list', async () => (await ask(bridge, '/v1/leaderboard/top')).text === document);
+  const stream = await openSocket(bridge);
+  await cluster.shutdown();
+  const actions = Array.from({ length: 5 }, (_, i) => ({ user: `patient-${i}`, action: actionFor(cluster, `patient-${i}`) }));
+  await Promise.all(actions.map(async (one) => {
+    const answer = await increment(bridge, cluster, one.user, one);
+    assertError(answer, 503, 'UNAVAILABLE');
+    one.key = answer.headers.get('idempotency-key');
+    assert.ok(one.key);
+  }));
+  assertError(await ask(bridge, '/ready'), 503, 'UNAVAILABLE');
+  assert.equal((await ask(bridge, '/health')).status, 200);
+  assert.equal((await ask(bridge, '/v1/leaderboard/top')).text, document);
+  const late = await openEvents(bridge);
+  await late.receives(messageOf(document));
+  /* After some failures in a row nobody waits for the time-out any more; the key is there all the same. */
+  await until('refusals at once', () => bridge.log.some(({ msg }) => msg.includes('refused until')));
+  const refused = await increment(bridge, cluster, 'patient-0', { ...actions[0] });
+  assertError(refused, 503, 'UNAVAILABLE');
+  assert.equal(refused.headers.get('idempotency-key'), actions[0].key);
+
+  await cluster.start();
+  await until('readiness', () => ready(bridge));
+  for (const { user, action, key } of actions) {
+    const first = await increment(bridge, cluster, user, { action, key });
+    assert.equal(first.status, 200, first.text);
+    const again = await increment(bridge, cluster, user, { action, key });
+    assert.deepEqual(again.json, { ...first.json, replayed: true });
+  }
+  assert.equal(await cluster.sql("SELECT count(*), sum(score) FROM scoreboard.score JOIN scoreboard.player USING (player_id) WHERE user_id LIKE 'patient-%'"), '5|500');
+  await award(cluster, 'quin', 1);
+  const last = messageOf(await published(cluster, 'quin', 7001));
+  await stream.receives(last);
+  await late.receives(last);
+  stream.close();
+  late.close();
+});
+
+test('a bridge may be started before its database', async () => {
+  await cluster.shutdown();
+  const early = await startBridge(cluster, QUICK, { ready: false });
+  assert.equal((await ask(early, '/health')).status, 200);
+  assertError(await ask(early, '/ready'), 503, 'UNAVAILABLE');
+  assertError(await ask(early, '/v1/leaderboard/top'), 503, 'UNAVAILABLE');
+  assertError(await ask(early, '/v1/leaderboard/stream', { headers: { accept: 'text/event-stream' } }), 503, 'UNAVAILABLE');
+  await assert.rejects(openSocket(early), /503/);
+  const answer = await increment(early, cluster, 'early');
+  assertError(answer, 503, 'UNAVAILABLE');
+  assert.ok(answer.headers.get('idempotency-key'));
+  await cluster.start();
+  await until('readiness', () => ready(early));
+  assert.equal((await ask(early, '/v1/leaderboard/top')).status, 200);
+  assert.equal((await increment(early, cluster, 'early')).status, 200);
+  assert.equal(await early.stop(), 0);
+});
+
+test('a database without the extension is no reason to end', async () => {
+  const { conninfo } = cluster;
+  cluster.conninfo = () => conninfo.call(cluster).replace('dbname=scoreboard', 'dbname=postgres');
+  const lost = await startBridge(cluster, QUICK, { ready: false });
+  cluster.conninfo = conninfo;
+  await until('a complaint', () => lost.log.some(({ level }) => level === 'warn' || level === 'error'));
+  assertError(await ask(lost, '/ready'), 503, 'UNAVAILABLE');
+  assert.equal(await lost.stop(), 0);
+});

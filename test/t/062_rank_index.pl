@@ -1,0 +1,185 @@
+# The rank index follows the table, whoever writes and whatever happens meanwhile. Many sessions write at once
+# (direct SQL, savepoints, rollbacks) while the trees are built anew again and again; each tree must have
+# exactly what the table has. Needs concurrency, a crash and two databases.
+#
+# Part of scoreboard; PostgreSQL licence, see LICENSE.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+use ScoreboardTest;
+
+my $node = new_node('main', conf => "max_prepared_transactions = 2\nscoreboard.rank_memory = '4MB'\nscoreboard.rank_wait = '10s'\n");
+my $db = 'game';
+
+sub make_functions
+{
+	my ($database) = @_;
+
+	$node->safe_psql($database, q{
+		CREATE FUNCTION rank_state(board_id int, season int, OUT state text, OUT players bigint, OUT unsettled bigint, OUT memory bigint)
+			AS 'scoreboard', 'scoreboard_rank_state' LANGUAGE c;
+		CREATE FUNCTION rank_verify(board_id int, season int) RETURNS boolean AS 'scoreboard', 'scoreboard_rank_verify' LANGUAGE c;
+		CREATE FUNCTION rank_check(board_id int, season int) RETURNS text AS 'scoreboard', 'scoreboard_rank_check' LANGUAGE c});
+	return;
+}
+
+sub sql { return $node->safe_psql($db, $_[0]); }
+
+sub wait_for_state
+{
+	my ($state, $boards) = @_;
+
+	wait_until($node, $db, "(SELECT bool_and(r.state = '$state') FROM unnest(ARRAY[$boards]) b, rank_state(b, 1) r)", "boards $boards: $state");
+	return;
+}
+
+# Contents, structure and order; only where the tree answers.
+sub follows
+{
+	my ($name) = @_;
+
+	wait_for_state('ready', '1, 2, 3');
+	is(sql(q{SELECT b, rank_verify(b, 1), rank_check(b, 1), (rank_state(b, 1)).unsettled FROM generate_series(1, 3) b}),
+		"1|t||0\n2|t||0\n3|t||0", "$name: the trees have what the table has");
+	is(sql(q{
+		SELECT count(*) FROM scoreboard.board b,
+			LATERAL (SELECT row_number() OVER (ORDER BY o, s.reached_at, s.player_id) n, rank() OVER (ORDER BY o) shared, s.score, s.reached_at
+				FROM scoreboard.score s, LATERAL (SELECT CASE b.score_order WHEN 'low' THEN s.score ELSE -s.score END) x (o)
+				WHERE s.board_id = b.board_id AND s.listed) truth
+			LEFT JOIN LATERAL (SELECT row_number() OVER () n, t.* FROM scoreboard_top(b.name, 1000) t) top USING (n)
+		WHERE n <= 1000 AND (CASE b.ties WHEN 'shared' THEN shared ELSE n END, truth.score, truth.reached_at)
+			IS DISTINCT FROM (top.rank, top.score, top.reached_at)}),
+		0, "$name: in the same order");
+	return;
+}
+
+create_database($node, $db);
+make_functions($db);
+sql(q{
+	INSERT INTO scoreboard.board (board_id, name, score_order, ties) VALUES (2, 'low', 'low', 'first'), (3, 'shared', 'high', 'shared');
+	INSERT INTO scoreboard.player (player_id, user_id) SELECT i, 'p' || i FROM generate_series(1, 300000) i;
+	INSERT INTO scoreboard.score SELECT b, 1, i, i % 40, '2026-01-01', i % 9 > 0 FROM generate_series(1, 3) b, generate_series(1, 300) i});
+follows('a first load');
+
+# What one session can do
+sql(q{
+	BEGIN;
+	UPDATE scoreboard.score SET score = score + 1 WHERE player_id < 20;
+	SAVEPOINT a; DELETE FROM scoreboard.score WHERE player_id < 50;
+	SAVEPOINT b; UPDATE scoreboard.score SET listed = NOT listed; RELEASE b;
+	ROLLBACK TO a; UPDATE scoreboard.score SET score = 7 WHERE player_id = 30;
+	SAVEPOINT c; DELETE FROM scoreboard.score WHERE player_id = 31; RELEASE c;
+	COMMIT;
+	BEGIN; DELETE FROM scoreboard.score; ROLLBACK;
+	SET session_replication_role = replica;
+	UPDATE scoreboard.score SET score = score + 2 WHERE player_id BETWEEN 100 AND 120});
+follows('savepoints, a rollback, a replica');
+my ($status, undef, $error) = $node->psql($db, q{BEGIN; UPDATE scoreboard.score SET score = 1 WHERE player_id = 1; PREPARE TRANSACTION 'x'});
+like($error, qr/cannot PREPARE a transaction that has changed boards, scores or players of scoreboard/, 'PREPARE TRANSACTION is refused');
+is($node->psql($db, q{BEGIN; SELECT count(*) FROM scoreboard.score; PREPARE TRANSACTION 'y'}), 0, 'but not where nothing was changed');
+sql(q{ROLLBACK PREPARED 'y'});
+sql(q{INSERT INTO scoreboard.score SELECT 1, 1, i, i, now() FROM generate_series(1001, 120000) i});
+follows('more changes than are noted');
+sql(q{BEGIN; DELETE FROM scoreboard.score WHERE player_id > 1000; ROLLBACK; DELETE FROM scoreboard.score WHERE player_id > 1000});
+follows('and back');
+sql(q{BEGIN; UPDATE scoreboard.score SET score = 1 WHERE player_id = 5; TRUNCATE scoreboard.score;
+	INSERT INTO scoreboard.score SELECT b, 1, i, i % 40, '2026-01-01', i % 9 > 0 FROM generate_series(1, 3) b, generate_series(1, 200) i; COMMIT});
+follows('TRUNCATE between writes');
+sql('ALTER TABLE scoreboard.score ALTER COLUMN listed TYPE boolean USING NOT listed');
+follows('a rewrite that changes values');
+
+# A trigger that is off
+sql('ALTER TABLE scoreboard.score DISABLE TRIGGER changed');
+wait_for_state('untracked', '1, 2, 3');
+sql('UPDATE scoreboard.score SET score = score + 100 WHERE player_id = 9');
+is(sql(q{SELECT user_id, score FROM scoreboard_top('global', 1)}), 'p9|109', 'without the trigger the table is asked');
+sql('ALTER TABLE scoreboard.score ENABLE ALWAYS TRIGGER changed');
+follows('with the trigger again');
+
+# Ranks that increments answer, against what the table says right afterwards
+sql(q{INSERT INTO scoreboard.action_type (name, proof, min_points, max_points) VALUES ('MOVE', 'trusted', -100, 100)});
+sql(q{ALTER DATABASE game SET scoreboard.rate_limit = 0; ALTER DATABASE game SET scoreboard.burst_limit = 0});
+my $calls = '';
+for my $i (1 .. 150)
+{
+	my ($user, $board) = ('p' . ($i * 7 % 30 + 1), (qw(global low shared))[ $i % 3 ]);
+
+	$calls .= sprintf("SELECT rank FROM scoreboard_increment_for('$user', 'MOVE', 'a$i', '$board', points => %d) \\gset\n", $i * 37 % 41 - 15)
+	  . "SELECT :rank = r.rank OR '$board $user :rank' IS NULL FROM (SELECT p.user_id, CASE b.ties WHEN 'shared' THEN rank() OVER (ORDER BY o)"
+	  . " ELSE row_number() OVER (ORDER BY o, reached_at, player_id) END AS rank FROM scoreboard.score s JOIN scoreboard.board b USING (board_id)"
+	  . " JOIN scoreboard.player p USING (player_id), LATERAL (SELECT CASE b.score_order WHEN 'low' THEN s.score ELSE -s.score END) x (o)"
+	  . " WHERE b.name = '$board' AND listed) r WHERE user_id = '$user';\n";
+}
+my %answers;
+$answers{$_}++ foreach split /\n/, sql("UPDATE scoreboard.score SET listed = true;\n$calls");
+is_deeply(\%answers, { t => 150 }, 'increments answer the rank that the player has then');
+
+# Everybody at once, while the trees are built anew
+my @scripts;
+foreach my $script (
+	'INSERT INTO scoreboard.score AS s VALUES (:b, 1, :p, :n, clock_timestamp()) ON CONFLICT (board_id, season, player_id) DO UPDATE SET score = s.score + :n, reached_at = clock_timestamp()',
+	'UPDATE scoreboard.score SET score = score + 1 WHERE board_id = :b AND season = 1 AND player_id = :p',
+	'UPDATE scoreboard.score SET listed = NOT listed WHERE board_id = :b AND season = 1 AND player_id = :p',
+	'DELETE FROM scoreboard.score WHERE board_id = :b AND season = 1 AND player_id = :p',
+	"BEGIN;\nUPDATE scoreboard.score SET score = score + 3 WHERE board_id = :b AND season = 1 AND player_id BETWEEN :p AND :p + 5;\nSAVEPOINT a;\n"
+	  . "DELETE FROM scoreboard.score WHERE board_id = :b AND season = 1 AND player_id BETWEEN :p AND :p + 3;\nROLLBACK TO a;\n"
+	  . "UPDATE scoreboard.score SET score = :n WHERE board_id = :b AND season = 1 AND player_id = :p;\nCOMMIT",
+	"BEGIN;\nUPDATE scoreboard.score SET score = score - 1 WHERE board_id = :b AND season = 1 AND player_id = :p;\nROLLBACK")
+{
+	my $file = $node->basedir . '/script' . scalar(@scripts);
+
+	append_to_file($file, "\\set b random(1, 3)\n\\set p random(1, 150)\n\\set n random(0, 20)\n$script;\n");
+	push @scripts, '-f', $file;
+}
+my ($out, $err) = ('', '');
+my $writers = IPC::Run::start(
+	[ 'pgbench', '-n', '-c', 8, '-j', 2, '-T', 8, '--max-tries', 100, '-h', $node->host, '-p', $node->port, @scripts, $db ], '>', \$out, '2>', \$err);
+my ($agreed, $differed) = (0, 0);
+for (my $end = time + 7; time < $end;)
+{
+	sql('ALTER TABLE scoreboard.score SET (fillfactor = 70)');
+	wait_for_state('ready', '1, 2, 3');
+	foreach my $answer (split /\n/, sql('SELECT rank_verify(b, 1) FROM generate_series(1, 3) b, generate_series(1, 3)'))
+	{
+		$agreed++ if $answer eq 't';
+		$differed++ if $answer eq 'f';
+	}
+}
+$writers->finish;
+is($differed, 0, "while everybody writes, built trees have what the table has");
+cmp_ok($agreed, '>', 0, "(compared $agreed times)");
+follows('when all have come to rest');
+
+kill_and_start($node);
+follows('after a crash');
+
+# Memory: one board too many players; the others go on, and it comes back when there is room.
+sql(q{INSERT INTO scoreboard.score SELECT 2, 1, i, i, now() FROM generate_series(100001, 300000) i});
+wait_for_state('full', '2');
+like(slurp_file($node->logfile), qr/scoreboard has no memory for the ranks of 1 boards/, 'memory that is full is logged');
+is(sql(q{SELECT state FROM unnest(ARRAY[1, 3]) b, rank_state(b, 1)}), "ready\nready", 'other boards keep their trees');
+is(sql(q{SELECT score_order FROM scoreboard.board WHERE name = 'low'; UPDATE scoreboard.score SET score = -5 WHERE board_id = 2 AND player_id = 3 RETURNING score}),
+	"low\n-5", 'writers go on');
+is(sql(q{SELECT user_id FROM scoreboard_top('low', 1)}), 'p3', 'and readers count');
+sql(q{DELETE FROM scoreboard.score WHERE player_id > 1000});
+follows('with room again');
+
+# What goes, goes
+sql(q{INSERT INTO scoreboard.board (board_id, name) VALUES (4, 'short')});
+sql(q{SELECT count(*) FROM scoreboard_top('short')});
+wait_for_state('ready', '4');
+sql(q{DELETE FROM scoreboard.board WHERE board_id = 4});
+is(sql('SELECT state FROM rank_state(4, 1)'), 'none', 'a removed board leaves nothing');
+sql('DROP EXTENSION scoreboard');
+is(sql('SELECT state FROM rank_state(1, 1)'), 'none', 'nor does a dropped extension');
+sql('CREATE EXTENSION scoreboard');
+wait_for_state('ready', '1');
+is(sql('SELECT players FROM rank_state(1, 1)'), 0, 'a new one begins anew');
+
+$node->stop;
+done_testing();
