@@ -54,9 +54,9 @@ number_length(const char *text, bool *plain)
 	}
 	if (*p == 'e' || *p == 'E')
 	{
-		*plain = false;
 		long		exponent = strtol(p + 1, NULL, 10);
 
+		*plain = false;
 		if (exponent > EXPONENT_MAX || exponent < -EXPONENT_MAX)
 			return 0;
 		p += 1 + (p[1] == '+' || p[1] == '-');

@@ -206,7 +206,11 @@ static int
 complete(Connection *connection)
 {
 	connection_phase(connection, PHASE_IDLE);
-	return lws_http_transaction_completed(connection->wsi) ? -1 : 0;
+	if (lws_http_transaction_completed(connection->wsi))
+		return -1;
+	/* Idle connections are listener.c's; the library's list of timers stays short. */
+	lws_set_timeout(connection->wsi, NO_PENDING_TIMEOUT, 0);
+	return 0;
 }
 
 void

@@ -492,7 +492,9 @@ listen_entry(Bridge *bridge, char *entry)
 	bool		ok = false;
 	int			code = EAI_NONAME;
 
-	if (colon)
+	/* getaddrinfo would take 99999 for another port. */
+	if (colon && colon[1] && strlen(colon + 1) <= 5 && colon[1 + strspn(colon + 1, "0123456789")] == '\0' &&
+		atoi(colon + 1) <= UINT16_MAX)
 	{
 		*colon = '\0';
 		if (host[0] == '[' && colon > host + 1 && colon[-1] == ']')

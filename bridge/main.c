@@ -81,7 +81,7 @@ start_library(Bridge *bridge)
 	info.alpn = "http/1.1";
 	/* For a head to come; the time between requests is limited by listener.c. */
 	info.timeout_secs_ah_idle = (unsigned int) (bridge->options.head_timeout_ms / 1000);
-	info.keepalive_timeout = 0;
+	info.keepalive_timeout = (int) (bridge->options.idle_timeout_ms / 1000) + 60;
 	bridge->vhost = lws_create_vhost(bridge->lws, &info);
 	return bridge->vhost != NULL;
 }

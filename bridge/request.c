@@ -367,6 +367,7 @@ request_read(Connection *connection, Request *request, Problem *problem)
 	memset(request, 0, sizeof(*request));
 	memset(problem, 0, sizeof(*problem));
 	request->began = uv_hrtime();
+	request->close = connection->bridge->draining;
 	request->method = method_of(lws_http_get_uri_and_method(wsi, &uri, &length));
 	request_id(wsi, request);
 	request->length = read_length(wsi);

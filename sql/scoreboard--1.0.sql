@@ -536,7 +536,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'key id must have 1 to 63 characters of A-Z a-z 0-9 _ . -', DETAIL = '{"code":"INVALID_REQUEST"}',
             HINT = 'Choose another name for the key.';
     END IF;
-    IF valid_from IS NULL OR valid_until <= valid_from THEN
+    IF valid_from IS NULL OR valid_from = 'infinity' OR valid_until <= valid_from THEN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'a key must be valid from a moment on, and until a later one', DETAIL = '{"code":"INVALID_REQUEST"}',
             HINT = 'Leave valid_until out for a key without an end.';
     END IF;
@@ -553,6 +553,7 @@ DECLARE
     board_ids integer[];
     action_type_ids integer[];
 BEGIN
+    PERFORM scoreboard.check_key(key_id, valid_from, valid_until);
     -- A key for nothing would be stored as a key for everything.
     IF cardinality(boards) = 0 OR cardinality(action_types) = 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'boards and action_types must not be empty', DETAIL = '{"code":"INVALID_REQUEST"}',
@@ -805,7 +806,11 @@ BEGIN
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %I', f, role);
     END LOOP;
     EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA scoreboard FROM %I', role);
-    EXECUTE format('REVOKE USAGE ON SCHEMA scoreboard, @extschema@ FROM %I', role);
+    EXECUTE format('REVOKE USAGE ON SCHEMA scoreboard FROM %I', role);
+    -- PUBLIC's on the API's schema was there before us, where that is "public".
+    IF role <> 'public' THEN
+        EXECUTE format('REVOKE USAGE ON SCHEMA @extschema@ FROM %I', role);
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_revoke_access IS

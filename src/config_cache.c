@@ -125,14 +125,20 @@ void
 config_begin_call(void)
 {
 	Oid			schema;
+	MemoryContext old = cache_context;
 
 	AcceptInvalidationMessages();
 	if (!stale)
 		return;
 
-	if (cache_context == NULL)
-		cache_context = AllocSetContextCreate(CacheMemoryContext, "scoreboard configuration", ALLOCSET_DEFAULT_SIZES);
-	MemoryContextReset(cache_context);
+	/*
+	 * Calls nest: a trigger on our tables may call us in the middle of an increment whose board and rule stand in the old
+	 * tables. They go with the transaction.
+	 */
+	cache_context = NULL;
+	if (old)
+		MemoryContextSetParent(old, TopTransactionContext);
+	cache_context = AllocSetContextCreate(CacheMemoryContext, "scoreboard configuration", ALLOCSET_DEFAULT_SIZES);
 	boards = make_table("scoreboard boards", SCOREBOARD_NAME_MAX + 1, sizeof(Board), HASH_STRINGS);
 	rules = make_table("scoreboard rules", sizeof(RuleKey), sizeof(RuleEntry), HASH_BLOBS);
 	signing_keys = make_table("scoreboard keys", SCOREBOARD_NAME_MAX + 1, sizeof(SigningKey), HASH_STRINGS);

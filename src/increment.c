@@ -120,13 +120,19 @@ check_proof(Increment *increment, Refusal *refusal)
 	return true;
 }
 
-/* A standby answers reads; a gateway that was pointed at it shall try again until the primary is back. */
+/*
+ * A standby answers reads; a gateway that was pointed at it shall try again until the primary is back. What ledger.c
+ * writes below SQL no executor would stop in a read-only transaction.
+ */
 static bool
 check_primary(Refusal *refusal)
 {
 	if (RecoveryInProgress())
 		return refuse_for(refusal, REFUSAL_UNAVAILABLE, 1, "Send it to the primary.",
 						  "this server is a standby and can't count actions");
+	if (XactReadOnly)
+		return refuse_for(refusal, REFUSAL_UNAVAILABLE, 1, "Use a transaction that may write (default_transaction_read_only).",
+						  "the transaction is read-only and can't count actions");
 	return true;
 }
 

@@ -6,7 +6,8 @@
  * through the unique indexes (a planner that has seen an empty table must not
  * decide how), the two writes through the executor's own row functions: indexes,
  * constraints and row triggers AFTER the write as with an INSERT or UPDATE,
- * without a plan to start and end. Statement triggers, and row triggers BEFORE an update, don't fire.
+ * without a plan to start and end. Statement triggers, row triggers BEFORE an update and those AFTER UPDATE OF named
+ * columns don't fire; one with a transition table fails, since there is none.
  *
  * Reads under the lock use the latest snapshot at every isolation level. Under
  * REPEATABLE READ and SERIALIZABLE the transaction's own snapshot is asked too:
@@ -29,6 +30,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -99,7 +101,9 @@ raise_serialization_failure(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("could not serialize access due to concurrent update"),
-			 errhint("The transaction might succeed if retried.")));
+			 errhint("The transaction might succeed if retried."),
+			 errhidestmt(true),		/* a literal token may stand in it */
+			 errhidecontext(true)));
 }
 
 /* ---------- tables ---------- */
@@ -325,7 +329,14 @@ TimestampTz
 ledger_clock(void)
 {
 	static TimestampTz last = 0;
+	static TimestampTz transaction = 0;
 
+	/* Another transaction starts anew: where the clock was set back, receipts must not seem old for as long as the session lives. */
+	if (transaction != GetCurrentTransactionStartTimestamp())
+	{
+		transaction = GetCurrentTransactionStartTimestamp();
+		last = 0;
+	}
 	last = Max(GetCurrentTimestamp(), last + 1);
 	return last;
 }
@@ -451,7 +462,12 @@ update_row(Ledger *ledger, LedgerTable *table, ItemPointer at)
 	List	   *recheck = NIL;
 
 	if (table->rel->rd_att->constr)
+	{
+		/* As for an INSERT: every generated column, whatever it is made from. */
+		if (table->rel->rd_att->constr->has_generated_stored)
+			ExecComputeStoredGenerated(table->target, ledger->estate, table->slot, CMD_INSERT);
 		ExecConstraints(table->target, table->slot, ledger->estate);
+	}
 	if (table_tuple_update(table->rel, at, table->slot, ledger->estate->es_output_cid, ledger->latest, InvalidSnapshot,
 						   true, &failure, &lock_mode, &indexes) != TM_Ok)
 		raise_serialization_failure();

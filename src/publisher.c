@@ -838,6 +838,9 @@ scoreboard_publisher_main(Datum arg)
 		/* Chores first: lists are read from the ranks that they build. */
 		wait_ms = publisher_chores();
 		wait_ms = Min(wait_ms, publish());
+		/* Publishing asks for ranks to be built, and waits of its own may have reset the latch by which it woke us. */
+		if (slots_chores_due())
+			wait_ms = Min(wait_ms, Max(chores_not_before - worker_clock_ms(), 0));
 		MemoryContextReset(turn_context);
 		worker_wait(wait_ms, wait_event);
 	}

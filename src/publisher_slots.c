@@ -472,6 +472,12 @@ slots_put_back_touched(const uint32 *words)
 }
 
 bool
+slots_chores_due(void)
+{
+	return pg_atomic_read_u32(&shared->slots[own_slot].chores) != 0;
+}
+
+bool
 slots_take_chores(void)
 {
 	return pg_atomic_exchange_u32(&shared->slots[own_slot].chores, 0) != 0;

@@ -80,7 +80,8 @@ extern void slots_peek_touched(uint32 *words);
 extern void slots_take_touched(const uint32 *words);
 extern void slots_put_back_touched(const uint32 *words);
 
-/* Was publisher_wake() called since the last time? True at the start too. Again a full memory barrier. */
+/* Was publisher_wake() called since the last time? True at the start too. Taking is again a full memory barrier. */
+extern bool slots_chores_due(void);
 extern bool slots_take_chores(void);
 
 #endif

@@ -8,10 +8,10 @@
  *   state       wanted again  build begins  tree loaded  rebuild noted  no memory   trigger is off
  *   ---------   ------------  ------------  -----------  -------------  ----------  --------------
  *   NONE        → WANTED      -             -            -              -           -
- *   WANTED      -             → BUILDING    -            -              -           → UNTRACKED
- *   BUILDING    -             -             → READY      → WANTED       → FULL      -
+ *   WANTED      -             → BUILDING    -            -              -           -
+ *   BUILDING    -             -             → READY      → WANTED       → FULL      → UNTRACKED
  *   READY       -             -             -            → WANTED       → FULL      -
- *   FULL        -             → BUILDING    -            → WANTED       -           → UNTRACKED
+ *   FULL        -             → BUILDING    -            → WANTED       -           -
  *   UNTRACKED   -             -             -            → WANTED       -           -
  *
  * A build that fails puts its boards back to WANTED. Where the board, its table

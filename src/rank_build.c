@@ -14,7 +14,8 @@
  * S sees was visible, so committed, before 2; one that S doesn't see was not, so its callback comes after 2.
  *
  * What a board's settings say is read before 2, since callbacks need the order,
- * and again with S: a change in between is seen there, a later one notes a rebuild.
+ * and again with S: a change in between is seen there, a later one notes a
+ * rebuild. So with the table's trigger, without which a tree could not follow.
  *
  * A board whose generation changed meanwhile was overtaken (a rebuild was noted,
  * the memory was full, the board is gone) and is left as it stands. After an error, or when the process
@@ -24,15 +25,13 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_trigger.h"
-#include "commands/trigger.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
@@ -76,6 +75,7 @@ typedef struct Build
 	Relation	rel;
 	Target	   *targets;
 	int			count;
+	bool		tracked;		/* every change of the table is noted, by whomever */
 	MemoryContext memory;
 } Build;
 
@@ -195,6 +195,26 @@ find_target(Build *build, int32 board_id, int32 season)
 }
 
 /*
+ * Is the trigger on, as the active snapshot sees it? Not asked of the
+ * relation's cache: who switched it has been committed, and has had us woken,
+ * before its invalidation arrives here.
+ */
+static bool
+trigger_is_on(Oid relid)
+{
+	Oid			types[] = {OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(relid)};
+
+	/* 29: for each row, after INSERT, DELETE and UPDATE. */
+	if (SPI_execute_with_args("SELECT FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid"
+							  " WHERE t.tgrelid = $1 AND p.proname = 'score_changed'"
+							  " AND t.tgenabled = 'A' AND t.tgtype = 29",
+							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "reading pg_trigger failed");
+	return SPI_processed > 0;
+}
+
+/*
  * The targets' settings, as the active snapshot sees them. True if they are
  * what they were.
  */
@@ -204,6 +224,7 @@ read_settings(Build *build)
 	bool		same = true;
 
 	SPI_connect();
+	build->tracked = trigger_is_on(RelationGetRelid(build->rel));
 	if (SPI_execute("SELECT board_id, score_order = 'low', top_size FROM scoreboard.board", true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "reading scoreboard.board failed");
 	for (int t = 0; t < build->count; t++)
@@ -463,46 +484,6 @@ load_targets(Build *build)
  * One build
  * ------------------------------------------------------------------------- */
 
-/* Is every change noted, by whomever? Only then a tree can follow the table. */
-static bool
-trigger_is_on(Relation rel)
-{
-	TriggerDesc *triggers = CopyTriggerDesc(rel->trigdesc);	/* look-ups may rebuild the relation's own */
-
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-	{
-		const Trigger *trigger = &triggers->triggers[i];
-		char	   *function = get_func_name(trigger->tgfoid);
-
-		if (function != NULL && strcmp(function, "score_changed") == 0 &&
-			trigger->tgenabled == TRIGGER_FIRES_ALWAYS &&
-			TRIGGER_FOR_ROW(trigger->tgtype) && TRIGGER_FOR_INSERT(trigger->tgtype) &&
-			TRIGGER_FOR_UPDATE(trigger->tgtype) && TRIGGER_FOR_DELETE(trigger->tgtype))
-			return true;
-	}
-	return false;
-}
-
-static void
-set_untracked(Build *build)
-{
-	for (int t = 0; t < build->count; t++)
-	{
-		RankBoard  *board = rank_board_lock_at(build->targets[t].place, LW_EXCLUSIVE);
-
-		if (board == NULL)
-			continue;
-		if (board->state == RANK_WANTED || board->state == RANK_FULL)
-			rank_board_set_state(board, RANK_UNTRACKED);
-		rank_board_unlock(board);
-	}
-	ereport(WARNING,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("scoreboard keeps no ranks: a trigger of table \"%s\" is off", RelationGetRelationName(build->rel)),
-			 errdetail("Ranks and lists are counted by SQL, and increments answer no rank."),
-			 errhint("ALTER TABLE scoreboard.score ENABLE ALWAYS TRIGGER changed")));
-}
-
 /* Once for each time that a board becomes full: the commits that met it can't write to the log. */
 static void
 report_full_boards(void)
@@ -527,8 +508,21 @@ report_full_boards(void)
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("scoreboard has no memory for the ranks of %d boards", full),
 				 errdetail("Their ranks and lists are counted by SQL, and increments on them answer no rank."),
-				 errhint("Raise scoreboard.rank_memory (now %d kB; about 40 bytes for each player on each board) and restart the server.",
-						 scoreboard_rank_memory)));
+				 errhint("Raise scoreboard.rank_memory (now %d kB; about 40 bytes for each player on each board)"
+						 " and restart the server.", scoreboard_rank_memory)));
+}
+
+/* Under the rules of 2 and S too: who switches the trigger on later notes a rebuild. */
+static void
+set_untracked(Build *build)
+{
+	for (int t = 0; t < build->count; t++)
+		finish_target(&build->targets[t], RANK_UNTRACKED);
+	ereport(WARNING,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("scoreboard keeps no ranks: a trigger of table \"%s\" is off", RelationGetRelationName(build->rel)),
+			 errdetail("Ranks and lists are counted by SQL, and increments answer no rank."),
+			 errhint("ALTER TABLE scoreboard.score ENABLE ALWAYS TRIGGER changed")));
 }
 
 /* Steps 2 to 4. */
@@ -545,15 +539,17 @@ build_targets(Build *build)
 		PushActiveSnapshot(snapshot);
 		same = read_settings(build);
 		PopActiveSnapshot();
-		if (same)
+		if (same && build->tracked)
 			scan_table(build, snapshot);
 		UnregisterSnapshot(snapshot);
-		if (same)
-		{
+		if (!build->tracked)
+			set_untracked(build);
+		else if (same)
 			load_targets(build);
+		else
+			give_up(0, PointerGetDatum(build));
+		if (same || !build->tracked)
 			return;
-		}
-		give_up(0, PointerGetDatum(build));
 	}
 }
 
@@ -573,9 +569,7 @@ rank_index_build(void)
 		want_all_boards(relid);
 	calls = rank_board_calls();
 	choose_targets(&build);
-	if (build.count > 0 && !trigger_is_on(build.rel))
-		set_untracked(&build);
-	else if (build.count > 0)
+	if (build.count > 0)
 	{
 		PG_ENSURE_ERROR_CLEANUP(give_up, PointerGetDatum(&build));
 		{
@@ -588,4 +582,6 @@ rank_index_build(void)
 		answered = calls;
 	MemoryContextDelete(build.memory);
 	relation_close(build.rel, NoLock);
+	if (rank_index_build_pending())
+		publisher_wake();
 }

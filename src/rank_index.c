@@ -213,7 +213,7 @@ enter_board(RankNote *notes, int count, FullTransactionId xid)
 	return touched;
 }
 
-/* Notes about more than keys. They come first: what they clear or mark for a rebuild makes key notes before them moot. */
+/* Notes about more than keys come first: what they clear makes key notes before them moot. */
 static void
 apply_marks(RankNote *notes, int count)
 {

@@ -17,8 +17,8 @@
  *
  * Nothing fails half-way: a change first makes room, in steps of one split
  * each; after each step the tree is complete, so that running out of
- * memory there only leaves it a little roomier. No recursion but in the check; height is below MAX_HEIGHT, since
- * inner nodes have at least RANK_INNER_MAX / 2 children, but for those at the right edge.
+ * memory there only leaves it a little roomier. No recursion but in the check;
+ * height is below MAX_HEIGHT, since inner nodes have at least RANK_INNER_MAX / 2 children, but for those at the right edge.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -31,7 +31,7 @@
 /* Settled by measuring bytes a player under random moves; three times rarer sharing makes it no faster. */
 #define LOW_FILL(full) ((full) * 6 / 8) /* below: merge with a neighbour where both fit into one */
 #define EVEN_FILL(full) ((full) / 2)	/* below: even out with a neighbour where they don't */
-#define SHARE_ROOM 4			/* a neighbour with so much room takes over from a full leaf; at least 2, or nothing moves */
+#define SHARE_ROOM 4			/* a neighbour with so much room takes over from a full leaf; 1 would move nothing */
 
 #define LOAD_FILL (RANK_LEAF_MAX * 7 / 8)	/* of leaves filled by bulk loads: room for what comes next */
 #define LOAD_RUN_MIN 16			/* a shorter run in the middle of a leaf goes in key by key */
@@ -420,7 +420,11 @@ make_room(RankArena *arena, RankTree *tree, const Path *path, bool appending)
 					   at_end ? node->count - 1 : node->count / 2);
 }
 
-/* Merges or evens out child "slot" of parent where it has become too small. */
+/*
+ * Merges or evens out child "slot" of parent where it has become too small. It
+ * has a neighbour: a parent of one child is itself merged or evened out when
+ * its child first falls below LOW_FILL, long before that is empty.
+ */
 static void
 tend_child(RankArena *arena, RankTree *tree, RankNode *parent, int slot)
 {
@@ -454,11 +458,6 @@ tend_child(RankArena *arena, RankTree *tree, RankNode *parent, int slot)
 	else if (smaller >= 0 && child->count < EVEN_FILL(full))
 		move_between(parent, smaller, rank_arena_node(arena, parent->children[smaller]),
 					 rank_arena_node(arena, parent->children[smaller + 1]), best / 2);
-	else if (child->count == 0)
-	{
-		remove_entry(parent, slot);
-		give_node(arena, tree, child);
-	}
 }
 
 /* After the path's leaf has lost an entry. */
@@ -621,7 +620,7 @@ insert_run(RankTree *tree, const Path *path, int at, const RankTreeKey *keys, in
 		tree->checksum += rank_tree_key_checksum(&keys[i]);
 }
 
-/* Ends the path's leaf before "at": what follows goes to a leaf of its own, so that a run can go on in between. */
+/* Ends the path's leaf before "at": what follows goes to a leaf of its own, and a run can go on in between. */
 static RankTreeResult
 open_leaf(RankArena *arena, RankTree *tree, const Path *path, int at, const RankTreeKey *key)
 {

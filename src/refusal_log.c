@@ -103,6 +103,11 @@ void
 refusal_log_note(const Refusal *refusal, const char *user_id, const Request *request)
 {
 	RefusalNote *note;
+	const char *address = request->client_address;
+
+	/* What is refused for its form may hold anything here; one note that can't be stored would cost all that wait with it. */
+	if (address && !request_is_address(address))
+		address = NULL;
 
 	LWLockAcquire(&ring->lock, LW_EXCLUSIVE);
 	note = &ring->notes[ring->written++ % RING_SIZE];
@@ -115,7 +120,7 @@ refusal_log_note(const Refusal *refusal, const char *user_id, const Request *req
 	copy_text(note->action_id, TEXT_SIZE, request->action_id);
 	copy_text(note->request_id, TEXT_SIZE, request->request_id);
 	copy_text(note->message, REFUSAL_MESSAGE_MAX, refusal->message);
-	copy_text(note->client_address, ADDRESS_SIZE, request->client_address);
+	copy_text(note->client_address, ADDRESS_SIZE, address);
 	LWLockRelease(&ring->lock);
 	publisher_wake();
 }

@@ -51,8 +51,8 @@ check_numbers(const Request *request, Refusal *refusal)
 	return true;
 }
 
-static bool
-is_address(const char *text)
+bool
+request_is_address(const char *text)
 {
 	struct in6_addr address;
 
@@ -68,7 +68,7 @@ check_extras(const Request *request, Refusal *refusal)
 	if (request->request_id && !form_is_visible_ascii(request->request_id, 128))
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
 					  "request id must have 1 to 128 visible ASCII characters");
-	if (request->client_address && !is_address(request->client_address))
+	if (request->client_address && !request_is_address(request->client_address))
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL, "client address must be an IPv4 or IPv6 address");
 	if (request->metadata)
 	{

@@ -31,6 +31,9 @@ typedef struct Request
 	const char *client_address;
 } Request;
 
+/* An IPv4 or IPv6 address, without a zone. */
+extern bool request_is_address(const char *text);
+
 /* Step 1 of SPEC section 3: types, lengths, characters. False with INVALID_REQUEST. */
 extern bool request_check(const Request *request, Refusal *refusal);
 

@@ -114,7 +114,8 @@ static SavedPlan mend_score_plan = {
 	.text =
 	"INSERT INTO scoreboard.score (board_id, season, player_id, score, reached_at, listed)"
 	" SELECT $1, $2, $3, log.score, log.reached_at, p.state <> 'banned' AND NOT p.hidden"
-	" FROM (SELECT sum(applied_points)::bigint AS score, max(created_at) AS reached_at FROM ("
+	" FROM (SELECT sum(applied_points)::bigint AS score,"
+	"  coalesce(max(created_at) FILTER (WHERE applied_points <> 0), min(created_at)) AS reached_at FROM ("
 	"  SELECT applied_points, created_at FROM scoreboard.action WHERE player_id = $3 AND board_id = $1 AND season = $2"
 	"  UNION ALL SELECT c.applied_points, a.created_at FROM scoreboard.credit c JOIN scoreboard.action a USING (player_id, action_id)"
 	"  WHERE c.player_id = $3 AND c.board_id = $1 AND c.season = $2) AS credits) AS log"

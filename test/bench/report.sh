@@ -54,7 +54,7 @@ goal()
 		return
 	fi
 	[ "$(calculate "$4 $2 $3")" != 1 ] || verdict=ok
-	printf '  %-58s %-10s %9s  %-36s %s\n' "$1" "${2/=/} ${3} $unit" "$(number "$4") $unit" "($5)" $verdict | sed 's/ > / ≥ /; s/ < / ≤ /'
+	printf '  %-58s %-10s %10s  %-36s %s\n' "$1" "${2/=/} ${3} $unit" "$(number "$4") $unit" "($5)" $verdict | sed 's/ > / ≥ /; s/ < / ≤ /'
 }
 
 # goal_ratio LABEL >=|<= LIMIT KEY BASE: the median of KEY as a multiple of BASE's

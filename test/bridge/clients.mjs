@@ -289,11 +289,13 @@ export class RawSocket extends Raw {
     return found;
   }
 
-  /** The code of the close frame that came before the end; 1006 where none did. */
+  /** The code of the close frame that comes, 1006 where none does; it is answered, and then the connection must end. */
   async closeCode() {
+    const close = await until('the end', () => this.frames().find(({ opcode }) => opcode === 8) ?? this.ended);
+    if (close === true) return 1006;
+    this.send(frame(close.payload, { opcode: 8 }));
     await this.ends();
-    const close = this.frames().find(({ opcode }) => opcode === 8);
-    return close ? close.payload.readUInt16BE(0) : 1006;
+    return close.payload.readUInt16BE(0);
   }
 }
 

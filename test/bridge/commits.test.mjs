@@ -88,7 +88,7 @@ test("a backend that dies at COMMIT: the bridge's own retry counts once", async 
 
 /* A session that holds a player's lock for as long as a test wants: it is counting an action of that player. */
 async function sitOn(user) {
-  const psql = spawn(join(process.env.PG_BINDIR, 'psql'), ['-XqAt'], { env: cluster.environment, stdio: ['pipe', 'pipe', 'inherit'] });
+  const psql = spawn(join(process.env.PG_BINDIR, 'psql'), ['-XqAt'], { env: cluster.environment, stdio: ['pipe', 'pipe', 'ignore'] });
   let said = '';
   psql.stdout.on('data', (data) => { said += data; });
   psql.stdin.write(`BEGIN; SELECT 'held' FROM scoreboard_increment_for('${user}', 'AWARD', 'sitting', points => 5);\n`);
@@ -125,18 +125,19 @@ test('a client that has gone takes nothing with it', async () => {
   await assertAlive(bridge);
 });
 
-test('one database connection serves many players at once', async () => {
+test('one database connection serves many players at once', async (t) => {
   const narrow = await startBridge(cluster, ['--pool-size', '1']);
   const answers = await Promise.all(Array.from({ length: 200 }, (_, i) => increment(narrow, cluster, `crowd-${i}`)));
   assert.ok(answers.every(({ status }) => status === 200));
   await narrow.stop();
 });
 
-test('a queue that is full refuses with 503 and the key, at once', async () => {
+test('a queue that is full refuses with 503 and the key, at once', async (t) => {
   const narrow = await startBridge(cluster, ['--pool-size', '1', '--queue-size', '5', '--submit-timeout', '3s']);
   await cluster.sql('CREATE TABLE gate (); GRANT SELECT ON gate TO PUBLIC');
   await trigger('PERFORM FROM gate;');
-  const psql = spawn(join(process.env.PG_BINDIR, 'psql'), ['-XqAt'], { env: cluster.environment, stdio: ['pipe', 'pipe', 'inherit'] });
+  const psql = spawn(join(process.env.PG_BINDIR, 'psql'), ['-XqAt'], { env: cluster.environment, stdio: ['pipe', 'pipe', 'ignore'] });
+  t.after(() => psql.kill());
   psql.stdin.write('BEGIN; LOCK gate;\n');
   await until('the gate to be shut', async () => await cluster.sql("SELECT count(*) FROM pg_locks WHERE relation = 'gate'::regclass AND granted") === '1');
   const requests = Array.from({ length: 40 }, (_, i) => increment(narrow, cluster, `queue-${i}`));

@@ -21,20 +21,21 @@ before(async () => {
 
 after(() => cluster?.stop());
 
-/* No increment gets on in the database until the function that this returns is called. */
-async function shutGate() {
-  const psql = spawn(join(process.env.PG_BINDIR, 'psql'), ['-XqAt'], { env: cluster.environment, stdio: ['pipe', 'ignore', 'inherit'] });
+/* No increment gets on in the database until the function that this returns is called, or the test is over. */
+async function shutGate(t) {
+  const psql = spawn(join(process.env.PG_BINDIR, 'psql'), ['-XqAt'], { env: cluster.environment, stdio: ['pipe', 'ignore', 'ignore'] });
+  t.after(() => psql.kill());
   psql.stdin.write('BEGIN; LOCK gate;\n');
   await until('the gate to be shut', async () => await cluster.sql("SELECT count(*) FROM pg_locks WHERE relation = 'gate'::regclass AND granted") === '1');
   return () => psql.stdin.end('COMMIT;\n');
 }
 
-/* An increment that stands before the gate. */
+/* An increment that stands before the gate: a function that waits for its answer. */
 async function heldUp(bridge, user, options) {
   const answer = increment(bridge, cluster, user, options);
   answer.catch(() => {});
   await until('the increment to wait', async () => await cluster.sql("SELECT count(*) FROM pg_locks WHERE relation = 'gate'::regclass AND NOT granted") !== '0');
-  return answer;
+  return () => answer;
 }
 
 for (const signal of ['SIGTERM', 'SIGINT']) {
@@ -52,10 +53,10 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
   });
 }
 
-test('an increment in flight is answered before the end; nothing new is taken', async () => {
+test('an increment in flight is answered before the end; nothing new is taken', async (t) => {
   const bridge = await startBridge(cluster, ['--drain-timeout', '60s', '--submit-timeout', '60s']);
-  const open = await shutGate();
-  const waiting = await heldUp(bridge, 'ann');
+  const open = await shutGate(t);
+  const answered = await heldUp(bridge, 'ann');
   const kept = new Raw(bridge).send('GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
   assert.equal((await kept.answer()).status, 200);
   bridge.child.kill('SIGTERM');
@@ -66,23 +67,23 @@ test('an increment in flight is answered before the end; nothing new is taken', 
   if (unready) assertError(unready, 503, 'UNAVAILABLE');
   assert.equal(bridge.child.exitCode, null);
   open();
-  const answer = await waiting;
+  const answer = await answered();
   assert.equal(answer.status, 200, answer.text);
   assert.equal(await bridge.ended, 0);
 });
 
-test('an increment that does not get on is given up after the drain time', async () => {
+test('an increment that does not get on is given up after the drain time', async (t) => {
   const bridge = await startBridge(cluster, ['--drain-timeout', '300ms', '--submit-timeout', '60s']);
-  const open = await shutGate();
+  const open = await shutGate(t);
   await heldUp(bridge, 'ben');
   bridge.child.kill('SIGTERM');
   assert.equal(await bridge.ended, 0);
   open();
 });
 
-test('a second signal ends at once', async () => {
+test('a second signal ends at once', async (t) => {
   const bridge = await startBridge(cluster, ['--drain-timeout', '10m', '--submit-timeout', '10m']);
-  const open = await shutGate();
+  const open = await shutGate(t);
   await heldUp(bridge, 'cid');
   bridge.child.kill('SIGTERM');
   await until('the end to begin', () => bridge.log.some(({ msg }) => msg === 'ending'));

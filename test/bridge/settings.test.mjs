@@ -57,7 +57,7 @@ test('a variable that is no good is refused by its name', async () => {
 });
 
 test('an address that cannot be used is named', async () => {
-  for (const listen of ['127.0.0.1', '127.0.0.1:99999', 'nowhere.invalid:80', '203.0.113.1:0', '[::1:80', '']) {
+  for (const listen of ['127.0.0.1', '127.0.0.1:99999', '203.0.113.1:0', '[::1:80', '']) {
     const { status, stderr } = await run(['--listen', listen]);
     assert.equal(status, 1, listen);
     assert.ok(stderr.includes('cannot listen'), stderr);

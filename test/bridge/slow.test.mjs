@@ -19,7 +19,7 @@ let version;
 
 before(async () => {
   cluster = await startCluster(UNLIMITED);
-  await cluster.sql("INSERT INTO scoreboard.board (name) VALUES ('large')");
+  await cluster.sql("INSERT INTO scoreboard.board (name) VALUES ('large'); UPDATE scoreboard.board SET publish_interval_ms = 10 WHERE name = 'global'");
   bridge = await startBridge(cluster, ['--max-connections-per-address', '2000', '--slow-timeout', '10m']);
   version = JSON.parse(await until('the board', () => stored(cluster, 'large'))).version;
 });

@@ -3,7 +3,7 @@
  *
  * The model is a sorted array of (key, sum), changed and searched in the most
  * obvious way. Every tree operation is done to both; answers must be equal and
- * the tree's own check silent. Built with AddressSanitizer and UBSan, since an arena hides stray writes from a debugger.
+ * the tree's own check silent. Built with AddressSanitizer and UBSan.
  *
  *     rank_tree_fuzz [OPERATIONS] [--seed N] [--speed]
  *
@@ -368,6 +368,124 @@ test_loads(long operations)
 	return wrong;
 }
 
+/* Every answer about a large tree, from one walk over the array that says which of its keys are there. */
+static const char *
+compare_large(RankArena *arena, const RankTree *tree, const bool *there, int64_t count)
+{
+	const char *wrong = rank_tree_check(arena, tree);
+	int64_t		before = 0;
+
+	for (int64_t i = 0; i < count && wrong == NULL; i++)
+	{
+		RankTreeKey key = {.order = i / 4, .moment = i};
+		RankTreeKey found;
+
+		if (i % 7 == 0 && rank_tree_before(arena, tree, &key) != before)
+			wrong = "another rank in a large tree";
+		if (i % 7 == 0 && there[i] && (rank_tree_range(arena, tree, before, &found, 1) != 1 ||
+									   rank_tree_compare(&found, &key) != 0))
+			wrong = "another key at a rank of a large tree";
+		before += there[i];
+	}
+	return wrong;
+}
+
+/* Takes away or puts back keys from "from" on, upwards or downwards; those that are so already are passed over. */
+static void
+change_stretch(RankArena *arena, RankTree *tree, bool *there, int64_t count, int64_t from, int64_t length)
+{
+	int			step = below(2) ? 1 : -1;
+	bool		put = below(2);
+
+	for (int64_t i = from; length > 0 && i >= 0 && i < count; i += step, length--)
+	{
+		RankTreeKey key = {.order = i / 4, .moment = i};
+
+		if (there[i] == put || below(50) == 0)
+			continue;
+		rank_tree_change(arena, tree, &key, put ? 1 : -1);
+		there[i] = put;
+	}
+}
+
+/* Trees of many levels: whole stretches go and come, so that inner nodes split, share and merge too. */
+static const char *
+test_large(int64_t count)
+{
+	RankArena  *arena = new_arena((uint32_t) (count / 20 + 100));
+	RankTree	tree = {0};
+	bool	   *there = malloc((size_t) count * sizeof(bool));
+	RankTreeKey *keys = malloc((size_t) count * sizeof(RankTreeKey));
+	size_t		loaded;
+	const char *wrong = NULL;
+
+	for (int64_t i = 0; i < count; i++)
+		keys[i] = (RankTreeKey) {.order = i / 4, .moment = i};
+	for (int round = 0; round < 3 && wrong == NULL; round++)
+	{
+		memset(there, true, (size_t) count);
+		rank_tree_load(arena, &tree, keys, (size_t) count, &loaded);
+		wrong = compare_large(arena, &tree, there, count);
+
+		/* The right edge of a loaded tree is where a node can have a single child. */
+		for (int64_t i = count - 1; i >= count - below(10000) && wrong == NULL; i--)
+		{
+			rank_tree_change(arena, &tree, &keys[i], -1);
+			there[i] = false;
+			if (i % 97 == 0)
+				wrong = rank_tree_check(arena, &tree);
+		}
+		for (int change = 0; change < 60 && wrong == NULL; change++)
+		{
+			change_stretch(arena, &tree, there, count, below(count), below(count / 3));
+			if (change % 4 == 0)
+				wrong = compare_large(arena, &tree, there, count);
+		}
+		rank_tree_clear(arena, &tree);
+	}
+	if (wrong == NULL && rank_arena_used(arena) != 0)
+		wrong = "nodes are still in use";
+	free(keys);
+	free(there);
+	free(arena);
+	return wrong;
+}
+
+/*
+ * A load leaves nodes full and lets the last one have what remains; where the
+ * memory ends just then, an inner node has a single child. Each size of arena
+ * around a full inner node, filled to the brim, then taken away from the right.
+ */
+static const char *
+test_right_edge(void)
+{
+	enum {MOST = RANK_INNER_MAX * 2 * RANK_LEAF_MAX};
+	static RankTreeKey keys[MOST];
+	const char *wrong = NULL;
+
+	for (int i = 0; i < MOST; i++)
+		keys[i] = (RankTreeKey) {.order = i};
+	for (uint32_t nodes = RANK_INNER_MAX - 2; nodes < RANK_INNER_MAX + 12 && wrong == NULL; nodes++)
+	{
+		RankArena  *arena = new_arena(nodes);
+		RankTree	tree = {0};
+		size_t		loaded;
+
+		if (rank_tree_load(arena, &tree, keys, MOST, &loaded) != RANK_TREE_FULL)
+			wrong = "the arena never ran out";
+		for (size_t i = loaded; i-- > 0 && wrong == NULL;)
+		{
+			rank_tree_change(arena, &tree, &keys[i], -1);
+			if (i % 61 == 0 || i + 200 > loaded)
+				wrong = rank_tree_check(arena, &tree);
+		}
+		if (wrong == NULL && rank_arena_used(arena) != 0)
+			wrong = "something is left of an emptied tree";
+		free(arena);
+	}
+	return wrong;
+}
+
 /* High first and low first are only the sign of the score: the same players, either way in the order SPEC wants. */
 static const char *
 test_orders(void)
@@ -686,6 +804,8 @@ main(int argc, char **argv)
 	report("an arena that runs out", churn(operations, &wide, 20, true));
 	report("an arena of one node", churn(operations / 10 + 2000, &wide, 1, true));
 	report("bulk loads among changes", test_loads(operations));
+	report("large trees", test_large(100000 + operations / 4));
+	report("right edges of loaded trees", test_right_edge());
 	report("high first and low first", test_orders());
 	report("extreme keys and sums", test_extremes());
 	report("many trees in one arena", test_shared_arena(operations));

@@ -84,5 +84,21 @@ CREATE OR REPLACE FUNCTION sign.written() RETURNS text LANGUAGE sql VOLATILE AS 
         (SELECT count(*) FROM scoreboard.player), (SELECT count(*) FROM scoreboard.action), count(*), coalesce(sum(score), 0))
     FROM scoreboard.score
 $$;
+
+-- Waits until every board's ranks are answered from the index: a new board's are null for a moment.
+CREATE OR REPLACE FUNCTION sign.wait_for_ranks() RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    missing text;
+BEGIN
+    FOR round IN 1..3000 LOOP
+        SELECT string_agg(s.board || ' ' || s.rank_state, ', ') INTO missing FROM public.scoreboard_stats() s WHERE s.rank_state <> 'ready';
+        IF missing IS NULL THEN
+            RETURN;
+        END IF;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    RAISE EXCEPTION 'waited in vain for the ranks of %', missing;
+END
+$$;
 RESET client_min_messages;
 \set ECHO all

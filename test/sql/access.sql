@@ -13,7 +13,7 @@ CREATE ROLE regress_sb_nobody;
 SELECT scoreboard_grant_access('regress_sb_' || level, level) FROM unnest(ARRAY['reader', 'player', 'gateway', 'server', 'admin']) AS level;
 -- What may be called, by level; nobody may call anything.
 SELECT a.name, string_agg(CASE WHEN has_function_privilege('regress_sb_' || l.level, p.oid, 'EXECUTE') THEN l.level ELSE '-' END, ' ' ORDER BY l.n) AS may
-    FROM scoreboard.api_function a JOIN pg_proc p ON p.proname = a.name AND p.pronamespace = 'public'::regnamespace,
+    FROM (SELECT DISTINCT name FROM scoreboard.api_function) AS a JOIN pg_proc p ON p.proname = a.name AND p.pronamespace = 'public'::regnamespace,
          unnest(ARRAY['reader', 'player', 'gateway', 'server', 'admin', 'nobody']) WITH ORDINALITY AS l(level, n) GROUP BY a.name ORDER BY a.name;
 -- What may be read and written directly, by level: only administrators, and no secret.
 SELECT c.relname, l.level, array_to_string(ARRAY(SELECT p FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS p WHERE has_table_privilege('regress_sb_' || l.level, c.oid, p)), ' ') AS may,

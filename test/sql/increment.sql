@@ -8,6 +8,7 @@ SET scoreboard.rate_limit = 0;
 SET scoreboard.burst_limit = 0;
 \set SHOW_CONTEXT never
 INSERT INTO scoreboard.board (name) VALUES ('inc'), ('inc-other');
+SELECT sign.wait_for_ranks();
 -- One action, as a client makes it
 SELECT user_id, board, season, previous_score, score, applied_points, rank, version >= 0 AS versioned, updated_at <= clock_timestamp() AS dated, replayed
     FROM sign.increment('inc-ada', 'COMPLETE_LEVEL', 'level-1', 'inc');
@@ -173,6 +174,7 @@ INSERT INTO scoreboard.action_rule (board_id, action_type_id, points, min_points
     SELECT b.board_id, t.action_type_id, r.points, r.lo, r.hi, r.enabled FROM scoreboard.board b, scoreboard.action_type t,
         (VALUES ('COMPLETE_LEVEL', 7, NULL, NULL, true), ('SCORE_RUN', NULL, 1, 2, true), ('FIND_COIN', NULL, NULL, NULL, false)) AS r(name, points, lo, hi, enabled)
     WHERE b.name = 'inc-rules' AND t.name = r.name;
+SELECT sign.wait_for_ranks();
 SELECT sign.outcome($$ SELECT * FROM sign.increment('inc-ada', 'COMPLETE_LEVEL', 'rule-1', 'inc-rules') $$);
 SELECT sign.outcome($$ SELECT * FROM sign.increment('inc-ada', 'SCORE_RUN', 'rule-2', 'inc-rules', 2) $$);
 SELECT sign.outcome($$ SELECT * FROM sign.increment('inc-ada', 'SCORE_RUN', 'rule-3', 'inc-rules', 3) $$);
@@ -193,6 +195,7 @@ CREATE FUNCTION pg_temp.award(board text, VARIADIC points bigint[]) RETURNS SETO
     SELECT format('%s %s: %s', board, p, regexp_replace(sign.outcome(format('SELECT previous_score, score, applied_points FROM scoreboard_increment_for(%L, %L, %L, %L, %s)', 'inc-op', 'AWARD', board || n, board, p)), '[{}"]', '', 'g'))
     FROM unnest(points) WITH ORDINALITY AS t(p, n) ORDER BY n
 $$;
+SELECT sign.wait_for_ranks();
 SELECT pg_temp.award('inc-sum', 5, -3, 0, -20, -1, 4);
 SELECT pg_temp.award('inc-floor', 10, -20, 100, -200, -1);
 SELECT pg_temp.award('inc-best', 0, 5, 3, 5, 9, -1);
@@ -200,6 +203,7 @@ SELECT pg_temp.award('inc-low', 100, 120, 80, -5, -6);
 SELECT pg_temp.award('inc-latest', 7, 3, 3, 9, -1);
 -- Scores stay where every JSON reader has them exact.
 INSERT INTO scoreboard.board (name, lowest_score, operator) VALUES ('inc-wide', -9007199254740991, 'sum'), ('inc-wide-best', -9007199254740991, 'best'), ('inc-wide-latest', -9007199254740991, 'latest');
+SELECT sign.wait_for_ranks();
 SELECT pg_temp.award('inc-wide', 9007199254740991, 1, 9007199254740991, -9007199254740991, -9007199254740991, -1);
 SELECT pg_temp.award('inc-wide-best', -9007199254740991, 9007199254740991);
 SELECT pg_temp.award('inc-wide-latest', 9007199254740991, -9007199254740991);
@@ -217,6 +221,7 @@ SELECT b.name, s.score, sum(a.applied_points) AS applied FROM scoreboard.score s
 
 -- Ranks: who was first, or shared; hidden players have none and stand in nobody's way.
 INSERT INTO scoreboard.board (name, ties) VALUES ('inc-first', 'first'), ('inc-shared', 'shared');
+SELECT sign.wait_for_ranks();
 \pset tuples_only on
 SELECT format('SELECT board, user_id, score, rank FROM scoreboard_increment_for(%L, %L, %L, %L, %s)', who, 'AWARD', b, b, points)
     FROM (VALUES (1, 'inc-r1', 30), (2, 'inc-r2', 20), (3, 'inc-r3', 20), (4, 'inc-r4', 20), (5, 'inc-r5', 10), (6, 'inc-r6', 40)) AS t(n, who, points),

@@ -7,6 +7,7 @@ SET scoreboard.rate_limit = 0;
 SET scoreboard.burst_limit = 0;
 \set SHOW_CONTEXT never
 INSERT INTO scoreboard.board (name) VALUES ('sub'), ('sub-other');
+SELECT sign.wait_for_ranks();
 -- An element that is right, with members replaced (null: taken away).
 CREATE FUNCTION pg_temp.request(who text, action_id text, more jsonb DEFAULT '{}') RETURNS text LANGUAGE sql AS $$
     SELECT jsonb_strip_nulls(jsonb_build_object('actionType', coalesce(more ->> 'actionType', 'COMPLETE_LEVEL'), 'actionId', action_id, 'board', 'sub', 'issuedAt', s,

@@ -72,7 +72,6 @@ my %restores = (
 	'plain' => [ 'psql', @connection, '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', "$directory/plain", '-d' ],
 	'plain in one transaction' => [ 'psql', @connection, '-X', '-q', '-1', '-v', 'ON_ERROR_STOP=1', '-f', "$directory/plain", '-d' ],
 	'custom' => [ 'pg_restore', @connection, '--exit-on-error', "$directory/custom", '-d' ],
-	'custom by several jobs' => [ 'pg_restore', @connection, '--exit-on-error', '-j', '2', "$directory/custom", '-d' ],
 );
 foreach my $how (sort keys %restores)
 {

@@ -32,6 +32,7 @@ $node->safe_psql('game', q{
 	UPDATE scoreboard.board SET publish_interval_ms = 10, top_size = 100;
 	CHECKPOINT});
 
+my $parent = $$;
 my $directory = PostgreSQL::Test::Utils::tempdir;
 my $connection = $node->connstr('game');
 
@@ -43,7 +44,7 @@ sub write_actions
 
 	open(my $noted, '>', "$directory/writer$writer") or die $!;
 	$noted->autoflush(1);
-	while ($next <= $actions)
+	while ($next <= $actions && getppid() == $parent)
 	{
 		open(my $script, '>', "$directory/script$writer") or die $!;
 		foreach my $n ($next .. $actions)
@@ -70,11 +71,12 @@ sub watch
 {
 	open(my $noted, '>', "$directory/watcher") or die $!;
 	$noted->autoflush(1);
-	until (-e "$directory/stop")
+	until (-e "$directory/stop" || getppid() != $parent)
 	{
-		my $script = "SELECT version, md5(document) FROM scoreboard.top WHERE board = 'global' \\watch 0.01\n";
+		my $script = "SELECT version, md5(document) FROM scoreboard.top WHERE board = 'global';\n" x 500;
 
-		open(my $answers, '-|', "echo \"$script\" | timeout 2 psql -XAtq -v ON_ERROR_STOP=1 -d '$connection' 2>/dev/null") or die $!;
+		append_to_file("$directory/script", $script) unless -e "$directory/script";
+		open(my $answers, '-|', "psql -f '$directory/script' -XAtq -v ON_ERROR_STOP=1 -d '$connection' 2>/dev/null") or die $!;
 		while (my $line = <$answers>)
 		{
 			print $noted $line if $line =~ /^\d+\|\w{32}\n\z/;
@@ -91,6 +93,8 @@ sub child
 	my $pid = fork() // die "could not fork: $!";
 
 	return $pid if $pid;
+	# Whoever reads the test's output must not wait for us.
+	open(STDOUT, '>', '/dev/null') or die $!;
 	eval { $code->(@arguments); 1 } or warn $@;
 	# Without perl's clean-up, which would stop the parent's server.
 	require POSIX;
@@ -107,34 +111,38 @@ sub lines
 
 sub acknowledged { return map { lines("$directory/writer$_") } 1 .. $writers; }
 
-# Where process 1 collects no orphans, as in many containers, the dead postmaster stays as a zombie that its successor takes for alive.
-# Its file may go as soon as nobody uses its shared memory any more, which is what the file is there to tell.
-sub forget_zombie
+# True once nobody uses the killed server's shared memory any more: backends that still ran keep it until they notice.
+# Where process 1 collects no orphans, as in many containers, the dead postmaster stays as a zombie that its successor would take
+# for alive; its lock files may go then.
+sub has_ended
 {
 	my $file = $node->data_dir . '/postmaster.pid';
 	my @lines = lines($file);
 	my ($segment) = ($lines[6] // '') =~ /(\d+)\s*$/;
 
-	return unless @lines && -e "/proc/$lines[0]/stat" && slurp_file("/proc/$lines[0]/stat") =~ /\) Z /;
 	foreach my $line (lines('/proc/sysvipc/shm'))
 	{
-		my @fields = split(' ', $line);
+		my (undef, $id, undef, undef, undef, undef, $attached) = split(' ', $line);
 
-		return if $fields[1] eq ($segment // '') && $fields[6] > 0;
+		return 0 if defined $segment && $id eq $segment && $attached > 0;
 	}
-	unlink($file);
-	return;
+	return 1 unless @lines && kill(0, $lines[0]);
+	return 0 unless lines("/proc/$lines[0]/stat") && slurp_file("/proc/$lines[0]/stat") =~ /\) Z /;
+	unlink($file, $node->host . '/.s.PGSQL.' . $node->port . '.lock');
+	return 1;
 }
 
 sub start_again
 {
-	foreach my $try (1 .. 200)
+	my $deadline = time() + $PostgreSQL::Test::Utils::timeout_default;
+
+	until (has_ended())
 	{
-		forget_zombie();
-		return if $node->start(fail_ok => 1);
-		usleep(50_000);
+		die 'the killed server does not end' if time() > $deadline;
+		usleep(20_000);
 	}
-	die 'the server does not start again';
+	$node->start;
+	return;
 }
 
 my $watcher = child(\&watch);
@@ -144,7 +152,7 @@ foreach my $kill (1 .. $kills)
 {
 	my $goal = $kill * $writers * $actions / ($kills + 1);
 
-	usleep(5_000) until scalar(acknowledged()) >= $goal;
+	usleep(20_000) until scalar(acknowledged()) >= $goal;
 	$node->kill9;
 	start_again();
 	pass("killed and started ($kill)");
