@@ -621,10 +621,11 @@ $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_revoke_key IS
 'Ends a signing key: no new action is counted by its receipts from the commit on.';
 
+-- No statement in the log when it fails: a literal JWK set would stand there, secrets included.
 CREATE FUNCTION @extschema@.scoreboard_set_issuer(
     issuer text, jwks text, user_id_prefix text DEFAULT '', user_claim text DEFAULT 'sub', audience text DEFAULT NULL,
     max_lifetime interval DEFAULT '1 hour', name_claim text DEFAULT NULL, avatar_claim text DEFAULT NULL, permissions_claim text DEFAULT NULL)
-RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET log_min_error_statement = panic AS $$
 #variable_conflict use_column
 BEGIN
     -- Two issuers stored at once must see each other's prefix.

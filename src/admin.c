@@ -96,7 +96,7 @@ scoreboard_set_profile(PG_FUNCTION_ARGS)
 	ledger_find_player(ledger, user_id, &player);
 	if (!player.exists)
 		ledger_add_player(user_id, &player);
-	ledger_set_profile(player.player_id, display_name, avatar_url);
+	ledger_set_profile(player.player_id, display_name, avatar_url, true);
 	ledger_close(ledger);
 	PG_RETURN_VOID();
 }
@@ -159,7 +159,7 @@ is_listed(HeapTuple player, TupleDesc desc)
 }
 
 /*
- * Row trigger on scoreboard.player: who is hidden or banned leaves every list
+ * Row trigger on scoreboard.player, for updates of state and hidden: who is hidden or banned leaves every list
  * with that very commit, who comes back stands in all of them. Waits for an increment of the player
  * that is in flight, since its new score row could not be seen yet.
  */
@@ -175,11 +175,9 @@ scoreboard_player_listed(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("scoreboard_player_listed() must be called as a trigger for updated rows")));
 	desc = RelationGetDescr(trigger->tg_relation);
+	lock_player(plan_text(trigger->tg_newtuple, desc, SPI_fnumber(desc, "user_id")));
 	listed = is_listed(trigger->tg_newtuple, desc);
 	if (listed != is_listed(trigger->tg_trigtuple, desc))
-	{
-		lock_player(plan_text(trigger->tg_newtuple, desc, SPI_fnumber(desc, "user_id")));
 		set_listed_everywhere(DatumGetInt64(plan_datum(trigger->tg_newtuple, desc, SPI_fnumber(desc, "player_id"))), listed);
-	}
 	return PointerGetDatum(NULL);
 }

@@ -266,7 +266,7 @@ take_profile(const Increment *increment, const LedgerPlayer *player)
 		avatar = player->avatar_url;
 	if ((name && (player->display_name == NULL || strcmp(name, player->display_name) != 0)) ||
 		(avatar && (player->avatar_url == NULL || strcmp(avatar, player->avatar_url) != 0)))
-		ledger_set_profile(player->player_id, name, avatar);
+		ledger_set_profile(player->player_id, name, avatar, false);
 }
 
 /* 0 where none is known: hidden players, and while the index can't answer. A writer never counts by scanning. */

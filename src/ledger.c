@@ -30,6 +30,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
+#include "rewrite/rewriteHandler.h"
 #include "executor/nodeModifyTable.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -92,6 +93,13 @@ static SavedPlan add_player_plan = {
 
 static SavedPlan set_profile_plan = {
 	.text = "UPDATE scoreboard.player SET display_name = $2, avatar_url = $3 WHERE player_id = $1",
+	.nargs = 3, .types = {INT8OID, TEXTOID, TEXTOID}
+};
+
+/* On the way of an increment nobody waits for an administrator's open transaction: the next action brings the name again. */
+static SavedPlan try_profile_plan = {
+	.text = "UPDATE scoreboard.player SET display_name = $2, avatar_url = $3 WHERE player_id ="
+	" (SELECT player_id FROM scoreboard.player WHERE player_id = $1 FOR NO KEY UPDATE SKIP LOCKED)",
 	.nargs = 3, .types = {INT8OID, TEXTOID, TEXTOID}
 };
 
@@ -359,7 +367,7 @@ ledger_add_player(const char *user_id, LedgerPlayer *player)
 }
 
 void
-ledger_set_profile(int64 player_id, const char *display_name, const char *avatar_url)
+ledger_set_profile(int64 player_id, const char *display_name, const char *avatar_url, bool wait)
 {
 	Datum		values[3] = {Int64GetDatum(player_id)};
 	char		nulls[3] = {' ', 'n', 'n'};
@@ -375,7 +383,7 @@ ledger_set_profile(int64 player_id, const char *display_name, const char *avatar
 		nulls[2] = ' ';
 	}
 	SPI_connect();
-	plan_write(&set_profile_plan, values, nulls, SPI_OK_UPDATE);
+	plan_write(wait ? &set_profile_plan : &try_profile_plan, values, nulls, SPI_OK_UPDATE);
 	SPI_finish();
 }
 
@@ -445,11 +453,22 @@ set_text(LedgerTable *table, int column, const char *text)
 	table->nulls[column - 1] = text == NULL;
 }
 
-/* Columns that we don't know stay null, as in an INSERT that doesn't name them. */
+/* Columns that we don't know get what an INSERT that doesn't name them would give them. */
 static void
-clear_values(LedgerTable *table)
+clear_values(Ledger *ledger, LedgerTable *table, int known_columns)
 {
-	memset(table->nulls, true, RelationGetNumberOfAttributes(table->rel) * sizeof(bool));
+	ExprContext *context = GetPerTupleExprContext(ledger->estate);
+
+	for (int column = 1; column <= RelationGetNumberOfAttributes(table->rel); column++)
+	{
+		Node	   *preset = NULL;
+
+		table->nulls[column - 1] = true;
+		if (column > known_columns && !TupleDescAttr(RelationGetDescr(table->rel), column - 1)->attisdropped)
+			preset = build_column_default(table->rel, column);
+		if (preset)
+			table->values[column - 1] = ExecEvalExpr(ExecPrepareExpr((Expr *) preset, ledger->estate), context, &table->nulls[column - 1]);
+	}
 }
 
 /* Over a row that we found: a HOT update as long as nobody indexes what changes. */
@@ -486,7 +505,7 @@ ledger_set_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id,
 	prepare_write(ledger, table);
 	if (!old->exists)
 	{
-		clear_values(table);
+		clear_values(ledger, table, SCORE_LISTED);
 		set_value(table, SCORE_BOARD_ID, Int32GetDatum(board_id));
 		set_value(table, SCORE_SEASON, Int32GetDatum(season));
 		set_value(table, SCORE_PLAYER_ID, Int64GetDatum(player_id));
@@ -508,7 +527,7 @@ ledger_add_action(Ledger *ledger, int64 player_id, const Request *request, const
 	LedgerTable *table = &ledger->action;
 
 	prepare_write(ledger, table);
-	clear_values(table);
+	clear_values(ledger, table, ACTION_CLIENT_ADDRESS);
 	set_value(table, ACTION_PLAYER_ID, Int64GetDatum(player_id));
 	set_text(table, ACTION_ID, request->action_id);
 	set_value(table, ACTION_BOARD_ID, Int32GetDatum(action->board_id));

@@ -583,6 +583,7 @@ store_refusals(void)
 	refusal_log_store();
 	SPI_finish();
 	commit_transaction();
+	refusal_log_forget();
 }
 
 /* Without a snapshot of our own: the builder lets its go as soon as it has read the table. */

@@ -344,20 +344,24 @@ lock_ready(const Board *board, int32 season, int64 wait_us, bool wait_for_build)
 	RankBoardKey key = {.database = MyDatabaseId, .relid = score_table(),
 	.board_id = board->board_id, .season = season};
 	RankBoard  *locked = NULL;
+	instr_time	start;
 
+	INSTR_TIME_SET_CURRENT(start);
 	if (RecoveryInProgress() || !OidIsValid(key.relid))
 		return NULL;
 	for (;;)
 	{
 		Presence	presence = try_board(&key, board->low_first, season == board->season, &locked);
+		instr_time	passed;
 
 		if (presence == PRESENT)
 			return locked;
-		if (wait_us <= 0 || presence == ABSENT || (presence == UNBUILT && !wait_for_build))
+		INSTR_TIME_SET_CURRENT(passed);
+		INSTR_TIME_SUBTRACT(passed, start);
+		if (INSTR_TIME_GET_MICROSEC(passed) >= wait_us || presence == ABSENT || (presence == UNBUILT && !wait_for_build))
 			return NULL;
 		CHECK_FOR_INTERRUPTS();
 		pg_usleep(LOOK_AGAIN_US);
-		wait_us -= LOOK_AGAIN_US;
 	}
 }
 

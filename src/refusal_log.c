@@ -33,6 +33,7 @@
 typedef struct RefusalNote
 {
 	Oid			database;		/* InvalidOid: empty */
+	uint64		number;			/* which one it is since the server started */
 	RefusalCode code;
 	TimestampTz refused_at;
 	char		user_id[TEXT_SIZE];
@@ -51,6 +52,7 @@ typedef struct RefusalRing
 } RefusalRing;
 
 static RefusalRing *ring = NULL;
+static uint64 copied_up_to = 0; /* the publisher: notes before this number are in its transaction */
 
 static SavedPlan store_plan = {
 	.text = "INSERT INTO scoreboard.refusal (code, user_id, action_id, request_id, message, client_address, refused_at)"
@@ -110,9 +112,10 @@ refusal_log_note(const Refusal *refusal, const char *user_id, const Request *req
 		address = NULL;
 
 	LWLockAcquire(&ring->lock, LW_EXCLUSIVE);
-	note = &ring->notes[ring->written++ % RING_SIZE];
+	note = &ring->notes[ring->written % RING_SIZE];
 	if (OidIsValid(note->database))
 		ring->lost++;
+	note->number = ring->written++;
 	note->database = MyDatabaseId;
 	note->code = refusal->code;
 	note->refused_at = GetCurrentTimestamp();
@@ -148,24 +151,37 @@ refusal_log_lost(void)
 	return lost;
 }
 
-/* Copies this database's notes, oldest first, and empties their places. */
+/* Copies this database's notes, oldest first; they keep their places until they are committed. */
 static int
-take_notes(RefusalNote *notes)
+copy_notes(RefusalNote *notes)
 {
 	int			count = 0;
 
+	LWLockAcquire(&ring->lock, LW_SHARED);
+	for (int i = 0; i < RING_SIZE; i++)
+	{
+		const RefusalNote *note = &ring->notes[(ring->written + i) % RING_SIZE];
+
+		if (note->database == MyDatabaseId)
+			notes[count++] = *note;
+	}
+	copied_up_to = ring->written;
+	LWLockRelease(&ring->lock);
+	return count;
+}
+
+void
+refusal_log_forget(void)
+{
 	LWLockAcquire(&ring->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < RING_SIZE; i++)
 	{
-		RefusalNote *note = &ring->notes[(ring->written + i) % RING_SIZE];
+		RefusalNote *note = &ring->notes[i];
 
-		if (note->database != MyDatabaseId)
-			continue;
-		notes[count++] = *note;
-		note->database = InvalidOid;
+		if (note->database == MyDatabaseId && note->number < copied_up_to)
+			note->database = InvalidOid;
 	}
 	LWLockRelease(&ring->lock);
-	return count;
 }
 
 static void
@@ -195,7 +211,7 @@ void
 refusal_log_store(void)
 {
 	RefusalNote *notes = palloc(RING_SIZE * sizeof(RefusalNote));
-	int			count = take_notes(notes);
+	int			count = copy_notes(notes);
 	Datum		kept[1] = {Int64GetDatum(scoreboard_refusals_kept)};
 
 	for (int i = 0; i < count; i++)

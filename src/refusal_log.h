@@ -23,6 +23,9 @@ extern bool refusal_log_pending(void);
 /* Writes what is waiting to scoreboard.refusal, and removes what is beyond scoreboard.refusals_kept. Needs a transaction and SPI. */
 extern void refusal_log_store(void);
 
+/* After that transaction's commit: their places are free. Until then nothing is lost. */
+extern void refusal_log_forget(void);
+
 /* How many were lost since the server started, since the ring was full. */
 extern uint64 refusal_log_lost(void);
 

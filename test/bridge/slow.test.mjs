@@ -19,8 +19,9 @@ let version;
 
 before(async () => {
   cluster = await startCluster(UNLIMITED);
-  await cluster.sql("INSERT INTO scoreboard.board (name) VALUES ('large'); UPDATE scoreboard.board SET publish_interval_ms = 10 WHERE name = 'global'");
+  await cluster.sql("INSERT INTO scoreboard.board (name) VALUES ('large'), ('quiet'); UPDATE scoreboard.board SET publish_interval_ms = 10 WHERE name = 'global'");
   bridge = await startBridge(cluster, ['--max-connections-per-address', '2000', '--slow-timeout', '10m']);
+  await until('the other board', () => stored(cluster, 'quiet'));
   version = JSON.parse(await until('the board', () => stored(cluster, 'large'))).version;
 });
 
@@ -132,15 +133,17 @@ async function busy() {
   return (await processorTime(bridge) - used) / (Date.now() - began);
 }
 
-const EVENTS = `GET ${STREAM} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n`;
+/* Of a board without news: sending to one that has gone would end it, and hide what it does until then. */
+const QUIET = `${STREAM}?board=quiet`;
+const EVENTS = `GET ${QUIET} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n`;
 const departures = {
   'event streams that are closed': [EVENTS, (raw) => raw.close()],
   'event streams that are half closed': [EVENTS, (raw) => raw.socket.end()],
   'event streams that are reset': [EVENTS, (raw) => raw.socket.resetAndDestroy()],
   'event streams on which something is said': [EVENTS, (raw) => raw.send('GET /health HTTP/1.1\r\n\r\n')],
-  'WebSockets that are closed without a word': [RawSocket.handshake(), (raw) => raw.close()],
-  'WebSockets that are half closed': [RawSocket.handshake(), (raw) => raw.socket.end()],
-  'WebSockets that stop within a frame': [RawSocket.handshake(), (raw) => raw.send(frame('{"type":"ping"}').subarray(0, 7))],
+  'WebSockets that are closed without a word': [RawSocket.handshake({ path: QUIET }), (raw) => raw.close()],
+  'WebSockets that are half closed': [RawSocket.handshake({ path: QUIET }), (raw) => raw.socket.end()],
+  'WebSockets that stop within a frame': [RawSocket.handshake({ path: QUIET }), (raw) => raw.send(frame('{"type":"ping"}').subarray(0, 7))],
   'requests that stop in the middle': ['GET /health HTT', (raw) => raw.socket.end()],
 };
 
@@ -149,7 +152,7 @@ for (const [what, [request, leave]] of Object.entries(departures)) {
     const left = [];
     for (let i = 0; i < 20; i++) {
       const raw = new Raw(bridge).send(request);
-      await until('an answer or the connection', () => raw.received.length > 0 || (request.endsWith('HTT') && !raw.socket.connecting));
+      await until('the list, or the connection', () => raw.received.includes('"board":"quiet"') || (request.endsWith('HTT') && !raw.socket.connecting));
       leave(raw);
       left.push(raw);
     }
