@@ -7,21 +7,15 @@
 
 #include <stdint.h>
 
-static int
-digit_value(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	if (c == '-')
-		return 62;
-	if (c == '_')
-		return 63;
-	return -1;
-}
+/* A digit's value and 64; 0 for what is no digit. */
+static const unsigned char digits[256] = {
+	['A'] = 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76,
+	77, 78, 79, 80, 81, 82, 83, 84, 85, 86, 87, 88, 89,
+	['a'] = 90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 100, 101, 102,
+	103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115,
+	['0'] = 116, 117, 118, 119, 120, 121, 122, 123, 124, 125,
+	['-'] = 126, ['_'] = 127,
+};
 
 bool
 base64url_decode(const char *text, size_t length,
@@ -35,11 +29,11 @@ base64url_decode(const char *text, size_t length,
 		return false;
 	for (size_t i = 0; i < length; i++)
 	{
-		int			value = digit_value(text[i]);
+		unsigned	digit = digits[(unsigned char) text[i]];
 
-		if (value < 0)
+		if (digit == 0)
 			return false;
-		bits = (bits << 6 | (uint32_t) value) & 0xFFFF;
+		bits = (bits << 6 | (digit & 63)) & 0xFFFF;
 		held += 6;
 		if (held >= 8)
 		{

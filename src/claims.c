@@ -1,10 +1,10 @@
 /*
  * claims.c - what a token claims, checked against what its issuer may claim (RFC 7519)
  *
- * Claims are read twice: once for iss, which says whose rules hold, and once
- * under these rules. Between the two the server may look the issuer up, and
- * nothing of jansson's is alive then. Allocates with malloc, frees before it
- * returns, raises nothing; results go into the caller's arena.
+ * Claims are parsed once and read twice: for iss, which says whose rules hold,
+ * and under these rules. Between the two the server may look the issuer up, so
+ * the caller owns the parsed object and sees that an error doesn't leak it. Allocates with malloc,
+ * raises nothing; results go into the caller's arena.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -22,25 +22,29 @@
 #define TOO_MUCH "the token's claims are too long"
 
 const char *
-claims_issuer(const char *text, size_t length, char issuer[CLAIMS_ISSUER_MAX + 1])
+claims_open(const char *text, size_t length, struct json_t **object,
+			char issuer[CLAIMS_ISSUER_MAX + 1])
 {
-	const char *why = NULL;
 	const char *name;
 	size_t		name_length;
-	json_t	   *object;
 
+	*object = NULL;
 	if (length > JWS_MAX_BYTES)
 		return TOO_MUCH;
-	object = strict_json_object(text, length, JWS_MAX_DEPTH);
-	if (object == NULL)
+	*object = strict_json_object(text, length, JWS_MAX_DEPTH);
+	if (*object == NULL)
 		return NOT_JSON;
-	name = strict_json_string(json_object_get(object, "iss"), &name_length);
+	name = strict_json_string(json_object_get(*object, "iss"), &name_length);
 	if (name == NULL || name_length == 0 || name_length > CLAIMS_ISSUER_MAX)
-		why = "the token has no iss that names an issuer";
-	else
-		memcpy(issuer, name, name_length + 1);
+		return "the token has no iss that names an issuer";
+	memcpy(issuer, name, name_length + 1);
+	return NULL;
+}
+
+void
+claims_close(struct json_t *object)
+{
 	json_decref(object);
-	return why;
 }
 
 /* False where the claim is there but is no integer from 0 to 2^53-1. */
@@ -235,8 +239,8 @@ read_permissions(const json_t *object, const char *name, TextArena *arena, Claim
 	return why;
 }
 
-static const char *
-read_object(const json_t *object, const ClaimsPolicy *policy, int64_t now,
+const char *
+claims_read(const struct json_t *object, const ClaimsPolicy *policy, int64_t now,
 			TextArena *arena, Claims *claims)
 {
 	const char *why = check_times(object, policy, now, claims);
@@ -251,22 +255,5 @@ read_object(const json_t *object, const ClaimsPolicy *policy, int64_t now,
 		why = read_text(object, policy->avatar_claim, arena, &claims->avatar_url);
 	if (why == NULL)
 		why = read_permissions(object, policy->permissions_claim, arena, claims);
-	return why;
-}
-
-const char *
-claims_read(const char *text, size_t length, const ClaimsPolicy *policy, int64_t now,
-			TextArena *arena, Claims *claims)
-{
-	json_t	   *object;
-	const char *why;
-
-	if (length > JWS_MAX_BYTES)
-		return TOO_MUCH;
-	object = strict_json_object(text, length, JWS_MAX_DEPTH);
-	if (object == NULL)
-		return NOT_JSON;
-	why = read_object(object, policy, now, arena, claims);
-	json_decref(object);
 	return why;
 }

@@ -13,6 +13,8 @@
 
 #include "text_arena.h"
 
+struct json_t;					/* jansson's, whose header the server's files can't include */
+
 #define CLAIMS_ISSUER_MAX 4000	/* bytes; the table takes 1000 characters */
 #define CLAIMS_USER_ID_MAX 255	/* characters */
 #define CLAIMS_LEEWAY 30		/* seconds between two clocks */
@@ -43,13 +45,19 @@ typedef struct Claims
 /* Arena that is never too small for claims of that many bytes: three single texts and the permissions. */
 #define CLAIMS_ARENA_SIZE(length) (4 * (length) + 2048)
 
-/* Who issued it. NULL, or what is wrong, in words that hold nothing of the claims. */
-extern const char *claims_issuer(const char *text, size_t length,
-								 char issuer[CLAIMS_ISSUER_MAX + 1]);
+/*
+ * Who issued it. NULL, or what is wrong, in words that hold nothing of the claims.
+ * *object: NULL where the text is no strict JSON object; to be given to claims_close whatever is returned.
+ */
+extern const char *claims_open(const char *text, size_t length, struct json_t **object,
+							   char issuer[CLAIMS_ISSUER_MAX + 1]);
 
 /* Checks all the rest at the moment now (seconds since 1970). NULL, or what is wrong. */
-extern const char *claims_read(const char *text, size_t length,
+extern const char *claims_read(const struct json_t *object,
 							   const ClaimsPolicy *policy, int64_t now,
 							   TextArena *arena, Claims *claims);
+
+/* NULL is fine. */
+extern void claims_close(struct json_t *object);
 
 #endif

@@ -375,7 +375,7 @@ load_issuer_keys(Datum issuer)
 	{
 		HeapTuple	row = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
-		IssuerKey  *key = MemoryContextAlloc(cache_context, sizeof(IssuerKey));
+		IssuerKey  *key = MemoryContextAllocZero(cache_context, sizeof(IssuerKey));
 		MemoryContext before;
 
 		key->kid = kept_text(row, desc, 1);

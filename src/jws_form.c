@@ -19,7 +19,9 @@
  *  - without a "protected" string it would call jansson's json_object(), which
  *    inside a server process is PostgreSQL's function of that name: there always is one.
  *
- * Allocates with malloc and frees before it returns; raises nothing.
+ * Allocates with malloc and frees before it returns, but for keys (jws_key_read);
+ * raises nothing. Headers are the same from token to token: what the last one
+ * that was accepted says is remembered with its text.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -32,6 +34,8 @@
 
 #include "base64url.h"
 #include "strict_json.h"
+
+#define HEADER_KEPT 512			/* characters; longer headers are read each time */
 
 static const char *const algorithm_names[JWS_ALGORITHMS] = {
 	[JWS_HS256] = "HS256",
@@ -130,7 +134,7 @@ check_header(const json_t *header, JwsForm *form)
 }
 
 static const char *
-read_header(JwsForm *form)
+parse_header(JwsForm *form)
 {
 	char		text[JWS_MAX_BYTES];
 	size_t		length;
@@ -145,6 +149,39 @@ read_header(JwsForm *form)
 		return "the token's header is not a strict JSON object";
 	why = check_header(header, form);
 	json_decref(header);
+	return why;
+}
+
+static const char *
+read_header(JwsForm *form)
+{
+	static struct
+	{
+		size_t		length;		/* 0: none was accepted yet */
+		char		text[HEADER_KEPT];
+		JwsAlgorithm algorithm;
+		bool		has_kid;
+		char		kid[JWS_KID_MAX + 1];
+	}			last;
+	const char *why;
+
+	if (form->header_length == last.length && memcmp(form->header, last.text, last.length) == 0)
+	{
+		form->algorithm = last.algorithm;
+		form->has_kid = last.has_kid;
+		memcpy(form->kid, last.kid, sizeof(last.kid));
+		return NULL;
+	}
+	form->kid[0] = '\0';
+	why = parse_header(form);
+	if (why == NULL && form->header_length <= HEADER_KEPT)
+	{
+		last.length = form->header_length;
+		memcpy(last.text, form->header, last.length);
+		last.algorithm = form->algorithm;
+		last.has_kid = form->has_kid;
+		memcpy(last.kid, form->kid, sizeof(last.kid));
+	}
 	return why;
 }
 
@@ -198,24 +235,35 @@ ignore_error(void *misc, const char *file, int line, uint64_t err,
 	(void) arguments;
 }
 
+struct json_t *
+jws_key_read(const char *jwk)
+{
+	return strict_json_object(jwk, strlen(jwk), JWS_MAX_DEPTH);
+}
+
+void
+jws_key_free(struct json_t *key)
+{
+	json_decref(key);
+}
+
 bool
-jws_form_verify(const JwsForm *form, const char *jwk)
+jws_form_verify(const JwsForm *form, const struct json_t *key)
 {
 	jose_cfg_t *cfg = jose_cfg();
-	json_t	   *key = json_loads(jwk, JSON_REJECT_DUPLICATES, NULL);
-	json_t	   *jws = json_pack("{s:s%, s:s%, s:s%}",
-								"protected", form->header, form->header_length,
-								"payload", form->payload, form->payload_length,
-								"signature", form->signature, form->signature_length);
+	/* The parts are base64url, as jws_form_read saw: nobody needs to check them for UTF-8. */
+	json_t	   *jws = json_pack("{s:o, s:o, s:o}",
+								"protected", json_stringn_nocheck(form->header, form->header_length),
+								"payload", json_stringn_nocheck(form->payload, form->payload_length),
+								"signature", json_stringn_nocheck(form->signature, form->signature_length));
 	bool		verified = false;
 
-	if (cfg != NULL && json_is_object(key) && jws != NULL)
+	if (cfg != NULL && jws != NULL && key != NULL)
 	{
 		jose_cfg_set_err_func(cfg, ignore_error, NULL);
 		verified = jose_jws_ver(cfg, jws, NULL, key, true);
 	}
 	json_decref(jws);
-	json_decref(key);
 	if (cfg != NULL)
 		jose_cfg_decref(cfg);
 	ERR_clear_error();

@@ -15,6 +15,8 @@
 #define JWS_MAX_DEPTH 32
 #define JWS_KID_MAX 255			/* bytes */
 
+struct json_t;					/* jansson's, whose header the server's files can't include */
+
 typedef enum JwsAlgorithm
 {
 	JWS_HS256,
@@ -46,10 +48,14 @@ extern JwsAlgorithm jws_algorithm_of(const char *name);
 /* NULL where the token is well-formed, else what is wrong, in words that hold nothing of the token. */
 extern const char *jws_form_read(const char *token, size_t length, JwsForm *form);
 
+/* A key (JWK, JSON text) as jws_form_verify takes it, to be given to jws_key_free, or NULL. */
+extern struct json_t *jws_key_read(const char *jwk);
+extern void jws_key_free(struct json_t *key);
+
 /*
- * Does this key (JWK, JSON text) verify the signature? The caller has compared
+ * Does this key verify (NULL does not) the signature of a form that jws_form_read accepted? The caller has compared
  * the key's algorithm and kid with the token's. Frees all that it allocates, leaves OpenSSL's error queue empty.
  */
-extern bool jws_form_verify(const JwsForm *form, const char *jwk);
+extern bool jws_form_verify(const JwsForm *form, const struct json_t *key);
 
 #endif

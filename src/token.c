@@ -7,7 +7,9 @@
  *
  * Memory: the plain C allocates with malloc and would leak if anything of
  * PostgreSQL's raised meanwhile. So each of its functions is called with all
- * memory it fills allocated beforehand, returns with everything freed, and calls nothing of PostgreSQL's.
+ * memory it fills allocated beforehand and calls nothing of PostgreSQL's. Two
+ * things live on after such a call, each freed when a memory context ends: parsed claims with
+ * that of the token's checks, a parsed key with that of the issuer's row.
  *
  * Cache: SHA-256 of the token -> identity, at most TOKEN_CACHE_SIZE, the oldest
  * goes first; all go when the configuration's generation moves. The token itself is not kept. No locks.
@@ -18,6 +20,8 @@
  */
 #include "postgres.h"
 
+#include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/sha.h>
 
 #include "datatype/timestamp.h"
@@ -72,6 +76,31 @@ refuse_token(Refusal *refusal, const char *why)
 }
 
 /* ---------- cache of verified tokens ---------- */
+
+/* The context is kept: to set a new one up takes longer than to hash a token. */
+static void
+hash_token(const char *token, size_t length, unsigned char *digest)
+{
+	static EVP_MD_CTX *context = NULL;
+
+	if (context == NULL)
+	{
+		EVP_MD_CTX *fresh = EVP_MD_CTX_new();
+
+		if (fresh != NULL && EVP_DigestInit_ex(fresh, EVP_sha256(), NULL))
+			context = fresh;
+		else
+			EVP_MD_CTX_free(fresh);
+	}
+	if (context == NULL ||
+		!EVP_DigestInit_ex(context, NULL, NULL) ||
+		!EVP_DigestUpdate(context, token, length) ||
+		!EVP_DigestFinal_ex(context, digest, NULL))
+	{
+		ERR_clear_error();
+		elog(ERROR, "could not hash a token");
+	}
+}
 
 /* Drops everything if the configuration changed, and makes an empty cache. */
 static void
@@ -177,14 +206,24 @@ fill_identity(TokenIdentity *identity, const Claims *claims)
 	}
 }
 
-/* The row that the claims' iss names. */
-static const Issuer *
-find_issuer(const char *text, size_t length, Refusal *refusal)
+static void
+free_claims(void *object)
 {
+	claims_close(object);
+}
+
+/* The row that the claims' iss names, and the claims parsed, for as long as the current memory context. */
+static const Issuer *
+open_claims(const char *text, size_t length, struct json_t **object, Refusal *refusal)
+{
+	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
 	char		name[CLAIMS_ISSUER_MAX + 1];
-	const char *why = claims_issuer(text, length, name);
+	const char *why = claims_open(text, length, object, name);
 	const Issuer *issuer;
 
+	callback->func = free_claims;
+	callback->arg = *object;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
 	if (why != NULL)
 	{
 		refuse_token(refusal, why);
@@ -199,16 +238,16 @@ find_issuer(const char *text, size_t length, Refusal *refusal)
 }
 
 /* Exactly one key may come into question: by kid and algorithm, or as the only one for the algorithm. */
-static const IssuerKey *
+static IssuerKey *
 choose_key(const Issuer *issuer, const JwsForm *form)
 {
 	const char *algorithm = jws_algorithm_name(form->algorithm);
-	const IssuerKey *chosen = NULL;
+	IssuerKey  *chosen = NULL;
 	ListCell   *cell;
 
 	foreach(cell, issuer->keys)
 	{
-		const IssuerKey *key = lfirst(cell);
+		IssuerKey  *key = lfirst(cell);
 
 		if (strcmp(key->algorithm, algorithm) != 0)
 			continue;
@@ -221,22 +260,50 @@ choose_key(const Issuer *issuer, const JwsForm *form)
 	return chosen;
 }
 
+static void
+free_key(void *key)
+{
+	jws_key_free(key);
+}
+
+/* The key as the library takes it, parsed once; it ends with the row, when the configuration moves. NULL verifies nothing. */
+static const struct json_t *
+parsed_key(IssuerKey *key)
+{
+	MemoryContext home = GetMemoryChunkContext(key);
+	MemoryContextCallback *callback;
+
+	if (key->parsed != NULL)
+		return key->parsed;
+	callback = MemoryContextAlloc(home, sizeof(MemoryContextCallback));
+	key->parsed = jws_key_read(key->jwk);
+	if (key->parsed == NULL)
+	{
+		pfree(callback);
+		return NULL;
+	}
+	callback->func = free_key;
+	callback->arg = key->parsed;
+	MemoryContextRegisterResetCallback(home, callback);
+	return key->parsed;
+}
+
 static bool
 check_signature(const Issuer *issuer, const JwsForm *form, Refusal *refusal)
 {
-	const IssuerKey *key = choose_key(issuer, form);
+	IssuerKey  *key = choose_key(issuer, form);
 
 	if (key == NULL)
 		return refuse_token(refusal, form->has_kid ?
 							"the token's issuer has no key of that kid for its algorithm" :
 							"the token has no kid, and its issuer doesn't have exactly one key for its algorithm");
-	if (!jws_form_verify(form, key->jwk))
+	if (!jws_form_verify(form, parsed_key(key)))
 		return refuse_token(refusal, "the token's signature is wrong");
 	return true;
 }
 
 static bool
-check_claims(const Issuer *issuer, const char *text, size_t length, int64 now,
+check_claims(const Issuer *issuer, const struct json_t *object, size_t length, int64 now,
 			 TextArena *arena, Claims *claims, Refusal *refusal)
 {
 	ClaimsPolicy policy = {
@@ -253,7 +320,7 @@ check_claims(const Issuer *issuer, const char *text, size_t length, int64 now,
 	arena->size = CLAIMS_ARENA_SIZE(length);
 	arena->data = palloc(arena->size);
 	arena->used = 0;
-	why = claims_read(text, length, &policy, now, arena, claims);
+	why = claims_read(object, &policy, now, arena, claims);
 	return why == NULL || refuse_token(refusal, why);
 }
 
@@ -262,16 +329,17 @@ static bool
 verify_token(const char *token, size_t length, int64 now,
 			 TextArena *arena, Claims *claims, Refusal *refusal)
 {
-	JwsForm    *form = palloc(sizeof(JwsForm));
-	const char *why = jws_form_read(token, length, form);
+	JwsForm		form;
+	struct json_t *object;
+	const char *why = jws_form_read(token, length, &form);
 	const Issuer *issuer;
 
 	if (why != NULL)
 		return refuse_token(refusal, why);
-	issuer = find_issuer(form->claims, form->claims_length, refusal);
+	issuer = open_claims(form.claims, form.claims_length, &object, refusal);
 	return issuer != NULL &&
-		check_signature(issuer, form, refusal) &&
-		check_claims(issuer, form->claims, form->claims_length, now, arena, claims, refusal);
+		check_signature(issuer, &form, refusal) &&
+		check_claims(issuer, object, form.claims_length, now, arena, claims, refusal);
 }
 
 static const Claims *
@@ -290,7 +358,7 @@ identify_token(const char *token, Refusal *refusal)
 		refuse_token(refusal, "the token is longer than 8 KiB");
 		return NULL;
 	}
-	SHA256((const unsigned char *) token, length, digest);
+	hash_token(token, length, digest);
 	known = cache_find(digest, now);
 	if (known != NULL)
 		return known;
@@ -308,7 +376,8 @@ identify_request(Refusal *refusal)
 {
 	const char *setting = trusted_request_variable("request.jwt.claims");
 	const Issuer *issuer;
-	char	   *text;
+	struct json_t *object;
+	size_t		length;
 	Claims	   *claims = palloc(sizeof(Claims));
 	TextArena	arena;
 
@@ -317,10 +386,10 @@ identify_request(Refusal *refusal)
 		refuse_token(refusal, "a token is required");
 		return NULL;
 	}
-	text = pstrdup(setting);	/* looking the issuer up may run SQL */
-	issuer = find_issuer(text, strlen(text), refusal);
+	length = strlen(setting);	/* now: looking the issuer up may run SQL */
+	issuer = open_claims(setting, length, &object, refusal);
 	if (issuer == NULL ||
-		!check_claims(issuer, text, strlen(text), now_seconds(), &arena, claims, refusal))
+		!check_claims(issuer, object, length, now_seconds(), &arena, claims, refusal))
 		return NULL;
 	return claims;
 }
@@ -347,7 +416,7 @@ token_identify(const char *token, TokenIdentity *identity, Refusal *refusal)
 static IssuerKey *
 make_issuer_key(const JwksKey *from)
 {
-	IssuerKey  *key = palloc(sizeof(IssuerKey));
+	IssuerKey  *key = palloc0(sizeof(IssuerKey));
 
 	key->kid = from->kid != NULL ? pstrdup(from->kid) : NULL;
 	key->algorithm = pstrdup(jws_algorithm_name(from->algorithm));

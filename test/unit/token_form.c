@@ -155,6 +155,29 @@ test_header(void)
 		   "a signature of a wrong length is refused");
 }
 
+/* What the last accepted header said is remembered: it must hold for no other. */
+static void
+test_headers_in_turn(void)
+{
+	char		wide[700];
+
+	tap_ok(accepts("{\"alg\":\"HS256\",\"kid\":\"k\"}", SIGNATURE) &&
+		   accepts("{\"alg\":\"HS256\",\"kid\":\"k\"}", SIGNATURE) && form.has_kid &&
+		   strcmp(form.kid, "k") == 0 && form.algorithm == JWS_HS256, "the same header twice says the same");
+	tap_ok(accepts("{\"alg\":\"HS256\",\"kid\":\"l\"}", SIGNATURE) && strcmp(form.kid, "l") == 0 &&
+		   accepts("{\"alg\":\"HS256\"}", SIGNATURE) && !form.has_kid &&
+		   accepts("{\"alg\":\"RS256\"}", SIGNATURE) && form.algorithm == JWS_RS256 &&
+		   accepts("{\"alg\":\"HS256\"}", SIGNATURE) && form.algorithm == JWS_HS256, "another says its own");
+	tap_ok(!accepts("{\"alg\":\"none\"}", SIGNATURE) && !accepts("{\"alg\":\"none\"}", SIGNATURE) &&
+		   !accepts("{\"alg\":\"HS256\",\"kid\":7}", SIGNATURE) &&
+		   !accepts("{\"alg\":\"HS256\",\"crit\":[]}", SIGNATURE), "a refused one is refused again");
+	tap_ok(accepts("{\"alg\":\"HS256\"}", SIGNATURE) && !accepts("{\"alg\":\"HS256\"}", "AAAA"),
+		   "a signature is looked at under a header that is known");
+	snprintf(wide, sizeof(wide), "{\"alg\":\"RS256\",\"x5u\":\"%0600d\"}", 0);
+	tap_ok(accepts(wide, SIGNATURE) && accepts(wide, SIGNATURE) && form.algorithm == JWS_RS256 &&
+		   accepts("{\"alg\":\"HS256\"}", SIGNATURE) && form.algorithm == JWS_HS256, "a long header is read each time");
+}
+
 static bool
 reads_token(const char *token)
 {
@@ -200,6 +223,7 @@ main(void)
 	test_base64url();
 	test_json();
 	test_header();
+	test_headers_in_turn();
 	test_parts();
 	return tap_done();
 }

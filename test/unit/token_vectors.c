@@ -62,14 +62,40 @@ choose_key(void)
 	return chosen;
 }
 
+static bool
+verifies(const JwksKey *key)
+{
+	struct json_t *parsed = jws_key_read(key->jwk);
+	bool		first = jws_form_verify(&form, parsed);
+	bool		again = jws_form_verify(&form, parsed);
+
+	jws_key_free(parsed);
+	return first && again;
+}
+
+/* NULL, or what is wrong with the claims; claims->user_id stands in the arena. */
+static const char *
+read_claims(int64_t now, TextArena *arena, Claims *claims)
+{
+	ClaimsPolicy policy = {.user_id_prefix = "app:", .user_claim = "sub", .max_lifetime = 3600};
+	char		issuer[CLAIMS_ISSUER_MAX + 1];
+	struct json_t *object;
+	const char *why = claims_open(form.claims, form.claims_length, &object, issuer);
+
+	if (why == NULL && strcmp(issuer, "https://issuer.example") != 0)
+		why = "another issuer";
+	if (why == NULL)
+		why = claims_read(object, &policy, now, arena, claims);
+	claims_close(object);
+	return why;
+}
+
 /* The step that refuses the token, or "" and its user_id. */
 static const char *
 judge(const char *token, int64_t now, char *user_id, size_t size)
 {
-	ClaimsPolicy policy = {.user_id_prefix = "app:", .user_claim = "sub", .max_lifetime = 3600};
 	char		texts[CLAIMS_ARENA_SIZE(JWS_MAX_BYTES)];
 	TextArena	arena = {texts, sizeof(texts), 0};
-	char		issuer[CLAIMS_ISSUER_MAX + 1];
 	const JwksKey *key;
 	Claims		claims;
 
@@ -78,11 +104,9 @@ judge(const char *token, int64_t now, char *user_id, size_t size)
 	key = choose_key();
 	if (key == NULL)
 		return "key";
-	if (!jws_form_verify(&form, key->jwk))
+	if (!verifies(key))
 		return "signature";
-	if (claims_issuer(form.claims, form.claims_length, issuer) != NULL ||
-		strcmp(issuer, "https://issuer.example") != 0 ||
-		claims_read(form.claims, form.claims_length, &policy, now, &arena, &claims) != NULL)
+	if (read_claims(now, &arena, &claims) != NULL)
 		return "claims";
 	snprintf(user_id, size, "%s", claims.user_id);
 	return "";
@@ -141,7 +165,7 @@ test_rfc(const char *name, const char *token, const char *set)
 
 	if (load_keys(set) && jws_form_read(token, strlen(token), &form) == NULL)
 		key = choose_key();
-	tap_ok(key != NULL && jws_form_verify(&form, key->jwk), name);
+	tap_ok(key != NULL && verifies(key), name);
 }
 
 int
