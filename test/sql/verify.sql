@@ -36,6 +36,11 @@ SELECT * FROM scoreboard_verify('verify');
 SELECT * FROM scoreboard_repair('verify');
 SELECT * FROM scoreboard_verify('verify');
 
+-- A document that is no document at all
+UPDATE scoreboard.top SET document = '{"board":' WHERE board = 'verify';
+SELECT * FROM scoreboard_repair('verify');
+SELECT * FROM scoreboard_verify('verify');
+
 -- A tree that missed a change: rows written while the trigger was off are a rebuild after it, not a difference.
 ALTER TABLE scoreboard.score DISABLE TRIGGER changed;
 UPDATE scoreboard.score SET reached_at = reached_at + interval '1 second';
