@@ -30,6 +30,21 @@ CREATE INDEX verify_slow ON scoreboard.score (score);
 SELECT * FROM scoreboard_verify('verify');
 DROP INDEX scoreboard.verify_slow;
 
+-- Waits until nothing is on its way to the publisher: a change after the trees were ready has been published.
+CREATE FUNCTION published(wanted text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    FOR round IN 1..3000 LOOP
+        IF EXISTS (SELECT FROM scoreboard.top WHERE board = 'verify' AND strpos(document, wanted) > 0) THEN
+            RETURN;
+        END IF;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    RAISE EXCEPTION '% was not published', wanted;
+END
+$$;
+SELECT sign.wait_for_ranks();
+SELECT score FROM scoreboard_increment_for('v:100', 'AWARD', 'settle-1', 'verify', 1);
+SELECT published('"score":101}');
 -- A document that somebody wrote himself: the publisher has nothing to do on a quiet board, so it would stay.
 UPDATE scoreboard.top SET document = replace(document, 'v:100', 'v:666') WHERE board = 'verify';
 SELECT * FROM scoreboard_verify('verify');
@@ -37,6 +52,9 @@ SELECT * FROM scoreboard_repair('verify');
 SELECT * FROM scoreboard_verify('verify');
 
 -- A document that is no document at all
+SELECT sign.wait_for_ranks();
+SELECT score FROM scoreboard_increment_for('v:100', 'AWARD', 'settle-2', 'verify', 1);
+SELECT published('"score":102}');
 UPDATE scoreboard.top SET document = '{"board":' WHERE board = 'verify';
 SELECT * FROM scoreboard_repair('verify');
 SELECT * FROM scoreboard_verify('verify');
@@ -49,5 +67,6 @@ SELECT * FROM scoreboard_verify('verify');
 
 -- All boards; an unknown one
 SELECT DISTINCT finding FROM scoreboard_verify() WHERE board_name = 'verify';
+DROP FUNCTION published;
 \set SHOW_CONTEXT never
 SELECT * FROM scoreboard_verify('no-such-board');
