@@ -95,15 +95,6 @@ document_assemble(const Board *board, int32 season, int64 version,
 	return text.data;
 }
 
-char *
-document_build(const Board *board, int32 season, int64 version,
-			   TimestampTz updated_at, int64 *players)
-{
-	char	   *entries = document_entries(board, season, players);
-
-	return document_assemble(board, season, version, updated_at, *players, entries);
-}
-
 /* Where the text of the member "entries" begins: within a string its quotation marks would be escaped. */
 static const char *
 find_entries(const char *document)

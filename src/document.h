@@ -25,10 +25,6 @@ extern char *document_entries(const Board *board, int32 season, int64 *players);
 extern char *document_assemble(const Board *board, int32 season, int64 version,
 							   TimestampTz updated_at, int64 players, const char *entries);
 
-/* Both steps, where nothing is to be compared in between. */
-extern char *document_build(const Board *board, int32 season, int64 version,
-							TimestampTz updated_at, int64 *players);
-
 /* Does the stored document show exactly this list? Compares text, reads nothing. */
 extern bool document_shows(const char *document, const char *entries);
 
