@@ -64,4 +64,20 @@
 #define compat_primary_key(rel) RelationGetPrimaryKeyIndex(rel)
 #endif
 
+/* 17 can put the lexer ("common/jsonapi.h") where the caller has room for it. */
+#if PG_VERSION_NUM >= 170000
+#define compat_json_lexer(text, length) makeJsonLexContextCstringLen(NULL, text, length, PG_UTF8, true)
+#else
+#define compat_json_lexer(text, length) makeJsonLexContextCstringLen(text, length, PG_UTF8, true)
+#endif
+
+/* 16 lets what is called for a part of a text end the parse. */
+#if PG_VERSION_NUM >= 160000
+#define CompatJsonAction JsonParseErrorType
+#define compat_json_go_on() return JSON_SUCCESS
+#else
+#define CompatJsonAction void
+#define compat_json_go_on() return
+#endif
+
 #endif

@@ -1,9 +1,6 @@
 /*
  * request.c - one increment as it was submitted: its form, whichever way it came
  *
- * From JSON it is read by request_json.c; the metadata alone is read by
- * PostgreSQL, from the client's own text, so that its numbers keep every digit.
- *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 #include "postgres.h"
@@ -16,7 +13,6 @@
 
 #include "form.h"
 #include "request.h"
-#include "request_json.h"
 #include "scoreboard.h"
 
 static bool
@@ -87,56 +83,4 @@ request_check(const Request *request, Refusal *refusal)
 	return check_names(request, refusal) &&
 		check_numbers(request, refusal) &&
 		check_extras(request, refusal);
-}
-
-/* The member as the client wrote it: its numbers keep every digit. */
-static bool
-take_metadata(const char *element, Request *request, Refusal *refusal)
-{
-	Datum		member = DirectFunctionCall2(json_object_field, CStringGetTextDatum(element), CStringGetTextDatum("metadata"));
-	char	   *json = TextDatumGetCString(member);
-	Jsonb	   *metadata;
-
-	if (strlen(json) > REQUEST_METADATA_MAX)
-		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL, "metadata must not be longer than 4096 bytes");
-	if (!request_json_numbers_fit(json))
-		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL, "metadata holds a number that is out of range");
-	metadata = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
-	if (JB_ROOT_COUNT(metadata) > 0)
-		request->metadata = metadata;
-	return true;
-}
-
-bool
-request_from_json(const char *text, Request *request, Refusal *refusal)
-{
-	size_t		length = strlen(text);
-	TextArena	arena = {.size = REQUEST_JSON_ARENA_SIZE(length)};
-	RequestJson json;
-	const char *wrong;
-
-	memset(request, 0, sizeof(*request));
-	arena.data = palloc(arena.size);
-	wrong = request_json_read(text, length, &arena, &json);
-	request->request_id = json.request_id;	/* the refusal names it, where it could be read */
-	if (wrong)
-		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL, "%s", wrong);
-
-	*request = (Request) {
-		.action_type = json.action_type,
-		.action_id = json.action_id,
-		.board = json.board ? json.board : "global",
-		.has_points = json.has_points,
-		.points = json.points,
-		.has_issued_at = json.has_issued_at,
-		.issued_at = json.issued_at,
-		.receipt = json.receipt,
-		.idempotency_key = json.idempotency_key,
-		.token = json.token,
-		.request_id = json.request_id,
-		.client_address = json.client_address,
-	};
-	if (json.has_metadata && !take_metadata(text, request, refusal))
-		return false;
-	return request_check(request, refusal);
 }

@@ -37,7 +37,4 @@ extern bool request_is_address(const char *text);
 /* Step 1 of SPEC section 3: types, lengths, characters. False with INVALID_REQUEST. */
 extern bool request_check(const Request *request, Refusal *refusal);
 
-/* Reads one element of scoreboard_submit's array and checks it; refuses on the text what a cast to jsonb would change or choke on. */
-extern bool request_from_json(const char *text, Request *request, Refusal *refusal);
-
 #endif

@@ -1,44 +1,38 @@
 /*
- * request_json.h - an increment read from JSON text, in exactly one way
- *
- * Plain C, no server: see test/unit.
+ * request_json.h - increments read from a batch's JSON text
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 #ifndef SCOREBOARD_REQUEST_JSON_H
 #define SCOREBOARD_REQUEST_JSON_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "request.h"
 
-#include "text_arena.h"
-
-/* Members of the object; texts are NULL where they are missing or null, and stand in the arena. */
-typedef struct RequestJson
+/* A JSON array, element by element. */
+typedef struct RequestArray
 {
-	const char *action_type;
-	const char *action_id;
-	const char *board;
-	const char *receipt;
-	const char *idempotency_key;
-	const char *token;
-	const char *request_id;
-	const char *client_address;
-	bool		has_points;
-	int64_t		points;
-	bool		has_issued_at;
-	int64_t		issued_at;
-	bool		has_metadata;	/* an object; its text stays in the element */
-} RequestJson;
+	const char *at;
+	const char *end;
+} RequestArray;
 
-/* Arena that is never too small for an element of that many bytes. */
-#define REQUEST_JSON_ARENA_SIZE(length) ((length) + 16)
+/* One of them: its text within the array's, with blanks behind it perhaps. */
+typedef struct RequestElement
+{
+	const char *text;
+	size_t		length;			/* bytes */
+	int			depth;			/* levels of nesting */
+} RequestElement;
 
-/* NULL, or what is wrong, as a sentence that holds nothing of the text. */
-extern const char *request_json_read(const char *text, size_t length, TextArena *arena, RequestJson *request);
+/* json is what the type json accepted, without a terminator perhaps. False where it is no array. */
+extern bool request_json_open(const char *json, size_t length, RequestArray *array);
 
-/* Does every number outside of strings stay within what PostgreSQL's numeric reads? */
-extern bool request_json_numbers_fit(const char *json);
+/* False behind the last one. */
+extern bool request_json_next(RequestArray *array, RequestElement *element);
+
+/*
+ * Reads an element and checks it (request_check); refuses on the text what a cast to jsonb would change or choke on.
+ * Texts are in the current memory context. Where it refuses, request_id is set if it could be read.
+ */
+extern bool request_json_read(const RequestElement *element, Request *request, Refusal *refusal);
 
 #endif

@@ -13,8 +13,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -23,9 +21,9 @@
 
 #include "document.h"
 #include "increment.h"
-#include "plan.h"
 #include "player_lock.h"
 #include "refusal_log.h"
+#include "request_json.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_submit);
 
@@ -39,11 +37,6 @@ typedef struct Submission
 	Refusal		refusal;		/* code REFUSAL_NONE: it goes on, or was counted */
 } Submission;
 
-static SavedPlan elements_plan = {
-	.text = "SELECT value::text FROM pg_catalog.json_array_elements($1)",
-	.nargs = 1, .types = {JSONOID}
-};
-
 static void
 refuse_batch(const char *message)
 {
@@ -53,38 +46,32 @@ refuse_batch(const char *message)
 	refusal_raise(&refusal);
 }
 
-/* The array's elements, each as its own text. */
-static char **
+/* The array's elements, where they stand. */
+static RequestElement *
 split(FunctionCallInfo fcinfo, int *count)
 {
-	MemoryContext caller = CurrentMemoryContext;
 	text	   *requests = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
-	char	   *first = requests ? text_to_cstring(requests) : NULL;
-	char	  **elements;
-	Datum		values[1] = {PointerGetDatum(requests)};
+	RequestElement *elements = palloc((SUBMIT_MAX + 1) * sizeof(RequestElement));
+	RequestArray array;
 
-	if (first == NULL || first[strspn(first, " \t\r\n")] != '[')
+	if (requests == NULL || !request_json_open(VARDATA_ANY(requests), VARSIZE_ANY_EXHDR(requests), &array))
 		refuse_batch("requests must be a JSON array");
-	SPI_connect();
-	plan_read(&elements_plan, values, NULL, SUBMIT_MAX + 1);
-	if (SPI_processed > SUBMIT_MAX)
-		refuse_batch("requests must not have more than 1000 elements");
-	*count = (int) SPI_processed;
-	elements = MemoryContextAlloc(caller, Max(*count, 1) * sizeof(char *));
-	for (int i = 0; i < *count; i++)
-		elements[i] = MemoryContextStrdup(caller, plan_text(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
-	SPI_finish();
+	for (*count = 0; request_json_next(&array, &elements[*count]); (*count)++)
+	{
+		if (*count == SUBMIT_MAX)
+			refuse_batch("requests must not have more than 1000 elements");
+	}
 	return elements;
 }
 
 /* Steps 1 to 4 of one element; a batch never speaks for a player without that player's token. */
 static void
-check(const char *element, Submission *submission)
+check(const RequestElement *element, Submission *submission)
 {
 	Increment  *increment = &submission->increment;
 	Refusal    *refusal = &submission->refusal;
 
-	if (!request_from_json(element, &increment->request, refusal))
+	if (!request_json_read(element, &increment->request, refusal))
 		return;
 	if (increment->request.token == NULL)
 		refuse(refusal, REFUSAL_UNAUTHORIZED, "Send the player's token.", "a token is required");
@@ -201,7 +188,7 @@ Datum
 scoreboard_submit(PG_FUNCTION_ARGS)
 {
 	int			count;
-	char	  **elements;
+	RequestElement *elements;
 	Submission *submissions;
 	Ledger	   *ledger;
 
@@ -210,7 +197,7 @@ scoreboard_submit(PG_FUNCTION_ARGS)
 	elements = split(fcinfo, &count);
 	submissions = palloc0(Max(count, 1) * sizeof(Submission));
 	for (int i = 0; i < count; i++)
-		check(elements[i], &submissions[i]);
+		check(&elements[i], &submissions[i]);
 
 	ledger_lock();
 	lock_players(submissions, count);

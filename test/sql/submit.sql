@@ -59,6 +59,9 @@ UPDATE poison SET element = replace(element, '"poison-57"', '57') WHERE n = 57;
 UPDATE poison SET element = replace(element, '"actionId"', '"\u0061ctionId"') WHERE n = 58;
 DELETE FROM poison WHERE n IN (54, 59);
 INSERT INTO poison VALUES (60, 'null'), (61, 'true'), (62, '1'), (63, '1e400000'), (64, '"text"'), (65, '"\u0000"'), (66, '[]'), (67, '[{}]'), (68, '{}'), (69, '{"": ""}'), (70, '{"token": {"token": 1}}');
+INSERT INTO poison SELECT 70 + i, format('{"%s": %s}', m, CASE WHEN i % 2 = 0 THEN '["canary"]' ELSE '{"canary": 1}' END) FROM unnest('{actionType,actionId,board,points,issuedAt,receipt,metadata,token,idempotencyKey,requestId,clientAddress}'::text[]) WITH ORDINALITY AS t(m, i) WHERE m <> 'metadata';
+INSERT INTO poison SELECT n, replace(pg_temp.request('sub-poison', 'poison-' || n, '{"extra": "@"}'), '"@"', p) FROM (VALUES (90, '"' || repeat('[{\" ', 50) || '"'), (91, '" \\"'), (92, '[ ] '), (93, '{"a": {"x": 1}, "b": {"x": 1}, "x": [{"x": 1}, {"x": 2}]}'),
+    (94, format('{%s}', (SELECT string_agg(format('"m%s": 0', g), ',') FROM generate_series(1, 1000) AS g))), (95, format('{%s, "m\u0037": 1}', (SELECT string_agg(format('"m%s": 0', g), ',') FROM generate_series(1, 1000) AS g)))) AS t(n, p);
 SELECT p.n, s.status, CASE WHEN s.status = 200 THEN 'counted' ELSE s.answer END AS answer, l.status AS left, r.status AS right FROM (SELECT * FROM poison ORDER BY n OFFSET 0) AS p,
     LATERAL (SELECT array_agg(t.status ORDER BY t.n) AS a, max(t.answer) FILTER (WHERE t.n = 2) AS answer FROM pg_temp.submit(pg_temp.request('sub-l', 'l' || p.n), p.element, pg_temp.request('sub-r', 'r' || p.n)) AS t) AS u,
     LATERAL (SELECT u.a[2] AS status, u.answer) AS s, LATERAL (SELECT u.a[1] AS status) AS l, LATERAL (SELECT u.a[3] AS status) AS r ORDER BY p.n;
