@@ -80,4 +80,11 @@
 #define compat_json_go_on() return
 #endif
 
+/* 18 counts what a scan searched, for EXPLAIN. */
+#if PG_VERSION_NUM >= 180000
+#define compat_index_beginscan(rel, index, snapshot, nkeys) index_beginscan(rel, index, snapshot, NULL, nkeys, 0)
+#else
+#define compat_index_beginscan(rel, index, snapshot, nkeys) index_beginscan(rel, index, snapshot, nkeys, 0)
+#endif
+
 #endif

@@ -7,12 +7,11 @@
  * explicit token is verified even where the board is public.
  *
  * A player's key is read from the table, its rank from the index, and between
- * the two somebody may commit. So the key must stand in the index right before
- * and right after the rank was taken (a key that left never comes back), or all
- * of it is done again; after STANDING_TRIES the rank is counted by SQL.
+ * the two somebody may commit. So the key must stand in the index at the moment
+ * at which the rank is taken, or all of it is done again; after STANDING_TRIES the rank is counted by SQL.
  *
- * Owns no state but saved plans, takes no lock, writes nothing; what it raises
- * are refusals.
+ * Owns no state but saved plans, writes nothing, takes no lock but ACCESS SHARE on what it
+ * reads; what it raises are refusals.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -25,11 +24,13 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "document.h"
 #include "form.h"
 #include "listing.h"
+#include "lookup.h"
 #include "plan.h"
 #include "rank_scan.h"
 #include "refusal.h"
@@ -62,29 +63,11 @@ typedef struct Reading
 /* A player as one board's tables have it. */
 typedef struct Standing
 {
-	int64		player_id;
 	char	   *user_id;
 	char	   *display_name;	/* or the neutral label */
-	bool		scored;			/* has a score on this board and season: key is set */
 	bool		listed;
-	RankKey		key;
+	RankKey		key;			/* score 0 before the first action on this board and season */
 } Standing;
-
-/* Where such a player stands; from one moment. */
-typedef struct Place
-{
-	int64		rank;
-	int64		players;
-	int64		behind;
-} Place;
-
-static SavedPlan player_plan = {
-	.text = "SELECT p.player_id, p.display_name, s.score, s.reached_at, s.listed"
-	" FROM scoreboard.player p LEFT JOIN scoreboard.score s"
-	" ON s.board_id = $2 AND s.season = $3 AND s.player_id = p.player_id"
-	" WHERE p.user_id = $1",
-	.nargs = 3, .types = {TEXTOID, INT4OID, INT4OID}
-};
 
 static SavedPlan friends_plan = {
 	.text = "SELECT s.score, s.reached_at, s.player_id"
@@ -92,12 +75,6 @@ static SavedPlan friends_plan = {
 	" ON s.board_id = $2 AND s.season = $3 AND s.player_id = p.player_id"
 	" WHERE p.user_id = ANY ($1) AND s.listed",
 	.nargs = 3, .types = {TEXTARRAYOID, INT4OID, INT4OID}
-};
-
-static SavedPlan key_plan = {
-	.text = "SELECT score, reached_at FROM scoreboard.score"
-	" WHERE board_id = $1 AND season = $2 AND player_id = $3 AND listed",
-	.nargs = 3, .types = {INT4OID, INT4OID, INT8OID}
 };
 
 static SavedPlan document_plan = {
@@ -202,45 +179,61 @@ begin_reading(FunctionCallInfo fcinfo, int board_number, int season_number, int 
  * A player's standing
  * ------------------------------------------------------------------------ */
 
+/* Columns by their place in sql/scoreboard--1.0.sql. */
+enum
+{
+	PLAYER_ID = 1,
+	PLAYER_DISPLAY_NAME = 3,
+	SCORE_SCORE = 4,
+	SCORE_REACHED_AT = 5,
+	SCORE_LISTED = 6
+};
+
+/* Reads the player's key, where there is a score; false where it stands in no list. */
+static bool
+read_key(const Reading *reading, Snapshot snapshot, RankKey *key)
+{
+	Lookup		table;
+	ScanKeyData keys[3];
+	bool		listed = false;
+
+	lookup_open(&table, "score", NULL, AccessShareLock);
+	lookup_key_int4(keys, 1, reading->board.board_id);
+	lookup_key_int4(keys, 2, reading->season);
+	lookup_key_int8(keys, 3, key->player_id);
+	if (lookup_find(&table, keys, 3, snapshot))
+	{
+		key->score = lookup_int8(&table, SCORE_SCORE);
+		key->reached_at = lookup_int8(&table, SCORE_REACHED_AT);
+		listed = lookup_bool(&table, SCORE_LISTED);
+	}
+	lookup_close(&table);
+	return listed;
+}
+
 /* What the tables have for the player; false where there is no such player: then only the names are set. */
 static bool
 read_standing(const Reading *reading, const char *user_id, Standing *standing)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext before;
-	Datum		values[3];
+	Snapshot	snapshot = lookup_committed();
+	Lookup		table;
+	ScanKeyData key;
 	bool		found;
-	bool		no_score;
 
 	memset(standing, 0, sizeof(*standing));
 	standing->user_id = pstrdup(user_id);
 	standing->display_name = pstrdup("Player"); /* who has no number yet */
-	values[0] = CStringGetTextDatum(user_id);
-	values[1] = Int32GetDatum(reading->board.board_id);
-	values[2] = Int32GetDatum(reading->season);
-	SPI_connect();
-	plan_read_committed(&player_plan, values, NULL, 1);
-	found = SPI_processed > 0;
+	lookup_open(&table, "player", "player_user_id_key", AccessShareLock);
+	lookup_key_text(&key, 1, user_id);
+	found = lookup_find(&table, &key, 1, snapshot);
 	if (found)
 	{
-		HeapTuple	row = SPI_tuptable->vals[0];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-
-		standing->player_id = DatumGetInt64(plan_datum(row, desc, 1));
-		before = MemoryContextSwitchTo(caller);
-		standing->display_name = listing_label(plan_text(row, desc, 2), standing->player_id);
-		MemoryContextSwitchTo(before);
-		(void) SPI_getbinval(row, desc, 3, &no_score);
-		if (!no_score)
-		{
-			standing->scored = true;
-			standing->key.score = DatumGetInt64(plan_datum(row, desc, 3));
-			standing->key.reached_at = DatumGetTimestampTz(plan_datum(row, desc, 4));
-			standing->key.player_id = standing->player_id;
-			standing->listed = DatumGetBool(plan_datum(row, desc, 5));
-		}
+		standing->key.player_id = lookup_int8(&table, PLAYER_ID);
+		standing->display_name = listing_label(lookup_text(&table, PLAYER_DISPLAY_NAME), standing->key.player_id);
+		standing->listed = read_key(reading, snapshot, &standing->key);
 	}
-	SPI_finish();
+	lookup_close(&table);
+	UnregisterSnapshot(snapshot);
 	return found;
 }
 
@@ -251,33 +244,12 @@ typedef enum IndexAnswer
 	INDEX_CANT
 } IndexAnswer;
 
-/* Does the index have exactly this key? */
 static IndexAnswer
-index_has(const Reading *reading, const RankKey *key)
+index_place(const Reading *reading, const RankKey *key, RankPlace *place)
 {
-	int64		position,
-				players;
-	int			found;
-	RankRow		row;
-
-	if (!rank_index_position(&reading->board, reading->season, key, &position) ||
-		!rank_index_range(&reading->board, reading->season, position, 1, &row, &found, &players))
+	if (!rank_index_place_of(&reading->board, reading->season, key, place))
 		return INDEX_CANT;
-	return found == 1 && listing_compare(&reading->board, &row.key, key) == 0 ?
-		INDEX_ANSWERED : INDEX_MOVED;
-}
-
-static IndexAnswer
-index_place(const Reading *reading, const RankKey *key, Place *place)
-{
-	IndexAnswer answer = index_has(reading, key);
-
-	if (answer != INDEX_ANSWERED)
-		return answer;
-	if (!rank_index_rank_of(&reading->board, reading->season, key,
-							&place->rank, &place->players, &place->behind))
-		return INDEX_CANT;
-	return index_has(reading, key);
+	return place->rank > 0 ? INDEX_ANSWERED : INDEX_MOVED;
 }
 
 static void
@@ -292,7 +264,7 @@ pause_before_retry(void)
  * meanwhile; false if the player has left the list by then.
  */
 static bool
-find_place(const Reading *reading, Standing *standing, Place *place)
+find_place(const Reading *reading, Standing *standing, RankPlace *place)
 {
 	for (int i = 0; i < STANDING_TRIES; i++)
 	{
@@ -310,8 +282,7 @@ find_place(const Reading *reading, Standing *standing, Place *place)
 				break;
 		}
 	}
-	rank_scan_rank_of(&reading->board, reading->season, &standing->key,
-					  &place->rank, &place->players, &place->behind);
+	rank_scan_place_of(&reading->board, reading->season, &standing->key, place);
 	return true;
 }
 
@@ -329,7 +300,7 @@ count_players(const Reading *reading)
 }
 
 static void
-append_percentile(StringInfo text, const Place *place)
+append_percentile(StringInfo text, const RankPlace *place)
 {
 	char		number[DOUBLE_SHORTEST_DECIMAL_LEN];
 
@@ -339,7 +310,7 @@ append_percentile(StringInfo text, const Place *place)
 
 /* {userId, displayName, board, season, score, rank, players, percentile}; place NULL: stands in no list. */
 static Datum
-standing_json(const Reading *reading, const Standing *standing, const Place *place)
+standing_json(const Reading *reading, const Standing *standing, const RankPlace *place)
 {
 	StringInfoData text;
 
@@ -380,7 +351,7 @@ static Datum
 own_rank(const Reading *reading, const char *user_id)
 {
 	Standing	standing;
-	Place		place;
+	RankPlace		place;
 
 	(void) read_standing(reading, user_id, &standing);
 	if (standing.listed && find_place(reading, &standing, &place))
@@ -394,7 +365,7 @@ scoreboard_rank(PG_FUNCTION_ARGS)
 	char	   *user_id = user_id_argument(fcinfo, 0);
 	Reading		reading;
 	Standing	standing;
-	Place		place;
+	RankPlace		place;
 
 	begin_reading(fcinfo, 1, 2, 3, &reading);
 	if (reading.known_caller && strcmp(reading.caller.user_id, user_id) == 0)
@@ -560,21 +531,10 @@ read_friends(const Reading *reading, ArrayType *user_ids, int *count)
 static bool
 reread_key(const Reading *reading, RankKey *key)
 {
-	Datum		values[3];
-	bool		listed;
+	Snapshot	snapshot = lookup_committed();
+	bool		listed = read_key(reading, snapshot, key);
 
-	values[0] = Int32GetDatum(reading->board.board_id);
-	values[1] = Int32GetDatum(reading->season);
-	values[2] = Int64GetDatum(key->player_id);
-	SPI_connect();
-	plan_read_committed(&key_plan, values, NULL, 1);
-	listed = SPI_processed > 0;
-	if (listed)
-	{
-		key->score = DatumGetInt64(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-		key->reached_at = DatumGetTimestampTz(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));
-	}
-	SPI_finish();
+	UnregisterSnapshot(snapshot);
 	return listed;
 }
 
@@ -583,7 +543,7 @@ static IndexAnswer
 rank_friend(const Reading *reading, RankRow *row)
 {
 	IndexAnswer answer = INDEX_MOVED;
-	Place		place;
+	RankPlace		place;
 
 	for (int i = 0; i < STANDING_TRIES && answer == INDEX_MOVED; i++)
 	{

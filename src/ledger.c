@@ -2,9 +2,8 @@
  * ledger.c - what is recorded of a player: its row, its actions, its scores
  *
  * Owns the access to the tables player, action, score and top on the way of an
- * increment. It goes below SQL where every increment pays: look-ups straight
- * through the unique indexes (a planner that has seen an empty table must not
- * decide how), the two writes through the executor's own row functions: indexes,
+ * increment. It goes below SQL where every increment pays: look-ups through
+ * lookup.c, the two writes through the executor's own row functions: indexes,
  * constraints and row triggers AFTER the write as with an INSERT or UPDATE,
  * without a plan to start and end. Statement triggers, row triggers BEFORE an update and those AFTER UPDATE OF named
  * columns don't fire; one with a transition table fails, since there is none.
@@ -21,7 +20,6 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -43,6 +41,7 @@
 
 #include "compat.h"
 #include "ledger.h"
+#include "lookup.h"
 #include "plan.h"
 
 /* Columns by their place in sql/scoreboard--1.0.sql; an administrator may have added others behind them. */
@@ -68,8 +67,7 @@ enum TopColumn
 /* One of our tables: how rows are found, and how they are written. */
 typedef struct LedgerTable
 {
-	Relation	rel;
-	Oid			index;			/* the unique one that rows are found by */
+	Lookup		lookup;
 	Datum	   *values;			/* of the row found last, or to be written; as many as the table has columns */
 	bool	   *nulls;
 	ResultRelInfo *target;		/* the rest: NULL until the first write */
@@ -83,6 +81,8 @@ struct Ledger
 	LedgerTable score;
 	LedgerTable top;
 	Snapshot	latest;			/* NULL before the first look */
+	const char *version_board;	/* whose version was read last, NULL: none's */
+	int64		version;
 	EState	   *estate;			/* NULL until the first write */
 };
 
@@ -122,35 +122,23 @@ ledger_lock(void)
 	LockRelationOid(get_relname_relid("score", get_namespace_oid("scoreboard", false)), RowExclusiveLock);
 }
 
-/* index_name NULL: the primary key. */
 static void
-open_table(LedgerTable *table, Oid schema, const char *name, const char *index_name, LOCKMODE lock)
+open_table(LedgerTable *table, const char *name, const char *index, LOCKMODE lock)
 {
-	Oid			relid = get_relname_relid(name, schema);
-
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation \"scoreboard.%s\" does not exist", name)));
-	table->rel = table_open(relid, lock);
-	if (index_name)
-		table->index = get_relname_relid(index_name, schema);
-	else
-		table->index = compat_primary_key(table->rel);
-	table->values = palloc0(RelationGetNumberOfAttributes(table->rel) * sizeof(Datum));
-	table->nulls = palloc0(RelationGetNumberOfAttributes(table->rel) * sizeof(bool));
+	lookup_open(&table->lookup, name, index, lock);
+	table->values = palloc0(RelationGetNumberOfAttributes(table->lookup.rel) * sizeof(Datum));
+	table->nulls = palloc0(RelationGetNumberOfAttributes(table->lookup.rel) * sizeof(bool));
 }
 
 Ledger *
 ledger_open(void)
 {
 	Ledger	   *ledger = palloc0(sizeof(Ledger));
-	Oid			schema = get_namespace_oid("scoreboard", false);
 
-	open_table(&ledger->score, schema, "score", NULL, RowExclusiveLock);
-	open_table(&ledger->action, schema, "action", NULL, RowExclusiveLock);
-	open_table(&ledger->player, schema, "player", "player_user_id_key", AccessShareLock);
-	open_table(&ledger->top, schema, "top", NULL, AccessShareLock);
+	open_table(&ledger->score, "score", NULL, RowExclusiveLock);
+	open_table(&ledger->action, "action", NULL, RowExclusiveLock);
+	open_table(&ledger->player, "player", "player_user_id_key", AccessShareLock);
+	open_table(&ledger->top, "top", NULL, AccessShareLock);
 	return ledger;
 }
 
@@ -162,18 +150,18 @@ close_table(LedgerTable *table)
 		ExecCloseIndices(table->target);
 		ExecDropSingleTupleTableSlot(table->slot);
 	}
-	table_close(table->rel, NoLock);
+	lookup_close(&table->lookup);
 }
 
 void
 ledger_close(Ledger *ledger)
 {
-	if (ledger->latest)
-		UnregisterSnapshot(ledger->latest);
 	close_table(&ledger->top);
 	close_table(&ledger->player);
 	close_table(&ledger->action);
 	close_table(&ledger->score);
+	if (ledger->latest)
+		UnregisterSnapshot(ledger->latest);
 	if (ledger->estate)
 	{
 		ExecResetTupleTable(ledger->estate->es_tupleTable, false);	/* the triggers' slots */
@@ -192,49 +180,31 @@ ledger_look(Ledger *ledger)
 	ledger->latest = RegisterSnapshot(GetLatestSnapshot());
 }
 
-/* The row that a snapshot sees, as the table's values where they are wanted; returns whether there is one, and where. */
+/* Finds a row as committed now, as the table's values; see the file's header for 40001. */
 static bool
-look_up(LedgerTable *table, ScanKey keys, int nkeys, Snapshot snapshot, bool want_values, ItemPointer at)
+find(Ledger *ledger, LedgerTable *table, ScanKey keys, int nkeys)
 {
-	SysScanDesc scan = systable_beginscan(table->rel, table->index, true, snapshot, nkeys, keys);
-	HeapTuple	tuple = systable_getnext(scan);
-	bool		found = HeapTupleIsValid(tuple);
-
-	if (found)
-	{
-		*at = tuple->t_self;
-		if (want_values)
-			heap_deform_tuple(heap_copytuple(tuple), RelationGetDescr(table->rel), table->values, table->nulls);
-	}
-	systable_endscan(scan);
-	return found;
-}
-
-/* Finds a row as committed now; see the file's header for 40001. */
-static bool
-find(Ledger *ledger, LedgerTable *table, ScanKey keys, int nkeys, ItemPointer at)
-{
-	ItemPointerData own_at;
-	ScanKeyData again[3];
+	Lookup	   *lookup = &table->lookup;
+	bool		own = false;
 	bool		found;
+	ItemPointerData own_at;
 
-	memcpy(again, keys, nkeys * sizeof(ScanKeyData));	/* a scan renumbers the keys that it is given */
-	found = look_up(table, keys, nkeys, ledger->latest, true, at);
 	if (IsolationUsesXactSnapshot())
 	{
-		bool		own = look_up(table, again, nkeys, GetTransactionSnapshot(), false, &own_at);
-
-		if (own != found || (found && !ItemPointerEquals(at, &own_at)))
-			raise_serialization_failure();
+		own = lookup_find(lookup, keys, nkeys, GetTransactionSnapshot());
+		own_at = lookup->slot->tts_tid;
+	}
+	found = lookup_find(lookup, keys, nkeys, ledger->latest);
+	if (IsolationUsesXactSnapshot() &&
+		(own != found || (found && !ItemPointerEquals(&lookup->slot->tts_tid, &own_at))))
+		raise_serialization_failure();
+	if (found)
+	{
+		slot_getallattrs(lookup->slot);
+		memcpy(table->values, lookup->slot->tts_values, lookup->slot->tts_nvalid * sizeof(Datum));
+		memcpy(table->nulls, lookup->slot->tts_isnull, lookup->slot->tts_nvalid * sizeof(bool));
 	}
 	return found;
-}
-
-static void
-text_key(ScanKey key, int column, const char *value)
-{
-	ScanKeyEntryInitialize(key, 0, column, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ,
-						   CStringGetTextDatum(value));
 }
 
 static char *
@@ -253,12 +223,11 @@ void
 ledger_find_player(Ledger *ledger, const char *user_id, LedgerPlayer *player)
 {
 	LedgerTable *table = &ledger->player;
-	ItemPointerData at;
 	ScanKeyData key;
 
 	memset(player, 0, sizeof(*player));
-	text_key(&key, PLAYER_USER_ID, user_id);
-	if (find(ledger, table, &key, 1, &at))
+	lookup_key_text(&key, 1, user_id);
+	if (find(ledger, table, &key, 1))
 	{
 		char	   *state = text_or_null(table, PLAYER_STATE);
 
@@ -294,13 +263,12 @@ fill_action(LedgerAction *action, const LedgerTable *table)
 void
 ledger_find_action(Ledger *ledger, int64 player_id, const char *action_id, LedgerAction *action)
 {
-	ItemPointerData at;
 	ScanKeyData keys[2];
 
 	memset(action, 0, sizeof(*action));
-	ScanKeyInit(&keys[0], ACTION_PLAYER_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(player_id));
-	text_key(&keys[1], ACTION_ID, action_id);
-	if (find(ledger, &ledger->action, keys, 2, &at))
+	lookup_key_int8(keys, 1, player_id);
+	lookup_key_text(keys, 2, action_id);
+	if (find(ledger, &ledger->action, keys, 2))
 		fill_action(action, &ledger->action);
 }
 
@@ -310,12 +278,13 @@ ledger_find_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id,
 	ScanKeyData keys[3];
 
 	memset(score, 0, sizeof(*score));
-	ScanKeyInit(&keys[0], SCORE_BOARD_ID, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(board_id));
-	ScanKeyInit(&keys[1], SCORE_SEASON, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(season));
-	ScanKeyInit(&keys[2], SCORE_PLAYER_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(player_id));
-	if (find(ledger, &ledger->score, keys, 3, &score->at))
+	lookup_key_int4(keys, 1, board_id);
+	lookup_key_int4(keys, 2, season);
+	lookup_key_int8(keys, 3, player_id);
+	if (find(ledger, &ledger->score, keys, 3))
 	{
 		score->exists = true;
+		score->at = ledger->score.lookup.slot->tts_tid;
 		score->score = int64_or_zero(&ledger->score, SCORE_SCORE);
 		score->reached_at = DatumGetTimestampTz(ledger->score.values[SCORE_REACHED_AT - 1]);
 	}
@@ -325,12 +294,15 @@ int64
 ledger_version(Ledger *ledger, const char *board)
 {
 	ScanKeyData key;
-	ItemPointerData at;
 
-	text_key(&key, TOP_BOARD, board);
-	if (!look_up(&ledger->top, &key, 1, ledger->latest, true, &at))
-		return 0;
-	return int64_or_zero(&ledger->top, TOP_VERSION);
+	/* Names of boards stand in the configuration's cache: the same for all of a call. */
+	if (ledger->version_board != board)
+	{
+		lookup_key_text(&key, 1, board);
+		ledger->version = lookup_find(&ledger->top.lookup, &key, 1, ledger->latest) ? lookup_int8(&ledger->top.lookup, TOP_VERSION) : 0;
+		ledger->version_board = board;
+	}
+	return ledger->version;
 }
 
 TimestampTz
@@ -400,9 +372,9 @@ prepare_write(Ledger *ledger, LedgerTable *table)
 		MemoryContext caller = MemoryContextSwitchTo(ledger->estate->es_query_cxt);
 
 		table->target = makeNode(ResultRelInfo);
-		InitResultRelInfo(table->target, table->rel, 0, NULL, 0);
+		InitResultRelInfo(table->target, table->lookup.rel, 0, NULL, 0);
 		ExecOpenIndices(table->target, false);
-		table->slot = table_slot_create(table->rel, NULL);
+		table->slot = table_slot_create(table->lookup.rel, NULL);
 		/* Where triggers look for the table that they fire for. */
 		ledger->estate->es_opened_result_relations =
 			lappend(ledger->estate->es_opened_result_relations, table->target);
@@ -424,7 +396,7 @@ finish_write(Ledger *ledger, LedgerTable *table)
 static void
 fill_slot(LedgerTable *table)
 {
-	int			columns = RelationGetNumberOfAttributes(table->rel);
+	int			columns = RelationGetNumberOfAttributes(table->lookup.rel);
 
 	ExecClearTuple(table->slot);
 	memcpy(table->slot->tts_values, table->values, columns * sizeof(Datum));
@@ -459,13 +431,13 @@ clear_values(Ledger *ledger, LedgerTable *table, int known_columns)
 {
 	ExprContext *context = GetPerTupleExprContext(ledger->estate);
 
-	for (int column = 1; column <= RelationGetNumberOfAttributes(table->rel); column++)
+	for (int column = 1; column <= RelationGetNumberOfAttributes(table->lookup.rel); column++)
 	{
 		Node	   *preset = NULL;
 
 		table->nulls[column - 1] = true;
-		if (column > known_columns && !TupleDescAttr(RelationGetDescr(table->rel), column - 1)->attisdropped)
-			preset = build_column_default(table->rel, column);
+		if (column > known_columns && !TupleDescAttr(RelationGetDescr(table->lookup.rel), column - 1)->attisdropped)
+			preset = build_column_default(table->lookup.rel, column);
 		if (preset)
 			table->values[column - 1] = ExecEvalExpr(ExecPrepareExpr((Expr *) preset, ledger->estate), context, &table->nulls[column - 1]);
 	}
@@ -480,14 +452,14 @@ update_row(Ledger *ledger, LedgerTable *table, ItemPointer at)
 	LockTupleMode lock_mode;
 	List	   *recheck = NIL;
 
-	if (table->rel->rd_att->constr)
+	if (table->lookup.rel->rd_att->constr)
 	{
 		/* As for an INSERT: every generated column, whatever it is made from. */
-		if (table->rel->rd_att->constr->has_generated_stored)
+		if (table->lookup.rel->rd_att->constr->has_generated_stored)
 			ExecComputeStoredGenerated(table->target, ledger->estate, table->slot, CMD_INSERT);
 		ExecConstraints(table->target, table->slot, ledger->estate);
 	}
-	if (table_tuple_update(table->rel, at, table->slot, ledger->estate->es_output_cid, ledger->latest, InvalidSnapshot,
+	if (table_tuple_update(table->lookup.rel, at, table->slot, ledger->estate->es_output_cid, ledger->latest, InvalidSnapshot,
 						   true, &failure, &lock_mode, &indexes) != TM_Ok)
 		raise_serialization_failure();
 	if (compat_indexes_need_update(indexes))

@@ -437,8 +437,7 @@ rank_index_rank_of_new(const Board *board, int32 season, const RankKey *key, int
 }
 
 bool
-rank_index_rank_of(const Board *board, int32 season, const RankKey *key,
-				   int64 *rank, int64 *players, int64 *behind)
+rank_index_place_of(const Board *board, int32 season, const RankKey *key, RankPlace *place)
 {
 	RankTreeKey tkey = tree_key(board->low_first, key);
 	RankTreeKey bound = rank_bound(board, &tkey);
@@ -449,9 +448,9 @@ rank_index_rank_of(const Board *board, int32 season, const RankKey *key,
 	if (locked == NULL)
 		return false;
 	next_score.order++;			/* scores are far from the end of their type */
-	*rank = rank_tree_before(arena, &locked->tree, &bound) + 1;
-	*players = locked->tree.total;
-	*behind = *players - rank_tree_before(arena, &locked->tree, &next_score);
+	place->players = locked->tree.total;
+	place->rank = rank_tree_sum(arena, &locked->tree, &tkey) == 1 ? rank_tree_before(arena, &locked->tree, &bound) + 1 : 0;
+	place->behind = place->players - rank_tree_before(arena, &locked->tree, &next_score);
 	rank_board_unlock(locked);
 	return true;
 }

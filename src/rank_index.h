@@ -37,12 +37,15 @@ typedef struct RankRow
 extern bool rank_index_rank_of_new(const Board *board, int32 season,
 								   const RankKey *key, int64 *rank);
 
-/*
- * Where a committed key stands: its rank, how many players stand in the list,
- * and how many strictly behind it by score (for the percentile), from one moment.
- */
-extern bool rank_index_rank_of(const Board *board, int32 season, const RankKey *key,
-							   int64 *rank, int64 *players, int64 *behind);
+/* Where a committed key stands; from one moment. */
+typedef struct RankPlace
+{
+	int64		rank;			/* from 1; ties as the board says; 0: the key isn't there (yet, or any more) */
+	int64		players;		/* how many stand in the list */
+	int64		behind;			/* how many of them strictly behind it by score, for the percentile */
+} RankPlace;
+
+extern bool rank_index_place_of(const Board *board, int32 season, const RankKey *key, RankPlace *place);
 
 /*
  * count rows from position skip (0 = the best) in order; *found how many there

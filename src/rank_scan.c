@@ -47,9 +47,8 @@ typedef struct RankScan
 	const int64 *player_ids;
 
 	/* The answers; NULL where they weren't asked for. */
-	int64	   *rank;
+	RankPlace  *place;
 	int64	   *players;
-	int64	   *behind;
 	int64	   *position;
 	RankRow    *rows;
 	int		   *found;
@@ -129,17 +128,15 @@ count_around(const RankScan *scan, const RankKey *key,
 }
 
 static void
-scan_rank_of(const RankScan *scan)
+scan_place_of(const RankScan *scan)
 {
 	int64		others,
 				ahead,
-				behind,
 				tied_before;
 
-	count_around(scan, scan->key, &others, &ahead, &behind, &tied_before);
-	*scan->rank = ahead + 1 + (scan->board->ties_shared ? 0 : tied_before);
-	*scan->players = others + 1;
-	*scan->behind = behind;
+	count_around(scan, scan->key, &others, &ahead, &scan->place->behind, &tied_before);
+	scan->place->rank = ahead + 1 + (scan->board->ties_shared ? 0 : tied_before);
+	scan->place->players = others + 1;
 }
 
 static void
@@ -321,13 +318,11 @@ run_limited(void (*question) (const RankScan *scan), const RankScan *scan)
 }
 
 void
-rank_scan_rank_of(const Board *board, int32 season, const RankKey *key,
-				  int64 *rank, int64 *players, int64 *behind)
+rank_scan_place_of(const Board *board, int32 season, const RankKey *key, RankPlace *place)
 {
-	RankScan	scan = {.board = board, .season = season, .key = key,
-	.rank = rank, .players = players, .behind = behind};
+	RankScan	scan = {.board = board, .season = season, .key = key, .place = place};
 
-	run_limited(scan_rank_of, &scan);
+	run_limited(scan_place_of, &scan);
 }
 
 void

@@ -14,8 +14,7 @@
 #include "rank_index.h"
 
 /* The key's player is counted as standing at key, wherever the table has it. */
-extern void rank_scan_rank_of(const Board *board, int32 season, const RankKey *key,
-							  int64 *rank, int64 *players, int64 *behind);
+extern void rank_scan_place_of(const Board *board, int32 season, const RankKey *key, RankPlace *place);
 extern void rank_scan_range(const Board *board, int32 season, int64 skip, int count,
 							RankRow *rows, int *found, int64 *players);
 extern void rank_scan_position(const Board *board, int32 season, const RankKey *key,

@@ -1,0 +1,132 @@
+/*
+ * lookup.c - one row of a table of ours by a unique index, below SQL
+ *
+ * Where every increment and every rank pays, a plan to start and end is most of the
+ * cost, and a planner that has seen an empty table must not decide how a row
+ * is found. One scan serves all the looks of a call.
+ *
+ * The row found last keeps its page pinned until the next look or the end: values are read where they stand.
+ *
+ * Locks: those of the tables, as the caller says, and ACCESS SHARE on their indexes.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation_d.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "lookup.h"
+
+void
+lookup_open(Lookup *lookup, const char *table, const char *index, LOCKMODE lock)
+{
+	Oid			schema = get_namespace_oid("scoreboard", false);
+	Oid			relid = get_relname_relid(table, schema);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"scoreboard.%s\" does not exist", table)));
+	lookup->rel = table_open(relid, lock);
+	lookup->index = index_open(index ? get_relname_relid(index, schema) : compat_primary_key(lookup->rel), AccessShareLock);
+	lookup->context = CurrentMemoryContext;
+	lookup->scan = NULL;
+	lookup->slot = NULL;
+}
+
+void
+lookup_close(Lookup *lookup)
+{
+	if (lookup->scan)
+	{
+		ExecDropSingleTupleTableSlot(lookup->slot);
+		index_endscan(lookup->scan);
+	}
+	index_close(lookup->index, NoLock);
+	table_close(lookup->rel, NoLock);
+}
+
+void
+lookup_key_int4(ScanKey keys, int column, int32 value)
+{
+	ScanKeyInit(&keys[column - 1], column, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(value));
+}
+
+void
+lookup_key_int8(ScanKey keys, int column, int64 value)
+{
+	ScanKeyInit(&keys[column - 1], column, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(value));
+}
+
+void
+lookup_key_text(ScanKey keys, int column, const char *value)
+{
+	ScanKeyEntryInitialize(&keys[column - 1], 0, column, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ,
+						   CStringGetTextDatum(value));
+}
+
+bool
+lookup_find(Lookup *lookup, ScanKey keys, int nkeys, Snapshot snapshot)
+{
+	MemoryContext caller = MemoryContextSwitchTo(lookup->context);
+	bool		found;
+
+	if (lookup->scan == NULL)
+	{
+		lookup->slot = table_slot_create(lookup->rel, NULL);
+		lookup->scan = compat_index_beginscan(lookup->rel, lookup->index, snapshot, nkeys);
+	}
+	/* A page that is pinned twice can't be pruned, and old versions would pile up. */
+	ExecClearTuple(lookup->slot);
+	lookup->scan->xs_snapshot = snapshot;
+	index_rescan(lookup->scan, keys, nkeys, NULL, 0);
+	found = index_getnext_slot(lookup->scan, ForwardScanDirection, lookup->slot);
+	MemoryContextSwitchTo(caller);
+	return found;
+}
+
+int64
+lookup_int8(Lookup *lookup, int column)
+{
+	bool		is_null;
+	Datum		value = slot_getattr(lookup->slot, column, &is_null);
+
+	return is_null ? 0 : DatumGetInt64(value);
+}
+
+bool
+lookup_bool(Lookup *lookup, int column)
+{
+	bool		is_null;
+	Datum		value = slot_getattr(lookup->slot, column, &is_null);
+
+	return !is_null && DatumGetBool(value);
+}
+
+char *
+lookup_text(Lookup *lookup, int column)
+{
+	bool		is_null;
+	Datum		value = slot_getattr(lookup->slot, column, &is_null);
+
+	return is_null ? NULL : TextDatumGetCString(value);
+}
+
+Snapshot
+lookup_committed(void)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	/* Registered, it is a copy, and nobody else's: no command of this transaction has run yet, it says. */
+	snapshot->curcid = FirstCommandId;
+	return snapshot;
+}

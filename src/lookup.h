@@ -1,0 +1,47 @@
+/*
+ * lookup.h - one row of a table of ours by a unique index, below SQL
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_LOOKUP_H
+#define SCOREBOARD_LOOKUP_H
+
+#include "postgres.h"
+#include "access/genam.h"
+#include "access/skey.h"
+#include "executor/tuptable.h"
+#include "storage/lockdefs.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+
+/* A table at hand. An error before lookup_close() closes by itself. */
+typedef struct Lookup
+{
+	Relation	rel;
+	Relation	index;
+	MemoryContext context;		/* where it was opened; scan and slot live there, however deep a look is taken */
+	IndexScanDesc scan;			/* NULL before the first look */
+	TupleTableSlot *slot;		/* the row found last; its page is pinned */
+} Lookup;
+
+/* index NULL: the primary key. Locks table and index and keeps these locks to the end of the transaction. */
+extern void lookup_open(Lookup *lookup, const char *table, const char *index, LOCKMODE lock);
+extern void lookup_close(Lookup *lookup);
+
+/* Keys for the index's columns from the first on, as many for every look. */
+extern void lookup_key_int4(ScanKey keys, int column, int32 value);
+extern void lookup_key_int8(ScanKey keys, int column, int64 value);
+extern void lookup_key_text(ScanKey keys, int column, const char *value);
+
+/* The row that a snapshot sees: in slot, until the next look. */
+extern bool lookup_find(Lookup *lookup, ScanKey keys, int nkeys, Snapshot snapshot);
+
+/* A column of the row found last, from 1. Texts are copies; null is NULL, 0 or false. */
+extern int64 lookup_int8(Lookup *lookup, int column);
+extern bool lookup_bool(Lookup *lookup, int column);
+extern char *lookup_text(Lookup *lookup, int column);
+
+/* What is committed now, without this transaction's own changes; to be given to UnregisterSnapshot(). */
+extern Snapshot lookup_committed(void);
+
+#endif
