@@ -15,6 +15,7 @@ measure_read()
 	fi
 }
 
+measure_nothing() { measure_read nothing "$@"; }
 measure_rank() { measure_read rank "$@"; }
 measure_top() { measure_read top "$@"; }
 measure_leaderboard() { measure_read leaderboard "$@"; }
@@ -34,7 +35,7 @@ bench_read()
 		keys+=("top:1:players_$size")
 	done
 	rounds "${keys[@]}"
-	rounds "rank:32:players_$PLAYERS" "zrevrank:32:players_$PLAYERS"
+	rounds "rank:32:players_$PLAYERS" "zrevrank:32:players_$PLAYERS" "nothing:32:players_$PLAYERS"
 	rounds "top:32:players_$MAIN" "leaderboard:32:players_$MAIN" "zrevrange:32:players_$MAIN"
 
 	[ -n "$REDIS_WHY" ] || result redis_memory "$(calculate "$(redis MEMORY USAGE "players_$PLAYERS" SAMPLES 0) / $PLAYERS")"
