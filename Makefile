@@ -41,7 +41,7 @@ OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 DATA = $(sort $(wildcard sql/$(EXTENSION)--*.sql))
 
 # What src/token.c verifies signatures with. No libpq here: nothing in the server module connects.
-JOSE_PACKAGES = jose jansson libcrypto
+JOSE_PACKAGES = cjose jansson libcrypto
 
 PG_CPPFLAGS := -Isrc -DSCOREBOARD_VERSION='"$(EXTVERSION)"' $(shell $(PKG_CONFIG) --cflags $(JOSE_PACKAGES))
 # The three exceptions are for PostgreSQL's own headers, and for C11 declarations where they are used.

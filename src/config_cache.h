@@ -74,7 +74,7 @@ typedef struct IssuerKey
 	char	   *kid;			/* or NULL */
 	char	   *algorithm;		/* HS256, RS256, PS256, ES256: the only one it verifies */
 	char	   *jwk;			/* JSON text, as the JOSE library reads it */
-	struct json_t *parsed;		/* token.c's, from its first use on; NULL before */
+	struct JwsKey *parsed;		/* token.c's, from its first use on; NULL before */
 } IssuerKey;
 
 typedef struct Issuer

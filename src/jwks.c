@@ -16,31 +16,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <jose/openssl.h>
-#include <openssl/err.h>
+#include <jansson.h>
+#include <openssl/crypto.h>
 
-#include "base64url.h"
 #include "strict_json.h"
 
-#define HS_MIN_BYTES 32			/* RFC 7518 section 3.2 */
-#define HS_MAX_BYTES 512		/* libjose stops at 1024 */
-#define RSA_MIN_BITS 2048		/* RFC 7518 section 3.3 */
-#define RSA_MAX_BITS 8192		/* verifying with more costs a backend too long */
 #define RSA_MIN_EXPONENT 65537
-#define P256_BYTES 32
 #define JWK_MAX_BYTES 4096
 
 #define TOO_MUCH "is too long"
-
-/* A member's bytes, decoded; false where it is no strict base64url. */
-static bool
-member_bytes(const json_t *jwk, const char *name, unsigned char *out, size_t size, size_t *length)
-{
-	size_t		text_length;
-	const char *text = strict_json_string(json_object_get(jwk, name), &text_length);
-
-	return text != NULL && base64url_decode(text, text_length, out, size, length);
-}
 
 static bool
 member_is(const json_t *jwk, const char *name, const char *wanted)
@@ -62,14 +46,14 @@ has_any(const json_t *jwk, const char *const names[])
 static const char *
 check_secret(const json_t *jwk)
 {
-	unsigned char key[HS_MAX_BYTES];
+	unsigned char key[JWS_HS_MAX_BYTES];
 	size_t		length;
-	bool		good = member_bytes(jwk, "k", key, sizeof(key), &length);
+	bool		good = jws_key_member(jwk, "k", key, sizeof(key), &length);
 
 	OPENSSL_cleanse(key, sizeof(key));
 	if (!good)
 		return "needs k: at most 512 bytes as strict base64url";
-	return length >= HS_MIN_BYTES ? NULL : "is shorter than the 32 bytes that HS256 demands";
+	return length >= JWS_HS_MIN_BYTES ? NULL : "is shorter than the 32 bytes that HS256 demands";
 }
 
 static size_t
@@ -92,7 +76,7 @@ static const char *
 check_rsa(const json_t *jwk)
 {
 	static const char *const secrets[] = {"d", "p", "q", "dp", "dq", "qi", "oth", "k", NULL};
-	unsigned char modulus[RSA_MAX_BITS / 8 + 1];
+	unsigned char modulus[JWS_RSA_MAX_BITS / 8 + 1];
 	unsigned char exponent[8];
 	size_t		length;
 	size_t		bits;
@@ -100,14 +84,14 @@ check_rsa(const json_t *jwk)
 
 	if (has_any(jwk, secrets))
 		return "holds a private key; give only its public part";
-	if (!member_bytes(jwk, "n", modulus, sizeof(modulus), &length))
+	if (!jws_key_member(jwk, "n", modulus, sizeof(modulus), &length))
 		return "needs n: at most 8192 bits as strict base64url";
 	bits = significant_bits(modulus, length);
-	if (bits < RSA_MIN_BITS)
+	if (bits < JWS_RSA_MIN_BITS)
 		return "is shorter than the 2048 bits that RSA demands";
-	if (bits > RSA_MAX_BITS)
+	if (bits > JWS_RSA_MAX_BITS)
 		return "is longer than 8192 bits";
-	if (!member_bytes(jwk, "e", exponent, sizeof(exponent), &length))
+	if (!jws_key_member(jwk, "e", exponent, sizeof(exponent), &length))
 		return "needs e: at most 64 bits as strict base64url";
 	for (size_t i = 0; i < length; i++)
 		e = e << 8 | exponent[i];
@@ -120,7 +104,7 @@ static const char *
 check_ec(const json_t *jwk)
 {
 	static const char *const secrets[] = {"d", "k", NULL};
-	unsigned char coordinate[P256_BYTES];
+	unsigned char coordinate[JWS_P256_BYTES];
 	size_t		x = 0,
 				y = 0;
 
@@ -128,9 +112,9 @@ check_ec(const json_t *jwk)
 		return "holds a private key; give only its public part";
 	if (!member_is(jwk, "crv", "P-256"))
 		return "is on another curve than P-256";
-	if (!member_bytes(jwk, "x", coordinate, sizeof(coordinate), &x) ||
-		!member_bytes(jwk, "y", coordinate, sizeof(coordinate), &y) ||
-		x != P256_BYTES || y != P256_BYTES)
+	if (!jws_key_member(jwk, "x", coordinate, sizeof(coordinate), &x) ||
+		!jws_key_member(jwk, "y", coordinate, sizeof(coordinate), &y) ||
+		x != JWS_P256_BYTES || y != JWS_P256_BYTES)
 		return "needs x and y of 32 bytes each as strict base64url";
 	return NULL;
 }
@@ -252,16 +236,14 @@ bare_jwk(const json_t *jwk, JwsAlgorithm algorithm)
 	return NULL;
 }
 
-/* Does the library take it? A point off the curve shows here, for one. */
+/* Will it be read when a token comes? A point off the curve shows here, for one. */
 static bool
-library_reads(const json_t *jwk)
+key_reads(const char *jwk)
 {
-	EVP_PKEY   *key = jose_openssl_jwk_to_EVP_PKEY(NULL, jwk);
-	bool		read = key != NULL;
+	JwsKey	   *key = jws_key_read(jwk);
 
-	EVP_PKEY_free(key);
-	ERR_clear_error();
-	return read;
+	jws_key_free(key);
+	return key != NULL;
 }
 
 static const char *
@@ -269,21 +251,14 @@ store_key(const json_t *jwk, TextArena *arena, JwksKey *key)
 {
 	char		text[JWK_MAX_BYTES];
 	json_t	   *bare = bare_jwk(jwk, key->algorithm);
-	const char *why = NULL;
-	size_t		length;
+	size_t		length = bare != NULL ? json_dumpb(bare, text, sizeof(text), JSON_COMPACT) : 0;
 
-	if (bare == NULL || !library_reads(bare))
-		why = "is no valid key of its kind";
-	else
-	{
-		length = json_dumpb(bare, text, sizeof(text), JSON_COMPACT);
-		key->jwk = length <= sizeof(text) ? text_arena_copy(arena, text, length) : NULL;
-		OPENSSL_cleanse(text, sizeof(text));
-		if (key->jwk == NULL)
-			why = TOO_MUCH;
-	}
 	json_decref(bare);
-	return why;
+	key->jwk = length <= sizeof(text) ? text_arena_copy(arena, text, length) : NULL;
+	OPENSSL_cleanse(text, sizeof(text));
+	if (key->jwk == NULL)
+		return TOO_MUCH;
+	return key_reads(key->jwk) ? NULL : "is no valid key of its kind";
 }
 
 static bool

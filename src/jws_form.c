@@ -2,22 +2,26 @@
  * jws_form.c - the form of a compact JWS (RFC 7515) and its signature
  *
  * The form is checked here, by ourselves and before any library sees the token;
- * the signature by libjose (Debian's libjose 11), never by ourselves. Why libjose:
- *  - it takes keys as JWKs and knows HS256, RS256, PS256 and ES256; libjwt
- *    1.10.2 has neither PS256 nor JWKs;
+ * the signature by cjose (Debian's 0.6.2.1), never by ourselves. Why cjose:
+ *  - it knows HS256, RS256, PS256 and ES256; libjwt 1.10.2 has no PS256;
  *  - PS256 is as RFC 7518 has it: SHA-256 in MGF1, a salt of exactly 32 bytes
- *    (rsassa.c: RSA_PSS_SALTLEN_DIGEST);
- *  - HMACs are compared in constant time, HMAC keys under 32 bytes and RSA keys
- *    under 2048 bits are refused by itself;
- *  - errors go to a callback and every object has an owner; cjose (0.6.2.1)
- *    would do too, but decodes base64url leniently and copies the token several times.
+ *    (jws.c: RSA_verify_PKCS1_PSS with -1, OpenSSL's RSA_PSS_SALTLEN_DIGEST);
+ *  - HMACs are compared in constant time;
+ *  - it makes a key into OpenSSL's once, libjose 11 anew (and checks it) with each token:
+ *    verifying takes half the time or less.
  *
- * What one has to know about libjose 11, and what follows from it here:
- *  - its test that the header's alg is the key's alg uses strcmp() < 0 and lets
- *    half of all mismatches pass: algorithms are compared before it is given a key;
- *  - its default error handler prints to stderr, the server's log: replaced;
- *  - without a "protected" string it would call jansson's json_object(), which
- *    inside a server process is PostgreSQL's function of that name: there always is one.
+ * What one has to know about cjose 0.6.2.1, and what follows from it here:
+ *  - its base64url is lenient, and "A===" aborts the process (an assert): it is given
+ *    nothing but what base64url_decode accepted, keys as bytes (not cjose_jwk_import);
+ *  - an HMAC is computed before it looks what kind of key it has, so it would read an RSA
+ *    key's structure as a secret, and compared before it looks at the signature's length:
+ *    algorithms are compared, and lengths known, before it is called;
+ *  - it takes keys of any strength: make_key doesn't;
+ *  - where malloc gives no room for a copy it writes to address 0: memory_left asks beforehand;
+ *  - cjose_jwk_to_json, cjose_header_new and the JWE functions call jansson's json_object(),
+ *    which inside a server process is PostgreSQL's function of that name: never call these.
+ *    Import, verify and release don't;
+ *  - errors go to a cjose_err, where one is given; nothing is printed.
  *
  * Allocates with malloc and frees before it returns, but for keys (jws_key_read);
  * raises nothing. Headers are the same from token to token: what the last one
@@ -27,15 +31,26 @@
  */
 #include "jws_form.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-#include <jose/jws.h>
+#include <cjose/jwk.h>
+#include <cjose/jws.h>
 #include <openssl/err.h>
 
 #include "base64url.h"
 #include "strict_json.h"
 
 #define HEADER_KEPT 512			/* characters; longer headers are read each time */
+
+/* More than cjose copies of the longest token. */
+#define ROOM_BYTES (4 * JWS_MAX_BYTES)
+
+struct JwsKey
+{
+	JwsAlgorithm algorithm;		/* the only one that it verifies */
+	cjose_jwk_t *jwk;
+};
 
 static const char *const algorithm_names[JWS_ALGORITHMS] = {
 	[JWS_HS256] = "HS256",
@@ -222,50 +237,133 @@ jws_form_read(const char *token, size_t length, JwsForm *form)
 	return NULL;
 }
 
-/* The library's words may quote the token, and nobody acts on them. */
-static void
-ignore_error(void *misc, const char *file, int line, uint64_t err,
-			 const char *format, va_list arguments)
+bool
+jws_key_member(const json_t *jwk, const char *name, unsigned char *out, size_t size, size_t *length)
 {
-	(void) misc;
-	(void) file;
-	(void) line;
-	(void) err;
-	(void) format;
-	(void) arguments;
+	size_t		text_length;
+	const char *text = strict_json_string(json_object_get(jwk, name), &text_length);
+
+	return text != NULL && base64url_decode(text, text_length, out, size, length);
 }
 
-struct json_t *
+static cjose_jwk_t *
+make_secret(const json_t *jwk)
+{
+	unsigned char k[JWS_HS_MAX_BYTES];
+	size_t		length;
+	cjose_jwk_t *key = NULL;
+
+	if (jws_key_member(jwk, "k", k, sizeof(k), &length) && length >= JWS_HS_MIN_BYTES)
+		key = cjose_jwk_create_oct_spec(k, length, NULL);
+	OPENSSL_cleanse(k, sizeof(k));
+	return key;
+}
+
+static cjose_jwk_t *
+make_rsa(const json_t *jwk)
+{
+	unsigned char n[JWS_RSA_MAX_BITS / 8 + 1];
+	unsigned char e[8];
+	cjose_jwk_rsa_keyspec spec = {.n = n, .e = e};
+	cjose_jwk_t *key;
+
+	if (!jws_key_member(jwk, "n", n, sizeof(n), &spec.nlen) ||
+		!jws_key_member(jwk, "e", e, sizeof(e), &spec.elen))
+		return NULL;
+	key = cjose_jwk_create_RSA_spec(&spec, NULL);
+	if (key == NULL || cjose_jwk_get_keysize(key, NULL) >= JWS_RSA_MIN_BITS)
+		return key;
+	cjose_jwk_release(key);
+	return NULL;
+}
+
+/* NULL for a point off the curve, too. */
+static cjose_jwk_t *
+make_p256(const json_t *jwk)
+{
+	unsigned char x[JWS_P256_BYTES];
+	unsigned char y[JWS_P256_BYTES];
+	cjose_jwk_ec_keyspec spec = {.crv = CJOSE_JWK_EC_P_256, .x = x, .y = y};
+
+	if (!jws_key_member(jwk, "x", x, sizeof(x), &spec.xlen) ||
+		!jws_key_member(jwk, "y", y, sizeof(y), &spec.ylen))
+		return NULL;
+	return cjose_jwk_create_EC_spec(&spec, NULL);
+}
+
+/* The algorithm alone says which members are looked at: a key of another kind has none of them. */
+static cjose_jwk_t *
+make_key(const json_t *jwk, JwsAlgorithm algorithm)
+{
+	switch (algorithm)
+	{
+		case JWS_HS256:
+			return make_secret(jwk);
+		case JWS_RS256:
+		case JWS_PS256:
+			return make_rsa(jwk);
+		case JWS_ES256:
+			return make_p256(jwk);
+		case JWS_ALGORITHMS:
+			break;
+	}
+	return NULL;
+}
+
+JwsKey *
 jws_key_read(const char *jwk)
 {
-	return strict_json_object(jwk, strlen(jwk), JWS_MAX_DEPTH);
+	json_t	   *object = strict_json_object(jwk, strlen(jwk), JWS_MAX_DEPTH);
+	const char *name = json_string_value(json_object_get(object, "alg"));
+	JwsKey	   *key = name != NULL ? calloc(1, sizeof(JwsKey)) : NULL;
+
+	if (key != NULL)
+	{
+		key->algorithm = jws_algorithm_of(name);
+		key->jwk = make_key(object, key->algorithm);
+	}
+	json_decref(object);
+	ERR_clear_error();
+	if (key != NULL && key->jwk == NULL)
+	{
+		free(key);
+		return NULL;
+	}
+	return key;
 }
 
 void
-jws_key_free(struct json_t *key)
+jws_key_free(JwsKey *key)
 {
-	json_decref(key);
+	if (key == NULL)
+		return;
+	cjose_jwk_release(key->jwk);
+	free(key);
+}
+
+/* What is freed here serves the small allocations that follow; volatile, since compilers do away with such pairs. */
+static bool
+memory_left(void)
+{
+	void	   *volatile room = malloc(ROOM_BYTES);
+
+	free(room);
+	return room != NULL;
 }
 
 bool
-jws_form_verify(const JwsForm *form, const struct json_t *key)
+jws_form_verify(const JwsForm *form, const JwsKey *key)
 {
-	jose_cfg_t *cfg = jose_cfg();
-	/* The parts are base64url, as jws_form_read saw: nobody needs to check them for UTF-8. */
-	json_t	   *jws = json_pack("{s:o, s:o, s:o}",
-								"protected", json_stringn_nocheck(form->header, form->header_length),
-								"payload", json_stringn_nocheck(form->payload, form->payload_length),
-								"signature", json_stringn_nocheck(form->signature, form->signature_length));
-	bool		verified = false;
+	/* The three parts and their dots are one text. */
+	size_t		length = (size_t) (form->signature + form->signature_length - form->header);
+	cjose_jws_t *jws;
+	bool		verified;
 
-	if (cfg != NULL && jws != NULL && key != NULL)
-	{
-		jose_cfg_set_err_func(cfg, ignore_error, NULL);
-		verified = jose_jws_ver(cfg, jws, NULL, key, true);
-	}
-	json_decref(jws);
-	if (cfg != NULL)
-		jose_cfg_decref(cfg);
+	if (key == NULL || key->algorithm != form->algorithm || !memory_left())
+		return false;
+	jws = cjose_jws_import(form->header, length, NULL);
+	verified = jws != NULL && cjose_jws_verify(jws, key->jwk, NULL);
+	cjose_jws_release(jws);
 	ERR_clear_error();
 	return verified;
 }

@@ -15,7 +15,14 @@
 #define JWS_MAX_DEPTH 32
 #define JWS_KID_MAX 255			/* bytes */
 
+#define JWS_HS_MIN_BYTES 32		/* RFC 7518 section 3.2 */
+#define JWS_HS_MAX_BYTES 512
+#define JWS_RSA_MIN_BITS 2048	/* RFC 7518 section 3.3 */
+#define JWS_RSA_MAX_BITS 8192	/* verifying with more costs a backend too long */
+#define JWS_P256_BYTES 32
+
 struct json_t;					/* jansson's, whose header the server's files can't include */
+typedef struct JwsKey JwsKey;	/* a key as the library takes it; its header includes jansson's */
 
 typedef enum JwsAlgorithm
 {
@@ -48,14 +55,22 @@ extern JwsAlgorithm jws_algorithm_of(const char *name);
 /* NULL where the token is well-formed, else what is wrong, in words that hold nothing of the token. */
 extern const char *jws_form_read(const char *token, size_t length, JwsForm *form);
 
-/* A key (JWK, JSON text) as jws_form_verify takes it, to be given to jws_key_free, or NULL. */
-extern struct json_t *jws_key_read(const char *jwk);
-extern void jws_key_free(struct json_t *key);
+/* A member's bytes; false where it is no strict base64url, or too long. */
+extern bool jws_key_member(const struct json_t *jwk, const char *name,
+						   unsigned char *out, size_t size, size_t *length);
 
 /*
- * Does this key verify (NULL does not) the signature of a form that jws_form_read accepted? The caller has compared
- * the key's algorithm and kid with the token's. Frees all that it allocates, leaves OpenSSL's error queue empty.
+ * A key (JWK, JSON text, with alg) as jws_form_verify takes it, to be given to jws_key_free. NULL: no key
+ * of that algorithm, or a weak one. Leaves OpenSSL's error queue empty.
  */
-extern bool jws_form_verify(const JwsForm *form, const struct json_t *key);
+extern JwsKey *jws_key_read(const char *jwk);
+extern void jws_key_free(JwsKey *key);
+
+/*
+ * Does this key verify (NULL does not, nor does one of another algorithm) the signature of a form that jws_form_read
+ * accepted? Its text must still be there; the kid is the caller's matter. Frees all that it allocates, leaves
+ * OpenSSL's error queue empty.
+ */
+extern bool jws_form_verify(const JwsForm *form, const JwsKey *key);
 
 #endif

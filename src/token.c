@@ -2,7 +2,7 @@
  * token.c - who acts, until when: the server's side of tokens
  *
  * Form, claims, signature and key sets are checked in plain C (jws_form.c, which
- * says why libjose; claims.c; jwks.c). Here stands what needs the server: the issuer's row, the
+ * says why cjose; claims.c; jwks.c). Here stands what needs the server: the issuer's row, the
  * claims of a trusted request, and the tokens that this backend verified already.
  *
  * Memory: the plain C allocates with malloc and would leak if anything of
@@ -267,7 +267,7 @@ free_key(void *key)
 }
 
 /* The key as the library takes it, parsed once; it ends with the row, when the configuration moves. NULL verifies nothing. */
-static const struct json_t *
+static const JwsKey *
 parsed_key(IssuerKey *key)
 {
 	MemoryContext home = GetMemoryChunkContext(key);

@@ -17,7 +17,7 @@ needed_packages()
 	shift
 
 	printf '%s\n' gcc:gcc libc6-dev make:make pkg-config:pkg-config \
-		libpq-dev libwebsockets-dev libuv1-dev libjansson-dev libjose-dev libssl-dev
+		libpq-dev libwebsockets-dev libuv1-dev libjansson-dev libcjose-dev libssl-dev
 	needed_postgres
 	case $command in
 	demo) echo nodejs:node ;;

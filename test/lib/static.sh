@@ -61,7 +61,7 @@ include_flags()
 	local flags
 
 	case $1 in
-	./src/*) flags="-D_GNU_SOURCE -Isrc -DSCOREBOARD_VERSION=\"1\" -I$("$PG_CONFIG" --includedir-server) $(pkg-config --cflags jose jansson libcrypto)" ;;
+	./src/*) flags="-D_GNU_SOURCE -Isrc -DSCOREBOARD_VERSION=\"1\" -I$("$PG_CONFIG" --includedir-server) $(pkg-config --cflags cjose jansson libcrypto)" ;;
 	*) flags="-DSCOREBOARD_VERSION=\"1\" $(pkg-config --cflags libwebsockets libpq libuv jansson libcrypto)" ;;
 	esac
 	echo "-std=gnu11 $flags"

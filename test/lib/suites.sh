@@ -81,7 +81,7 @@ sources_of()
 
 compile_program()
 {
-	local libraries="jose jansson libcrypto"
+	local libraries="cjose jansson libcrypto"
 
 	# shellcheck disable=SC2046,SC2086 # words
 	gcc "${SANITIZE[@]}" -pthread -Isrc -Ibridge -Itest/unit $(pkg-config --cflags $libraries) \

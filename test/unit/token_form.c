@@ -1,7 +1,7 @@
 /*
  * token_form.c - what is refused before any library sees a token
  *
- * Build: src/strict_json.c src/base64url.c src/jws_form.c -ljose
+ * Build: src/strict_json.c src/base64url.c src/jws_form.c -lcjose
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */

@@ -1,7 +1,7 @@
 /*
  * token_keys.c - which keys an issuer may bring
  *
- * Build: src/strict_json.c src/base64url.c src/jws_form.c src/jwks.c -ljose
+ * Build: src/strict_json.c src/base64url.c src/jws_form.c src/jwks.c -lcjose
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -141,6 +141,40 @@ test_set(void)
 	tap_ok(!reads(many), "65 keys are too many");
 }
 
+static bool
+stored_reads(const char *jwk)
+{
+	JwsKey	   *key = jws_key_read(jwk);
+
+	jws_key_free(key);
+	return key != NULL;
+}
+
+/* A row that something else than jwks_read wrote must verify nothing, and crash nothing. */
+static void
+test_stored(void)
+{
+	char		rsa[700] = "{\"kty\":\"RSA\",\"e\":\"AQAB\",\"alg\":\"RS256\",\"n\":\"";
+	size_t		used = strlen(rsa);
+
+	tap_ok(stored_reads("{" OCT ",\"alg\":\"HS256\"}") && stored_reads("{" EC ",\"alg\":\"ES256\"}"),
+		   "a stored key is read");
+	tap_ok(!stored_reads("") && !stored_reads("[]") && !stored_reads("{" OCT "}") &&
+		   !stored_reads("{" OCT ",\"alg\":\"none\"}") && !stored_reads("{" OCT ",\"alg\":7}"),
+		   "not without its algorithm");
+	tap_ok(!stored_reads("{" OCT ",\"alg\":\"RS256\"}") && !stored_reads("{" OCT ",\"alg\":\"ES256\"}") &&
+		   !stored_reads("{" EC ",\"alg\":\"HS256\"}") && !stored_reads("{" EC ",\"alg\":\"PS256\"}"),
+		   "nor as one of another kind");
+	tap_ok(!stored_reads("{\"kty\":\"oct\",\"k\":\"" K31 "\",\"alg\":\"HS256\"}") &&
+		   !stored_reads("{\"kty\":\"oct\",\"k\":\"A===\",\"alg\":\"HS256\"}"),
+		   "nor a weak or ill-formed secret");
+	memset(rsa + used, '_', 340);	/* 255 bytes */
+	strcpy(rsa + used + 340, "\"}");
+	tap_ok(!stored_reads(rsa), "nor a weak RSA key");
+	strcpy(rsa + used + 340, "AAAB\"}");	/* 258 */
+	tap_ok(stored_reads(rsa), "but a stronger one");
+}
+
 int
 main(void)
 {
@@ -149,5 +183,6 @@ main(void)
 	test_ec();
 	test_use();
 	test_set();
+	test_stored();
 	return tap_done();
 }

@@ -1,7 +1,7 @@
 /*
  * token_vectors.c - the published test vectors of tokens, and RFC 7515's own examples
  *
- * Build: src/strict_json.c src/base64url.c src/jws_form.c src/claims.c src/jwks.c -ljose
+ * Build: src/strict_json.c src/base64url.c src/jws_form.c src/claims.c src/jwks.c -lcjose
  *
  * Each vector is taken through the steps in the server's order; it must fail
  * at the very step that it names. Signatures of all four algorithms are real.
@@ -10,6 +10,8 @@
  */
 #include <stdlib.h>
 #include <string.h>
+
+#include <openssl/err.h>
 
 #include "claims.h"
 #include "jwks.h"
@@ -65,7 +67,7 @@ choose_key(void)
 static bool
 verifies(const JwksKey *key)
 {
-	struct json_t *parsed = jws_key_read(key->jwk);
+	JwsKey	   *parsed = jws_key_read(key->jwk);
 	bool		first = jws_form_verify(&form, parsed);
 	bool		again = jws_form_verify(&form, parsed);
 
@@ -158,6 +160,39 @@ test_forgeries(const json_t *file)
 	free(token);
 }
 
+/* None of these keys verifies the form at hand where it is for another algorithm. */
+static bool
+others_refuse(const json_t *set)
+{
+	char	   *text = json_dumps(set, 0);
+	bool		refuse = load_keys(text);
+
+	for (int i = 0; i < keys.count; i++)
+		if (keys.keys[i].algorithm != form.algorithm && verifies(&keys.keys[i]))
+			refuse = false;
+	free(text);
+	return refuse;
+}
+
+static void
+test_algorithms(const json_t *file)
+{
+	const json_t *vectors = json_object_get(file, "vectors");
+	const json_t *sets = json_object_get(file, "sets");
+	bool		all_refuse = true;
+
+	for (size_t i = 0; i < json_array_size(vectors); i++)
+	{
+		const char *token = json_string_value(json_object_get(json_array_get(vectors, i), "token"));
+
+		if (jws_form_read(token, strlen(token), &form) == NULL &&
+			(!others_refuse(json_object_get(sets, "secret")) || !others_refuse(json_object_get(sets, "public"))))
+			all_refuse = false;
+	}
+	tap_ok(all_refuse, "a key of another algorithm verifies nothing, even where it is asked");
+	tap_ok(!jws_form_verify(&form, NULL), "nor does none");
+}
+
 static void
 test_rfc(const char *name, const char *token, const char *set)
 {
@@ -178,10 +213,14 @@ main(int argc, char **argv)
 	for (size_t i = 0; i < json_array_size(vectors); i++)
 		test_vector(file, json_array_get(vectors, i));
 	if (file != NULL)
+	{
 		test_forgeries(file);
+		test_algorithms(file);
+	}
 	json_decref(file);
 
 	test_rfc("RFC 7515 A.1, HS256", RFC_A1_TOKEN, RFC_A1_KEYS);
 	test_rfc("RFC 7515 A.3, ES256", RFC_A3_TOKEN, RFC_A3_KEYS);
+	tap_ok(ERR_peek_error() == 0, "OpenSSL's error queue is left empty");
 	return tap_done();
 }
