@@ -26,7 +26,8 @@ CREATE OR REPLACE FUNCTION sign.token(sub text, more jsonb DEFAULT '{}') RETURNS
 $$;
 
 CREATE TABLE IF NOT EXISTS sign.key (key_id text PRIMARY KEY, secret text NOT NULL);
-CREATE OR REPLACE FUNCTION sign.now() RETURNS bigint LANGUAGE sql STABLE AS $$ SELECT extract(epoch FROM clock_timestamp())::bigint $$;
+-- Volatile: the planner computes a stable one anew at each use of a subquery's column, and a receipt would be for another second than its request.
+CREATE OR REPLACE FUNCTION sign.now() RETURNS bigint LANGUAGE sql VOLATILE AS $$ SELECT extract(epoch FROM clock_timestamp())::bigint $$;
 CREATE OR REPLACE FUNCTION sign.receipt(user_id text, action_type text, action_id text, board text DEFAULT 'global',
     points bigint DEFAULT NULL, issued_at bigint DEFAULT NULL, key_id text DEFAULT 'game', audience text DEFAULT NULL)
 RETURNS text LANGUAGE sql STABLE AS $$
