@@ -739,6 +739,15 @@ $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_stats() IS
 'The state of each board: last published version, rank tree (none, wanted, building, ready, full, untracked), players in it, its bytes of shared memory.';
 
+CREATE FUNCTION @extschema@.scoreboard_server_stats(
+    OUT library_version text, OUT rate_entries bigint, OUT rate_capacity bigint, OUT rate_refusals_full bigint,
+    OUT refusals_lost bigint, OUT rank_memory_used bigint, OUT rank_memory bigint)
+    AS 'MODULE_PATHNAME', 'scoreboard_server_stats' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION @extschema@.scoreboard_server_stats() IS
+'What all databases of the server share, and what was refused or lost for want of room since it started.
+rate_entries: players with rate windows, of about rate_capacity that fit (idle ones stay until their place is needed); rate_refusals_full: attempts refused since
+none was free (raise scoreboard.rate_memory); refusals_lost: refusals that came faster than they were stored; rank_memory_used of rank_memory: bytes of the rank trees.';
+
 CREATE FUNCTION @extschema@.scoreboard_verify(
     board text DEFAULT NULL, OUT board_name text, OUT season integer, OUT finding text, OUT user_id text, OUT expected text, OUT found text, OUT repaired boolean)
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'scoreboard_verify'
@@ -826,6 +835,7 @@ INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_top', 'reader'), ('scoreboard_leaderboard', 'reader'), ('scoreboard_rank', 'reader'), ('scoreboard_around', 'reader'), ('scoreboard_ranks', 'reader'),
     ('scoreboard_increment', 'player'), ('scoreboard_me', 'player'),
     ('scoreboard_submit', 'gateway'), ('scoreboard_documents', 'gateway'), ('scoreboard_stats', 'gateway'), ('scoreboard_stats', 'admin'),
+    ('scoreboard_server_stats', 'gateway'), ('scoreboard_server_stats', 'admin'),
     ('scoreboard_increment_for', 'server'), ('scoreboard_set_profile', 'server'),
     ('scoreboard_create_key', 'admin'), ('scoreboard_rotate_key', 'admin'), ('scoreboard_revoke_key', 'admin'),
     ('scoreboard_verify', 'admin'), ('scoreboard_repair', 'admin'),

@@ -74,6 +74,7 @@
 #include "publisher.h"
 #include "publisher_slots.h"
 #include "rank_index.h"
+#include "rate_limit.h"
 #include "refusal_log.h"
 #include "scoreboard.h"
 
@@ -609,6 +610,7 @@ static const struct
 	void		(*run) (void);
 }			chores[] = {
 	{"building ranks", rank_index_build_pending, build_ranks},
+	{"reporting full rate windows", rate_limit_report_pending, rate_limit_report},
 	{"storing refusals", refusal_log_pending, store_refusals}
 };
 

@@ -47,6 +47,15 @@ rank_index_init(void)
 	rank_notes_init();
 }
 
+void
+rank_index_memory(int64 *used, int64 *size)
+{
+	const RankArena *arena = rank_board_arena();
+
+	*used = (int64) rank_arena_used(arena) * RANK_NODE_SIZE;
+	*size = (int64) arena->nodes * RANK_NODE_SIZE;
+}
+
 static RankTreeKey
 tree_key(bool low_first, const RankKey *key)
 {

@@ -67,4 +67,7 @@ extern bool rank_index_position(const Board *board, int32 season, const RankKey 
 extern bool rank_index_build_pending(void);
 extern void rank_index_build(void);
 
+/* Bytes that the trees of all databases share: in use, and in all. */
+extern void rank_index_memory(int64 *used, int64 *size);
+
 #endif

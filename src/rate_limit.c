@@ -26,6 +26,8 @@
  * longest, if its newest attempt has left the window; otherwise the attempt is
  * refused with UNAVAILABLE and counted. Players are spread by their hash, so
  * the fullest partition refuses first, when the whole is about nine tenths full.
+ * The log says so once an hour at most: a publisher writes it, since the session
+ * that is refused has a statement with a token in it.
  *
  * Locks: one LWLock a partition, exclusive, never two at once, nothing below
  * it. Nothing here raises. Backends can't stop halfway: interrupts are held
@@ -46,6 +48,7 @@
 
 #include "compat.h"
 #include "keyed_hash.h"
+#include "publisher.h"
 #include "rate_limit.h"
 #include "scoreboard.h"
 
@@ -54,6 +57,8 @@
 #define RATE_RESERVED_CHUNKS 2
 #define RATE_MINUTE INT64CONST(60000000)	/* microseconds */
 #define RATE_SECOND INT64CONST(1000000)
+
+#define RATE_REPORT_INTERVAL (60 * RATE_MINUTE) /* the log says at most this often that the table is full */
 
 #define RATE_CELL_SIZE 64
 #define RATE_CHUNK_SLOTS 5
@@ -125,7 +130,7 @@ typedef union RatePartitionPadded
 	char		pad[PG_CACHE_LINE_SIZE];
 } RatePartitionPadded;
 
-/* All fields but the counter are set once, before anybody else sees them. */
+/* All fields but the atomics are set once, before anybody else sees them. */
 typedef struct RateShared
 {
 	int			tranche;
@@ -133,6 +138,8 @@ typedef struct RateShared
 	uint32		cells;			/* of each partition */
 	uint32		buckets;		/* of each partition */
 	pg_atomic_uint64 full_refusals;
+	pg_atomic_uint64 quiet_until;	/* monotonic_now(): so long the log has said it */
+	pg_atomic_uint32 report_due;	/* 1: the log is to say that the table is full */
 	RatePartitionPadded partition[RATE_MAX_PARTITIONS];
 } RateShared;
 
@@ -199,6 +206,8 @@ initialise(RateShared *shared)
 	plan_layout(shared, mul_size(Max(scoreboard_rate_memory, 64), 1024));
 	shared->tranche = compat_new_tranche("scoreboard_rate");
 	pg_atomic_init_u64(&shared->full_refusals, 0);
+	pg_atomic_init_u64(&shared->quiet_until, 0);
+	pg_atomic_init_u32(&shared->report_due, 0);
 	for (uint32 i = 0; i < shared->partitions; i++)
 	{
 		RatePartition *partition = &shared->partition[i].partition;
@@ -627,6 +636,16 @@ take_locked(const RateKey *key, uint64 attempt, const RateWindows *windows, int6
 	return outcome;
 }
 
+static void
+note_full(void)
+{
+	pg_atomic_fetch_add_u64(&rate_shared->full_refusals, 1);
+	if ((uint64) monotonic_now() < pg_atomic_read_u64(&rate_shared->quiet_until))
+		return;
+	pg_atomic_write_u32(&rate_shared->report_due, 1);
+	publisher_wake();
+}
+
 bool
 rate_limit_take(const char *user_id, uint64 attempt, Refusal *refusal)
 {
@@ -654,7 +673,7 @@ rate_limit_take(const char *user_id, uint64 attempt, Refusal *refusal)
 		case RATE_TABLE_FULL:
 			break;
 	}
-	pg_atomic_fetch_add_u64(&rate_shared->full_refusals, 1);
+	note_full();
 	return refuse_for(refusal, REFUSAL_UNAVAILABLE, 1,
 					  "Raise scoreboard.rate_memory if this lasts.",
 					  "too many players at once");
@@ -693,4 +712,35 @@ rate_limit_stats(int64 *entries, int64 *capacity, int64 *full_refusals)
 	*capacity = (int64) rate_shared->partitions * rate_shared->cells /
 		(1 + reserved_chunks(&windows));
 	*full_refusals = (int64) pg_atomic_read_u64(&rate_shared->full_refusals);
+}
+
+bool
+rate_limit_report_pending(void)
+{
+	return pg_atomic_read_u32(&rate_shared->report_due) != 0;
+}
+
+void
+rate_limit_report(void)
+{
+	uint64		now = (uint64) monotonic_now();
+	uint64		quiet_until = pg_atomic_read_u64(&rate_shared->quiet_until);
+	int64		entries;
+	int64		capacity;
+	int64		full_refusals;
+
+	pg_atomic_write_u32(&rate_shared->report_due, 0);
+
+	/* Several databases' publishers may be about to say it, and who noted it may have been slow. */
+	if (now < quiet_until ||
+		!pg_atomic_compare_exchange_u64(&rate_shared->quiet_until, &quiet_until, now + RATE_REPORT_INTERVAL))
+		return;
+	rate_limit_stats(&entries, &capacity, &full_refusals);
+	ereport(WARNING,
+			(errcode(ERRCODE_OUT_OF_MEMORY),
+			 errmsg("scoreboard has no memory for the rate windows of more players"),
+			 errdetail("It has those of " INT64_FORMAT " players. Others are refused until some of these are idle;"
+					   " scoreboard_server_stats() counts the refusals.", entries),
+			 errhint("Raise scoreboard.rate_memory (now %d kB; 192 bytes for each player active within a minute, at the default limits)"
+					 " and restart the server.", scoreboard_rate_memory)));
 }

@@ -22,7 +22,14 @@ extern bool rate_limit_take(const char *user_id, uint64 attempt, Refusal *refusa
 /* The keyed hash of one attempt. */
 extern uint64 rate_limit_attempt(const char *action_id, const char *idempotency_key);
 
-/* Counters for scoreboard_stats(): entries in use, capacity, refusals for a full table. */
+/*
+ * Counters of the whole server: entries in use (idle ones among them, until
+ * their place is needed), how many would fit with the limits of this session, refusals for a full table.
+ */
 extern void rate_limit_stats(int64 *entries, int64 *capacity, int64 *full_refusals);
+
+/* For the publisher: was somebody refused for a full table, and the log doesn't say so yet? Says so. Needs no transaction. */
+extern bool rate_limit_report_pending(void);
+extern void rate_limit_report(void);
 
 #endif

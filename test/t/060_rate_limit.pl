@@ -1,5 +1,6 @@
 # Rate windows that need a server of their own: a table that is full, entries that
-# idle ones make room for, databases apart from each other, a restart.
+# idle ones make room for, databases apart from each other, a restart. And what tells an
+# administrator of it: the counters of scoreboard_server_stats(), a line in the log.
 #
 # Part of scoreboard; PostgreSQL licence, see LICENSE.
 
@@ -48,7 +49,17 @@ sub attempts
 	return $node->safe_psql('postgres', "SET scoreboard.rate_limit = $setting; SELECT attempts($call)");
 }
 
+sub stats
+{
+	my ($columns, $database) = @_;
+	return $node->safe_psql($database // 'postgres', "SELECT $columns FROM scoreboard_server_stats()");
+}
+
+my $full = qr/WARNING:  scoreboard has no memory for the rate windows of more players/;
+sub times_logged { my @lines = slurp_file($node->logfile) =~ /$full/g; return scalar(@lines); }
+
 prepare('postgres');
+is(stats('rate_entries, rate_refusals_full, refusals_lost'), '0|0|0', 'a server starts with nothing counted');
 
 # How many players fit is the layout's business; that it is above a thousand, the documentation's.
 my $filled = attempts(10, q{'player', 1, 3000, 'fill'});
@@ -56,7 +67,16 @@ my ($refused) = $filled =~ /"UNAVAILABLE" : (\d+)/;
 my ($fit) = $filled =~ /"ACTION_NOT_ALLOWED" : (\d+)/;
 cmp_ok($fit, '>', 1000, 'players fit into the table');
 is($fit + $refused, 3000, 'the others are refused with UNAVAILABLE');
+is(stats('rate_entries, rate_refusals_full, rate_entries <= rate_capacity'), "$fit|$refused|t", 'both are counted');
+$node->wait_for_log($full);
+is(times_logged(), 1, 'the log says that the table is full');
+like(slurp_file($node->logfile), qr/DETAIL:  It has those of $fit players\..*\n.*HINT:  Raise scoreboard\.rate_memory \(now 256 kB; .*restart the server\./,
+	'and what to do about it');
 is(attempts(10, q{'stranger', 1, 10, 'a'}), '{ "UNAVAILABLE" : 10 }', 'a full table refuses new players');
+is(stats('rate_refusals_full'), $refused + 10, 'each refusal is counted');
+# The publisher stores refusals after it has reported, so by now it would have done so again.
+wait_until($node, 'postgres', q{EXISTS (SELECT FROM scoreboard.refusal WHERE user_id = 'stranger10')}, 'the last refusal is stored');
+is(times_logged(), 1, 'and not each is logged');
 is($node->safe_psql('postgres', q{SELECT count(DISTINCT attempt('player7', 'more' || i)) FROM generate_series(1, 9) i}),
 	1, 'who is in the table goes on to its limit');
 is($node->safe_psql('postgres', q{SELECT attempt('player7', 'eleventh')}), 'RATE_LIMITED', 'and no further');
@@ -70,6 +90,7 @@ pass('an idle entry gives way to a new player');
 
 $node->append_conf('postgresql.conf', "scoreboard.rate_limit = 10\nscoreboard.burst_limit = 0\n");
 $node->restart;
+is(stats('rate_entries, rate_refusals_full'), '0|0', 'a restart forgets what was counted');
 is(attempts(10, q{'stranger', 1, 10, 'a'}), '{ "ACTION_NOT_ALLOWED" : 10 }', 'windows start empty after a restart');
 
 # The same id in another database is another player.
@@ -79,6 +100,20 @@ $node->safe_psql('postgres', 'CREATE DATABASE other');
 prepare('other');
 is($node->safe_psql('other', q{SET scoreboard.rate_limit = 1; SELECT attempts('twin', 1, 1, 'a')}),
 	'{ "ACTION_NOT_ALLOWED" : 1 }', 'one there');
+is(stats('rate_entries'), 12, 'both databases count');
+is(stats('rate_entries', 'other'), 12, 'and each shows the whole server');
+
+# Refusals that can't be stored as fast as they come: 1024 wait for the publisher, and those that gave way are counted.
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN');
+$holder->query_safe('LOCK TABLE scoreboard.refusal IN ACCESS EXCLUSIVE MODE');
+is(attempts(0, q{'noisy', 1, 3000, 'a'}), '{ "ACTION_NOT_ALLOWED" : 3000 }', 'many refusals');
+cmp_ok(stats('refusals_lost'), '>=', 3000 - 1024, 'those that found no place are counted as lost');
+$holder->query_safe('COMMIT');
+$holder->quit;
+wait_until($node, 'postgres', q{count(*) + (SELECT refusals_lost FROM scoreboard_server_stats()) >= 3000 FROM scoreboard.refusal WHERE user_id LIKE 'noisy%'},
+	'each refusal is stored or counted as lost');
+pass('each refusal is stored or counted as lost');
 
 $node->stop;
 done_testing();
