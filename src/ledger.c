@@ -64,6 +64,9 @@ enum TopColumn
 	TOP_BOARD = 1, TOP_SEASON, TOP_VERSION
 };
 
+/* Bytes: a row of score is 72, with room for columns that an administrator added. */
+#define SCORE_ROOM 256
+
 /* One of our tables: how rows are found, and how they are written. */
 typedef struct LedgerTable
 {
@@ -136,6 +139,7 @@ ledger_open(void)
 	Ledger	   *ledger = palloc0(sizeof(Ledger));
 
 	open_table(&ledger->score, "score", NULL, RowExclusiveLock);
+	ledger->score.lookup.room = SCORE_ROOM;
 	open_table(&ledger->action, "action", NULL, RowExclusiveLock);
 	open_table(&ledger->player, "player", "player_user_id_key", AccessShareLock);
 	open_table(&ledger->top, "top", NULL, AccessShareLock);

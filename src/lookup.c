@@ -7,16 +7,21 @@
  *
  * The row found last keeps its page pinned until the next look or the end: values are read where they stand.
  *
+ * An index scan of the server's prunes a page on its way whenever less is free than fillfactor wants, so with every
+ * update of a page that was filled as far as that: a lock for itself, a record in the WAL, the page tidied for one
+ * dead row. Here a page is pruned only when it lacks the room for the version that comes next, once for some thirty.
+ *
  * Locks: those of the tables, as the caller says, and ACCESS SHARE on their indexes.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation_d.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -38,6 +43,7 @@ lookup_open(Lookup *lookup, const char *table, const char *index, LOCKMODE lock)
 				 errmsg("relation \"scoreboard.%s\" does not exist", table)));
 	lookup->rel = table_open(relid, lock);
 	lookup->index = index_open(index ? get_relname_relid(index, schema) : compat_primary_key(lookup->rel), AccessShareLock);
+	lookup->room = 0;
 	lookup->context = CurrentMemoryContext;
 	lookup->scan = NULL;
 	lookup->slot = NULL;
@@ -74,22 +80,55 @@ lookup_key_text(ScanKey keys, int column, const char *value)
 						   CStringGetTextDatum(value));
 }
 
+/* The version that the snapshot sees among those that the index entry leads to. */
+static bool
+fetch(Lookup *lookup, ItemPointer tid, Snapshot snapshot, bool *all_dead)
+{
+	Buffer		buffer = ReadBuffer(lookup->rel, ItemPointerGetBlockNumber(tid));
+	ItemPointerData at = *tid;
+	HeapTuple	tuple = &((BufferHeapTupleTableSlot *) lookup->slot)->base.tupdata;
+	bool		found;
+
+	/* Read without a lock, as the server does: a hint. */
+	if (lookup->room > 0 && PageGetHeapFreeSpace(BufferGetPage(buffer)) < lookup->room)
+		heap_page_prune_opt(lookup->rel, buffer);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	found = heap_hot_search_buffer(&at, lookup->rel, buffer, snapshot, tuple, all_dead, true);
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	if (found)
+	{
+		tuple->t_self = at;
+		ExecStorePinnedBufferHeapTuple(tuple, lookup->slot, buffer);
+	}
+	else
+		ReleaseBuffer(buffer);
+	return found;
+}
+
 bool
 lookup_find(Lookup *lookup, ScanKey keys, int nkeys, Snapshot snapshot)
 {
 	MemoryContext caller = MemoryContextSwitchTo(lookup->context);
-	bool		found;
+	ItemPointer tid;
+	bool		found = false;
 
 	if (lookup->scan == NULL)
 	{
-		lookup->slot = table_slot_create(lookup->rel, NULL);
+		lookup->slot = MakeSingleTupleTableSlot(RelationGetDescr(lookup->rel), &TTSOpsBufferHeapTuple);
 		lookup->scan = compat_index_beginscan(lookup->rel, lookup->index, snapshot, nkeys);
 	}
-	/* A page that is pinned twice can't be pruned, and old versions would pile up. */
+	/* A page that is pinned twice can't be pruned. */
 	ExecClearTuple(lookup->slot);
 	lookup->scan->xs_snapshot = snapshot;
 	index_rescan(lookup->scan, keys, nkeys, NULL, 0);
-	found = index_getnext_slot(lookup->scan, ForwardScanDirection, lookup->slot);
+	while (!found && (tid = index_getnext_tid(lookup->scan, ForwardScanDirection)) != NULL)
+	{
+		bool		all_dead;
+
+		found = fetch(lookup, tid, snapshot, &all_dead);
+		/* So that the index forgets it: not after a start in recovery, whose snapshots may see what the primary's don't. */
+		lookup->scan->kill_prior_tuple = all_dead && !lookup->scan->xactStartedInRecovery;
+	}
 	MemoryContextSwitchTo(caller);
 	return found;
 }

@@ -17,6 +17,7 @@
 /* A table at hand. An error before lookup_close() closes by itself. */
 typedef struct Lookup
 {
+	Size		room;			/* bytes that the caller will want on the page of the row for its next version; 0: none */
 	Relation	rel;
 	Relation	index;
 	MemoryContext context;		/* where it was opened; scan and slot live there, however deep a look is taken */
@@ -24,7 +25,7 @@ typedef struct Lookup
 	TupleTableSlot *slot;		/* the row found last; its page is pinned */
 } Lookup;
 
-/* index NULL: the primary key. Locks table and index and keeps these locks to the end of the transaction. */
+/* A table of the heap access method. index NULL: the primary key. Sets room to 0. Locks table and index and keeps these locks to the end of the transaction. */
 extern void lookup_open(Lookup *lookup, const char *table, const char *index, LOCKMODE lock);
 extern void lookup_close(Lookup *lookup);
 

@@ -56,13 +56,13 @@ typedef struct RunningNode
 	TransactionId xids[RUNNING_PER_NODE];
 } RunningNode;
 
-typedef union RankPlace
+typedef union RankBoardPlace
 {
 	RankBoard	board;
 	char		padding[PLACE_SIZE];
-} RankPlace;
+} RankBoardPlace;
 
-StaticAssertDecl(sizeof(RankPlace) == PLACE_SIZE, "a board must fit into its place");
+StaticAssertDecl(sizeof(RankBoardPlace) == PLACE_SIZE, "a board must fit into its place");
 
 typedef struct DirectoryEntry
 {
@@ -75,7 +75,7 @@ typedef struct RankDirectory
 	LWLock		lock;			/* for the hash table, and the keys in the places */
 	pg_atomic_uint32 calls;
 	int			places;			/* set once */
-	RankPlace	place[FLEXIBLE_ARRAY_MEMBER];
+	RankBoardPlace	place[FLEXIBLE_ARRAY_MEMBER];
 } RankDirectory;
 
 static RankDirectory *directory = NULL;
@@ -93,7 +93,7 @@ places(void)
 static Size
 directory_size(void)
 {
-	return add_size(offsetof(RankDirectory, place), mul_size(places(), sizeof(RankPlace)));
+	return add_size(offsetof(RankDirectory, place), mul_size(places(), sizeof(RankBoardPlace)));
 }
 
 static Size
