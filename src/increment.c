@@ -269,16 +269,23 @@ take_profile(const Increment *increment, const LedgerPlayer *player)
 		ledger_set_profile(player->player_id, name, avatar, false);
 }
 
-/* 0 where none is known: hidden players, and while the index can't answer. A writer never counts by scanning. */
-static int64
-rank_of(const Increment *increment, const LedgerPlayer *player, const LedgerScore *score)
+/*
+ * The action's rank, and the list's version. 0 where no rank is known: hidden players, and while the index can't
+ * answer. A writer never counts by scanning.
+ */
+static void
+place_action(const Increment *increment, Ledger *ledger, const LedgerPlayer *player, const LedgerScore *score, LedgerAction *action)
 {
+	const Board *board = increment->board;
 	RankKey		key = {.score = score->score, .reached_at = score->reached_at, .player_id = player->player_id};
-	int64		rank;
 
-	if (player->hidden || !rank_index_rank_of_new(increment->board, increment->board->season, &key, &rank))
-		return 0;
-	return rank;
+	if (player->hidden || !rank_index_rank_of_new(board, board->season, &key, &action->rank, &action->version))
+		action->rank = action->version = 0;
+	if (action->version == 0)
+	{
+		action->version = ledger_version(ledger, board->name);
+		rank_index_learn_version(board, board->season, action->version);
+	}
 }
 
 /* The writes: player if new, score if changed, profile if the token names one, action last. */
@@ -308,11 +315,10 @@ write_action(const Increment *increment, Ledger *ledger, LedgerPlayer *player, c
 		.applied_points = score - old->score,
 		.previous_score = old->score,
 		.score = score,
-		.rank = rank_of(increment, player, &new),
-		.version = ledger_version(ledger, board->name),
 		.created_at = now,
 		.signing_key_id = increment->key ? increment->key->signing_key_id : 0,
 	};
+	place_action(increment, ledger, player, &new, action);
 	ledger_add_action(ledger, player->player_id, &increment->request, action);
 	ledger_finish_action(ledger);
 

@@ -197,7 +197,7 @@ read_key(const Reading *reading, Snapshot snapshot, RankKey *key)
 	ScanKeyData keys[3];
 	bool		listed = false;
 
-	lookup_open(&table, "score", NULL, AccessShareLock);
+	lookup_open(&table, LOOKUP_SCORE, AccessShareLock);
 	lookup_key_int4(keys, 1, reading->board.board_id);
 	lookup_key_int4(keys, 2, reading->season);
 	lookup_key_int8(keys, 3, key->player_id);
@@ -223,7 +223,7 @@ read_standing(const Reading *reading, const char *user_id, Standing *standing)
 	memset(standing, 0, sizeof(*standing));
 	standing->user_id = pstrdup(user_id);
 	standing->display_name = pstrdup("Player"); /* who has no number yet */
-	lookup_open(&table, "player", "player_user_id_key", AccessShareLock);
+	lookup_open(&table, LOOKUP_PLAYER, AccessShareLock);
 	lookup_key_text(&key, 1, user_id);
 	found = lookup_find(&table, &key, 1, snapshot);
 	if (found)

@@ -23,7 +23,6 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_collation_d.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -34,7 +33,6 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inet.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -75,6 +73,7 @@ typedef struct LedgerTable
 	bool	   *nulls;
 	ResultRelInfo *target;		/* the rest: NULL until the first write */
 	TupleTableSlot *slot;
+	bool		indexes_open;
 } LedgerTable;
 
 struct Ledger
@@ -82,10 +81,7 @@ struct Ledger
 	LedgerTable player;
 	LedgerTable action;
 	LedgerTable score;
-	LedgerTable top;
 	Snapshot	latest;			/* NULL before the first look */
-	const char *version_board;	/* whose version was read last, NULL: none's */
-	int64		version;
 	EState	   *estate;			/* NULL until the first write */
 };
 
@@ -122,13 +118,13 @@ raise_serialization_failure(void)
 void
 ledger_lock(void)
 {
-	LockRelationOid(get_relname_relid("score", get_namespace_oid("scoreboard", false)), RowExclusiveLock);
+	LockRelationOid(lookup_table_id(LOOKUP_SCORE), RowExclusiveLock);
 }
 
 static void
-open_table(LedgerTable *table, const char *name, const char *index, LOCKMODE lock)
+open_table(LedgerTable *table, LookupTable which, LOCKMODE lock)
 {
-	lookup_open(&table->lookup, name, index, lock);
+	lookup_open(&table->lookup, which, lock);
 	table->values = palloc0(RelationGetNumberOfAttributes(table->lookup.rel) * sizeof(Datum));
 	table->nulls = palloc0(RelationGetNumberOfAttributes(table->lookup.rel) * sizeof(bool));
 }
@@ -138,11 +134,10 @@ ledger_open(void)
 {
 	Ledger	   *ledger = palloc0(sizeof(Ledger));
 
-	open_table(&ledger->score, "score", NULL, RowExclusiveLock);
+	open_table(&ledger->score, LOOKUP_SCORE, RowExclusiveLock);
 	ledger->score.lookup.room = SCORE_ROOM;
-	open_table(&ledger->action, "action", NULL, RowExclusiveLock);
-	open_table(&ledger->player, "player", "player_user_id_key", AccessShareLock);
-	open_table(&ledger->top, "top", NULL, AccessShareLock);
+	open_table(&ledger->action, LOOKUP_ACTION, RowExclusiveLock);
+	open_table(&ledger->player, LOOKUP_PLAYER, AccessShareLock);
 	return ledger;
 }
 
@@ -151,7 +146,8 @@ close_table(LedgerTable *table)
 {
 	if (table->target)
 	{
-		ExecCloseIndices(table->target);
+		if (table->indexes_open)
+			ExecCloseIndices(table->target);
 		ExecDropSingleTupleTableSlot(table->slot);
 	}
 	lookup_close(&table->lookup);
@@ -160,7 +156,6 @@ close_table(LedgerTable *table)
 void
 ledger_close(Ledger *ledger)
 {
-	close_table(&ledger->top);
 	close_table(&ledger->player);
 	close_table(&ledger->action);
 	close_table(&ledger->score);
@@ -294,19 +289,20 @@ ledger_find_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id,
 	}
 }
 
+/* Opened here, since the rank index hardly ever doesn't know. */
 int64
 ledger_version(Ledger *ledger, const char *board)
 {
+	Lookup		top;
 	ScanKeyData key;
+	int64		version = 0;
 
-	/* Names of boards stand in the configuration's cache: the same for all of a call. */
-	if (ledger->version_board != board)
-	{
-		lookup_key_text(&key, 1, board);
-		ledger->version = lookup_find(&ledger->top.lookup, &key, 1, ledger->latest) ? lookup_int8(&ledger->top.lookup, TOP_VERSION) : 0;
-		ledger->version_board = board;
-	}
-	return ledger->version;
+	lookup_open(&top, LOOKUP_TOP, AccessShareLock);
+	lookup_key_text(&key, 1, board);
+	if (lookup_find(&top, &key, 1, ledger->latest))
+		version = lookup_int8(&top, TOP_VERSION);
+	lookup_close(&top);
+	return version;
 }
 
 TimestampTz
@@ -365,6 +361,18 @@ ledger_set_profile(int64 player_id, const char *display_name, const char *avatar
 
 /* ---------- the two writes of every increment ---------- */
 
+/* Indexes are opened when the first row needs an entry: a HOT update doesn't. */
+static void
+prepare_indexes(Ledger *ledger, LedgerTable *table)
+{
+	MemoryContext caller = MemoryContextSwitchTo(ledger->estate->es_query_cxt);
+
+	if (!table->indexes_open)
+		ExecOpenIndices(table->target, false);
+	table->indexes_open = true;
+	MemoryContextSwitchTo(caller);
+}
+
 /* What the executor needs to write to a table; kept for the next increment of the call. */
 static void
 prepare_write(Ledger *ledger, LedgerTable *table)
@@ -377,7 +385,6 @@ prepare_write(Ledger *ledger, LedgerTable *table)
 
 		table->target = makeNode(ResultRelInfo);
 		InitResultRelInfo(table->target, table->lookup.rel, 0, NULL, 0);
-		ExecOpenIndices(table->target, false);
 		table->slot = table_slot_create(table->lookup.rel, NULL);
 		/* Where triggers look for the table that they fire for. */
 		ledger->estate->es_opened_result_relations =
@@ -447,6 +454,13 @@ clear_values(Ledger *ledger, LedgerTable *table, int known_columns)
 	}
 }
 
+static void
+insert_row(Ledger *ledger, LedgerTable *table)
+{
+	prepare_indexes(ledger, table);
+	ExecSimpleRelationInsert(table->target, ledger->estate, table->slot);
+}
+
 /* Over a row that we found: a HOT update as long as nobody indexes what changes. */
 static void
 update_row(Ledger *ledger, LedgerTable *table, ItemPointer at)
@@ -467,7 +481,10 @@ update_row(Ledger *ledger, LedgerTable *table, ItemPointer at)
 						   true, &failure, &lock_mode, &indexes) != TM_Ok)
 		raise_serialization_failure();
 	if (compat_indexes_need_update(indexes))
+	{
+		prepare_indexes(ledger, table);
 		recheck = compat_update_index_tuples(table->target, table->slot, ledger->estate, indexes);
+	}
 	ExecARUpdateTriggers(ledger->estate, table->target, NULL, NULL, at, NULL, table->slot, recheck, NULL, false);
 }
 
@@ -493,7 +510,7 @@ ledger_set_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id,
 	if (old->exists)
 		update_row(ledger, table, &at);
 	else
-		ExecSimpleRelationInsert(table->target, ledger->estate, table->slot);
+		insert_row(ledger, table);
 	finish_write(ledger, table);
 }
 
@@ -525,7 +542,7 @@ ledger_add_action(Ledger *ledger, int64 player_id, const Request *request, const
 	if (request->client_address)
 		set_value(table, ACTION_CLIENT_ADDRESS, DirectFunctionCall1(inet_in, CStringGetDatum(request->client_address)));
 	fill_slot(table);
-	ExecSimpleRelationInsert(table->target, ledger->estate, table->slot);
+	insert_row(ledger, table);
 	finish_write(ledger, table);
 }
 

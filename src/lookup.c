@@ -21,28 +21,78 @@
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation_d.h"
+#include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
 #include "lookup.h"
+#include "scoreboard.h"
+
+static struct
+{
+	const char *name;
+	const char *index;			/* NULL: the primary key */
+	Oid			relid;			/* InvalidOid: not known */
+}			tables[] = {
+	[LOOKUP_PLAYER] = {"player", "player_user_id_key"},
+	[LOOKUP_ACTION] = {"action"},
+	[LOOKUP_SCORE] = {"score"},
+	[LOOKUP_TOP] = {"top"},
+};
+
+/* Relcache callback: may run at any time, so it only forgets. */
+static void
+forget_table(Datum argument, Oid relid)
+{
+	for (int i = 0; i < lengthof(tables); i++)
+	{
+		if (relid == InvalidOid || relid == tables[i].relid)
+			tables[i].relid = InvalidOid;
+	}
+}
 
 void
-lookup_open(Lookup *lookup, const char *table, const char *index, LOCKMODE lock)
+lookup_init(void)
 {
-	Oid			schema = get_namespace_oid("scoreboard", false);
-	Oid			relid = get_relname_relid(table, schema);
+	CacheRegisterRelcacheCallback(forget_table, (Datum) 0);
+}
+
+Oid
+lookup_table_id(LookupTable table)
+{
+	if (!OidIsValid(tables[table].relid))
+	{
+		Oid			schema = get_namespace_oid("scoreboard", true);
+
+		if (OidIsValid(schema))
+			tables[table].relid = get_relname_relid(tables[table].name, schema);
+	}
+	return tables[table].relid;
+}
+
+static Oid
+index_id(LookupTable table, Relation rel)
+{
+	return tables[table].index ? get_relname_relid(tables[table].index, RelationGetNamespace(rel)) : compat_primary_key(rel);
+}
+
+void
+lookup_open(Lookup *lookup, LookupTable table, LOCKMODE lock)
+{
+	Oid			relid = lookup_table_id(table);
 
 	if (!OidIsValid(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation \"scoreboard.%s\" does not exist", table)));
+				 errmsg("relation \"scoreboard.%s\" does not exist", tables[table].name)));
 	lookup->rel = table_open(relid, lock);
-	lookup->index = index_open(index ? get_relname_relid(index, schema) : compat_primary_key(lookup->rel), AccessShareLock);
+	lookup->index = index_open(index_id(table, lookup->rel), AccessShareLock);
 	lookup->room = 0;
 	lookup->context = CurrentMemoryContext;
 	lookup->scan = NULL;
@@ -102,6 +152,7 @@ fetch(Lookup *lookup, ItemPointer tid, Snapshot snapshot, bool *all_dead)
 	}
 	else
 		ReleaseBuffer(buffer);
+	pgstat_count_heap_fetch(lookup->index);
 	return found;
 }
 

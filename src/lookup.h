@@ -14,6 +14,15 @@
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
+/* Tables of the heap access method, each with the index that its rows are found by: the user_id, or the primary key. */
+typedef enum LookupTable
+{
+	LOOKUP_PLAYER,
+	LOOKUP_ACTION,
+	LOOKUP_SCORE,
+	LOOKUP_TOP
+} LookupTable;
+
 /* A table at hand. An error before lookup_close() closes by itself. */
 typedef struct Lookup
 {
@@ -25,8 +34,11 @@ typedef struct Lookup
 	TupleTableSlot *slot;		/* the row found last; its page is pinned */
 } Lookup;
 
-/* A table of the heap access method. index NULL: the primary key. Sets room to 0. Locks table and index and keeps these locks to the end of the transaction. */
-extern void lookup_open(Lookup *lookup, const char *table, const char *index, LOCKMODE lock);
+/* The table's oid; InvalidOid where the extension isn't there. A name is looked up once, and again after any change of the table. */
+extern Oid	lookup_table_id(LookupTable table);
+
+/* Sets room to 0. Locks table and index and keeps these locks to the end of the transaction. */
+extern void lookup_open(Lookup *lookup, LookupTable table, LOCKMODE lock);
 extern void lookup_close(Lookup *lookup);
 
 /* Keys for the index's columns from the first on, as many for every look. */

@@ -70,6 +70,7 @@
 #include "compat.h"
 #include "document.h"
 #include "launcher.h"
+#include "lookup.h"
 #include "plan.h"
 #include "publisher.h"
 #include "publisher_slots.h"
@@ -139,6 +140,7 @@ typedef struct Cycle
 	CycleStep	step;
 	PublishedBoard *current;
 	bool		notify;
+	Oid			score_table;	/* whose lists these are */
 	List	   *done;			/* of BoardRow: built, and stored where changed */
 } Cycle;
 
@@ -442,6 +444,7 @@ run_cycle(Cycle *cycle)
 	ListCell   *cell;
 
 	begin_transaction();
+	cycle->score_table = lookup_table_id(LOOKUP_SCORE);
 	rows = read_rows(cycle);
 	cycle->step = STEP_BOARD;
 	foreach(cell, rows)
@@ -478,6 +481,7 @@ cycle_succeeded(const Cycle *cycle)
 		if (row->new_version != 0)
 		{
 			known->version = row->new_version;
+			rank_index_published(cycle->score_table, row->board.board_id, row->board.season, row->new_version);
 			known->published_at = cycle->began;
 			notified |= cycle->notify;
 		}

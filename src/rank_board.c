@@ -132,7 +132,10 @@ rank_index_attach(void)
 		pg_atomic_init_u32(&directory->calls, 1);
 		LWLockInitialize(&directory->lock, tranche);
 		for (int place = 0; place < directory->places; place++)
+		{
 			LWLockInitialize(&directory->place[place].board.lock, tranche);
+			pg_atomic_init_u64(&directory->place[place].board.version, 0);
+		}
 	}
 	compat_register_tranche(directory->lock.tranche, "scoreboard_rank");
 	directory_hash = ShmemInitHash("scoreboard rank boards", directory->places, directory->places,
@@ -271,6 +274,7 @@ rank_board_want(const RankBoardKey *key)
 
 		entry->place = place;
 		board->key = *key;
+		pg_atomic_write_u64(&board->version, 0);
 		rank_board_set_state(board, RANK_WANTED);
 		rank_board_unlock(board);
 	}

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "port/atomics.h"
 #include "storage/lwlock.h"
 #include "utils/snapshot.h"
 
@@ -59,6 +60,7 @@ typedef struct RankBoard
 	bool		reported;		/* FULL, UNTRACKED: the log has it */
 	RankSnapshot verifier;		/* of a running check; xmax 0: none */
 	uint64		late_checksum;	/* of changes that the verifier's snapshot sees and that came after it */
+	pg_atomic_uint64 version;	/* of its list, as published last; 0: not known. Lock in any mode */
 } RankBoard;
 
 /* How many boards there can be, and the nodes they share. */

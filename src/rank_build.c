@@ -30,7 +30,6 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
@@ -42,6 +41,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "lookup.h"
 #include "publisher.h"
 #include "rank_board.h"
 #include "rank_index.h"
@@ -556,8 +556,7 @@ build_targets(Build *build)
 void
 rank_index_build(void)
 {
-	Oid			schema = get_namespace_oid("scoreboard", true);
-	Oid			relid = OidIsValid(schema) ? get_relname_relid("score", schema) : InvalidOid;
+	Oid			relid = lookup_table_id(LOOKUP_SCORE);
 	uint32		calls;
 	Build		build = {0};
 

@@ -24,12 +24,11 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/namespace.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
-#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "lookup.h"
 #include "publisher.h"
 #include "rank_board.h"
 #include "rank_index.h"
@@ -298,14 +297,6 @@ rank_index_apply(RankNote *notes, int count, bool with_marks)
  * Answers
  * ------------------------------------------------------------------------- */
 
-static Oid
-score_table(void)
-{
-	Oid			schema = get_namespace_oid("scoreboard", true);
-
-	return OidIsValid(schema) ? get_relname_relid("score", schema) : InvalidOid;
-}
-
 typedef enum Presence
 {
 	PRESENT,					/* locked, regular */
@@ -350,7 +341,7 @@ try_board(const RankBoardKey *key, bool low_first, bool wanted, RankBoard **lock
 static RankBoard *
 lock_ready(const Board *board, int32 season, int64 wait_us, bool wait_for_build)
 {
-	RankBoardKey key = {.database = MyDatabaseId, .relid = score_table(),
+	RankBoardKey key = {.database = MyDatabaseId, .relid = lookup_table_id(LOOKUP_SCORE),
 	.board_id = board->board_id, .season = season};
 	RankBoard  *locked = NULL;
 	instr_time	start;
@@ -417,7 +408,7 @@ rank_bound(const Board *board, const RankTreeKey *key)
 }
 
 bool
-rank_index_rank_of_new(const Board *board, int32 season, const RankKey *key, int64 *rank)
+rank_index_rank_of_new(const Board *board, int32 season, const RankKey *key, int64 *rank, int64 *version)
 {
 	RankTreeKey new_key = tree_key(board->low_first, key);
 	RankTreeKey bound = rank_bound(board, &new_key);
@@ -440,9 +431,42 @@ rank_index_rank_of_new(const Board *board, int32 season, const RankKey *key, int
 		if (rank_tree_compare(&old_key, &bound) < 0 && rank_tree_sum(arena, &locked->tree, &old_key) > 0)
 			ahead--;
 	}
+	*version = (int64) pg_atomic_read_u64(&locked->version);
 	rank_board_unlock(locked);
 	*rank = ahead + 1;
 	return true;
+}
+
+static void
+set_version(const RankBoardKey *key, uint64 version, bool replace)
+{
+	RankBoard  *board = rank_board_lock(key, LW_SHARED);
+	uint64		unknown = 0;
+
+	if (board == NULL)
+		return;
+	if (replace)
+		pg_atomic_write_u64(&board->version, version);
+	else
+		(void) pg_atomic_compare_exchange_u64(&board->version, &unknown, version);
+	rank_board_unlock(board);
+}
+
+void
+rank_index_published(Oid table, int32 board_id, int32 season, int64 version)
+{
+	RankBoardKey key = {.database = MyDatabaseId, .relid = table, .board_id = board_id, .season = season};
+
+	set_version(&key, (uint64) version, true);
+}
+
+void
+rank_index_learn_version(const Board *board, int32 season, int64 version)
+{
+	RankBoardKey key = {.database = MyDatabaseId, .relid = lookup_table_id(LOOKUP_SCORE), .board_id = board->board_id, .season = season};
+
+	/* What the publisher said meanwhile is newer. */
+	set_version(&key, (uint64) version, false);
 }
 
 bool

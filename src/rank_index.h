@@ -33,9 +33,10 @@ typedef struct RankRow
 /*
  * The rank that key has among what is committed, the player's own old entry
  * (the first that this transaction noted) left out. Waits scoreboard.rank_wait at most.
+ * *version: of the board's list as published last; 0: scoreboard.top has it.
  */
 extern bool rank_index_rank_of_new(const Board *board, int32 season,
-								   const RankKey *key, int64 *rank);
+								   const RankKey *key, int64 *rank, int64 *version);
 
 /* Where a committed key stands; from one moment. */
 typedef struct RankPlace
@@ -66,6 +67,12 @@ extern bool rank_index_position(const Board *board, int32 season, const RankKey 
  */
 extern bool rank_index_build_pending(void);
 extern void rank_index_build(void);
+
+/* For the publisher too, once a version is committed; table: what lookup_table_id() said within that transaction. */
+extern void rank_index_published(Oid table, int32 board_id, int32 season, int64 version);
+
+/* For who found in scoreboard.top what rank_index_rank_of_new() didn't know. */
+extern void rank_index_learn_version(const Board *board, int32 season, int64 version);
 
 /* Bytes that the trees of all databases share: in use, and in all. */
 extern void rank_index_memory(int64 *used, int64 *size);

@@ -22,7 +22,6 @@
 
 #include "access/table.h"
 #include "access/tableam.h"
-#include "catalog/namespace.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -35,6 +34,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "lookup.h"
 #include "rank_board.h"
 #include "rank_index.h"
 
@@ -59,10 +59,8 @@ typedef struct Verification
 static RankBoardKey
 key_of(int32 board_id, int32 season)
 {
-	RankBoardKey key = {.database = MyDatabaseId, .board_id = board_id, .season = season};
-	Oid			schema = get_namespace_oid("scoreboard", true);
+	RankBoardKey key = {.database = MyDatabaseId, .relid = lookup_table_id(LOOKUP_SCORE), .board_id = board_id, .season = season};
 
-	key.relid = OidIsValid(schema) ? get_relname_relid("score", schema) : InvalidOid;
 	return key;
 }
 

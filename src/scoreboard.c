@@ -240,6 +240,7 @@ _PG_init(void)
 	shmem_startup_hook = attach_shmem;
 
 	config_cache_init();
+	lookup_init();
 	receipt_init();
 	rank_index_init();
 	publisher_init();

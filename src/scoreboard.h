@@ -50,6 +50,7 @@ extern void refusal_log_attach(void);
 /* Once per process, from _PG_init. */
 extern void rank_index_init(void);	/* transaction callbacks */
 extern void config_cache_init(void);	/* relcache callback */
+extern void lookup_init(void);	/* relcache callback */
 extern void publisher_init(void);	/* registers the launcher */
 
 #endif

@@ -18,19 +18,18 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "config_cache.h"
 #include "document.h"
 #include "ledger.h"
+#include "lookup.h"
 #include "plan.h"
 #include "player_lock.h"
 #include "rank_notes.h"
@@ -244,12 +243,6 @@ verify_schema(Verification *run)
 		report(run, "index that ends HOT updates", NULL, NULL, plan_text(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 4), false);
 }
 
-static Oid
-score_table(void)
-{
-	return get_relname_relid("score", get_namespace_oid("scoreboard", false));
-}
-
 static void
 verify_rank_tree(Verification *run)
 {
@@ -263,7 +256,7 @@ verify_rank_tree(Verification *run)
 	if (no_tree || DatumGetBool(same))
 		return;
 	if (run->repair)
-		rank_notes_rebuild(score_table(), run->board->board_id);
+		rank_notes_rebuild(lookup_table_id(LOOKUP_SCORE), run->board->board_id);
 	report(run, "rank tree differs from the scores", NULL, NULL, NULL, run->repair);
 }
 
@@ -312,7 +305,7 @@ verify_document(Verification *run)
 		return;
 	/* The publisher looks again after our commit; a document that is right by then stays. */
 	if (run->repair)
-		rank_notes_rebuild(score_table(), run->board->board_id);
+		rank_notes_rebuild(lookup_table_id(LOOKUP_SCORE), run->board->board_id);
 	report(run, "published document differs from the scores", NULL, NULL, NULL, run->repair);
 }
 
