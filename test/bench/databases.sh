@@ -4,10 +4,10 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # what the other files read
 
-# A quarter of a gigabyte to two, as memory allows: the tables of a million players fit.
+# A quarter of the memory, as PostgreSQL's manual has it, up to 8 GB: there is a Redis beside.
 shared_buffers()
 {
-	awk '/^MemTotal/ { mb = $2 / 1024 / 8; print int(mb < 256 ? 256 : mb > 2048 ? 2048 : mb) "MB" }' /proc/meminfo
+	awk '/^MemTotal/ { mb = $2 / 1024 / 4; print int(mb < 256 ? 256 : mb > 8192 ? 8192 : mb) "MB" }' /proc/meminfo
 }
 
 # All checks on: the rate windows are at their largest, so that each attempt is looked up and noted, and none is refused. Signatures
