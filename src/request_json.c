@@ -17,6 +17,7 @@
 #include "common/jsonapi.h"
 #include "mb/pg_wchar.h"
 #include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
 
 #include "compat.h"
 #include "request_json.h"
@@ -67,6 +68,7 @@ typedef struct Reader
 {
 	JsonLexContext *lexer;
 	Request    *request;
+	MemoryContext keep;			/* for what outlives the parse */
 	const Member *member;		/* whose value comes, NULL for one that nobody knows */
 	const char *value;			/* where it starts */
 	char	   *metadata;		/* its text, or NULL */
@@ -223,7 +225,12 @@ field_end(void *state, char *name, bool is_null)
 	Reader	   *reader = state;
 
 	if (reader->depth == 1 && reader->member && reader->member->kind == MEMBER_OBJECT)
-		reader->metadata = pnstrdup(reader->value, reader->lexer->prev_token_terminator - reader->value);
+	{
+		size_t		length = reader->lexer->prev_token_terminator - reader->value;
+
+		reader->metadata = MemoryContextAllocZero(reader->keep, length + 1);
+		memcpy(reader->metadata, reader->value, length);
+	}
 	compat_json_go_on();
 }
 
@@ -253,7 +260,7 @@ scalar(void *state, char *token, JsonTokenType type)
 				if (type != JSON_TOKEN_STRING)
 					wrong_type(reader, "be a string");
 				else
-					*(const char **) ((char *) reader->request + reader->member->offset) = token;
+					*(const char **) ((char *) reader->request + reader->member->offset) = MemoryContextStrdup(reader->keep, token);
 				break;
 			case MEMBER_INTEGER:
 				take_integer(reader, token, type);
@@ -289,10 +296,15 @@ has_duplicates(Reader *reader)
 	return false;
 }
 
-/* Fills the request; false where the element is no strict JSON object. */
+/*
+ * Fills the request; false where the element is no strict JSON object. What the parser allocates goes at once: what a
+ * batch of hundreds leaves behind would be fetched from the system and given back with every batch.
+ */
 static bool
 parse(const RequestElement *element, Reader *reader)
 {
+	MemoryContext scratch;
+	bool		parsed;
 	JsonSemAction actions = {
 		.semstate = reader,
 		.object_start = object_start,
@@ -306,10 +318,15 @@ parse(const RequestElement *element, Reader *reader)
 
 	if (element->depth > DEPTH_MAX || element->text[0] != '{')
 		return false;
+	scratch = AllocSetContextCreate(reader->keep, "scoreboard request", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(scratch);
 	reader->lexer = compat_json_lexer((char *) element->text, (int) element->length);
 	reader->name_room = 16;
 	reader->names = palloc(reader->name_room * sizeof(MemberName));
-	return pg_parse_json(reader->lexer, &actions) == JSON_SUCCESS && !has_duplicates(reader);
+	parsed = pg_parse_json(reader->lexer, &actions) == JSON_SUCCESS && !has_duplicates(reader);
+	MemoryContextSwitchTo(reader->keep);
+	MemoryContextDelete(scratch);
+	return parsed;
 }
 
 /* Does every number outside of strings stay within what PostgreSQL's numeric reads? The text is well-formed. */
@@ -355,7 +372,7 @@ take_metadata(const char *json, Request *request, Refusal *refusal)
 bool
 request_json_read(const RequestElement *element, Request *request, Refusal *refusal)
 {
-	Reader		reader = {.request = request};
+	Reader		reader = {.request = request, .keep = CurrentMemoryContext};
 
 	*request = (Request) {.board = "global"};
 	if (!parse(element, &reader))
