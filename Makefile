@@ -40,7 +40,7 @@ MODULE_big = scoreboard
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 DATA = $(sort $(wildcard sql/$(EXTENSION)--*.sql))
 
-# What src/token.c verifies signatures with. No libpq here: nothing in the server module connects.
+# What src/jws_form.c verifies signatures with. No libpq here: nothing in the server module connects.
 JOSE_PACKAGES = cjose jansson libcrypto
 
 PG_CPPFLAGS := -Isrc -DSCOREBOARD_VERSION='"$(EXTVERSION)"' $(shell $(PKG_CONFIG) --cflags $(JOSE_PACKAGES))

@@ -73,7 +73,7 @@ typedef struct IssuerKey
 {
 	char	   *kid;			/* or NULL */
 	char	   *algorithm;		/* HS256, RS256, PS256, ES256: the only one it verifies */
-	char	   *jwk;			/* JSON text, as the JOSE library reads it */
+	char	   *jwk;			/* JSON text, as jws_key_read() takes it */
 	struct JwsKey *parsed;		/* token.c's, from its first use on; NULL before */
 } IssuerKey;
 

@@ -16,7 +16,7 @@
  *  - an HMAC is computed before it looks what kind of key it has, so it would read an RSA
  *    key's structure as a secret, and compared before it looks at the signature's length:
  *    algorithms are compared, and lengths known, before it is called;
- *  - it takes keys of any strength: make_key doesn't;
+ *  - it takes keys of any strength: make_key doesn't; and a PS256 signature without its leading zeros: fits_key;
  *  - where malloc gives no room for a copy it writes to address 0: memory_left asks beforehand;
  *  - cjose_jwk_to_json, cjose_header_new and the JWE functions call jansson's json_object(),
  *    which inside a server process is PostgreSQL's function of that name: never call these.
@@ -200,18 +200,17 @@ read_header(JwsForm *form)
 	return why;
 }
 
-/* An HMAC and an ECDSA signature have one length; RSA's is its key's. */
+/* An HMAC and an ECDSA signature have one length; RSA's is its key's (fits_key). */
 static const char *
-check_signature(const JwsForm *form)
+check_signature(JwsForm *form)
 {
 	unsigned char signature[JWS_MAX_BYTES];
-	size_t		length;
 
 	if (!base64url_decode(form->signature, form->signature_length,
-						  signature, sizeof(signature), &length))
+						  signature, sizeof(signature), &form->signature_bytes))
 		return "the token's signature is not strict base64url";
-	if ((form->algorithm == JWS_HS256 && length != 32) ||
-		(form->algorithm == JWS_ES256 && length != 64))
+	if ((form->algorithm == JWS_HS256 && form->signature_bytes != 32) ||
+		(form->algorithm == JWS_ES256 && form->signature_bytes != 64))
 		return "the token's signature has a wrong length";
 	return NULL;
 }
@@ -351,6 +350,15 @@ memory_left(void)
 	return room != NULL;
 }
 
+/* RFC 8017, 8.1.2 and 8.2.2, step 1. The library takes a PS256 signature that lacks its leading zeros. */
+static bool
+fits_key(const JwsForm *form, const JwsKey *key)
+{
+	if (key->algorithm == JWS_RS256 || key->algorithm == JWS_PS256)
+		return form->signature_bytes * 8 == cjose_jwk_get_keysize(key->jwk, NULL);
+	return true;
+}
+
 bool
 jws_form_verify(const JwsForm *form, const JwsKey *key)
 {
@@ -359,7 +367,7 @@ jws_form_verify(const JwsForm *form, const JwsKey *key)
 	cjose_jws_t *jws;
 	bool		verified;
 
-	if (key == NULL || key->algorithm != form->algorithm || !memory_left())
+	if (key == NULL || key->algorithm != form->algorithm || !fits_key(form, key) || !memory_left())
 		return false;
 	jws = cjose_jws_import(form->header, length, NULL);
 	verified = jws != NULL && cjose_jws_verify(jws, key->jwk, NULL);

@@ -45,6 +45,7 @@ typedef struct JwsForm
 	size_t		payload_length;
 	const char *signature;
 	size_t		signature_length;
+	size_t		signature_bytes;	/* decoded */
 	char		claims[JWS_MAX_BYTES];	/* the payload, decoded */
 	size_t		claims_length;
 } JwsForm;

@@ -20,10 +20,8 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/pg_collation_d.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
@@ -31,7 +29,6 @@
 #include "executor/nodeModifyTable.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/inet.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -61,9 +58,6 @@ enum TopColumn
 {
 	TOP_BOARD = 1, TOP_SEASON, TOP_VERSION
 };
-
-/* Bytes: a row of score is 72, with room for columns that an administrator added. */
-#define SCORE_ROOM 256
 
 /* One of our tables: how rows are found, and how they are written. */
 typedef struct LedgerTable
@@ -135,7 +129,7 @@ ledger_open(void)
 	Ledger	   *ledger = palloc0(sizeof(Ledger));
 
 	open_table(&ledger->score, LOOKUP_SCORE, RowExclusiveLock);
-	ledger->score.lookup.room = SCORE_ROOM;
+	ledger->score.lookup.updates = true;
 	open_table(&ledger->action, LOOKUP_ACTION, RowExclusiveLock);
 	open_table(&ledger->player, LOOKUP_PLAYER, AccessShareLock);
 	return ledger;
@@ -199,6 +193,8 @@ find(Ledger *ledger, LedgerTable *table, ScanKey keys, int nkeys)
 		raise_serialization_failure();
 	if (found)
 	{
+		/* Lets the page go: an UPDATE through SQL couldn't prune it under our pin. */
+		ExecMaterializeSlot(lookup->slot);
 		slot_getallattrs(lookup->slot);
 		memcpy(table->values, lookup->slot->tts_values, lookup->slot->tts_nvalid * sizeof(Datum));
 		memcpy(table->nulls, lookup->slot->tts_isnull, lookup->slot->tts_nvalid * sizeof(bool));

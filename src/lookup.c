@@ -93,7 +93,7 @@ lookup_open(Lookup *lookup, LookupTable table, LOCKMODE lock)
 				 errmsg("relation \"scoreboard.%s\" does not exist", tables[table].name)));
 	lookup->rel = table_open(relid, lock);
 	lookup->index = index_open(index_id(table, lookup->rel), AccessShareLock);
-	lookup->room = 0;
+	lookup->updates = false;
 	lookup->context = CurrentMemoryContext;
 	lookup->scan = NULL;
 	lookup->slot = NULL;
@@ -130,6 +130,13 @@ lookup_key_text(ScanKey keys, int column, const char *value)
 						   CStringGetTextDatum(value));
 }
 
+/* For this row's next version and two that others write meanwhile. */
+static Size
+room_for_versions(HeapTuple tuple)
+{
+	return 3 * (MAXALIGN(tuple->t_len) + sizeof(ItemIdData));
+}
+
 /* The version that the snapshot sees among those that the index entry leads to. */
 static bool
 fetch(Lookup *lookup, ItemPointer tid, Snapshot snapshot, bool *all_dead)
@@ -139,21 +146,27 @@ fetch(Lookup *lookup, ItemPointer tid, Snapshot snapshot, bool *all_dead)
 	HeapTuple	tuple = &((BufferHeapTupleTableSlot *) lookup->slot)->base.tupdata;
 	bool		found;
 
-	/* Read without a lock, as the server does: a hint. */
-	if (lookup->room > 0 && PageGetHeapFreeSpace(BufferGetPage(buffer)) < lookup->room)
-		heap_page_prune_opt(lookup->rel, buffer);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	found = heap_hot_search_buffer(&at, lookup->rel, buffer, snapshot, tuple, all_dead, true);
-	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-	if (found)
+	if (found && lookup->updates && PageGetHeapFreeSpace(BufferGetPage(buffer)) < room_for_versions(tuple))
 	{
-		tuple->t_self = at;
-		ExecStorePinnedBufferHeapTuple(tuple, lookup->slot, buffer);
+		/* Takes a lock of its own, and moves what stands on the page. */
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		heap_page_prune_opt(lookup->rel, buffer);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		at = *tid;
+		found = heap_hot_search_buffer(&at, lookup->rel, buffer, snapshot, tuple, all_dead, true);
 	}
-	else
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	if (!found)
+	{
 		ReleaseBuffer(buffer);
+		return false;
+	}
+	tuple->t_self = at;
+	ExecStorePinnedBufferHeapTuple(tuple, lookup->slot, buffer);
 	pgstat_count_heap_fetch(lookup->index);
-	return found;
+	return true;
 }
 
 bool

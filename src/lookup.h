@@ -26,7 +26,7 @@ typedef enum LookupTable
 /* A table at hand. An error before lookup_close() closes by itself. */
 typedef struct Lookup
 {
-	Size		room;			/* bytes that the caller will want on the page of the row for its next version; 0: none */
+	bool		updates;		/* the caller will write the next version of the row */
 	Relation	rel;
 	Relation	index;
 	MemoryContext context;		/* where it was opened; scan and slot live there, however deep a look is taken */
@@ -37,7 +37,7 @@ typedef struct Lookup
 /* The table's oid; InvalidOid where the extension isn't there. A name is looked up once, and again after any change of the table. */
 extern Oid	lookup_table_id(LookupTable table);
 
-/* Sets room to 0. Locks table and index and keeps these locks to the end of the transaction. */
+/* For reading: updates is false. Locks table and index and keeps these locks to the end of the transaction. */
 extern void lookup_open(Lookup *lookup, LookupTable table, LOCKMODE lock);
 extern void lookup_close(Lookup *lookup);
 

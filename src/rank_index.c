@@ -129,6 +129,12 @@ raise_top_size(RankBoard *board, int64 top_size)
 	}
 }
 
+static void
+forget_version(RankBoard *board, int64 argument)
+{
+	pg_atomic_write_u64(&board->version, 0);
+}
+
 /* Caller holds the board's lock. */
 static void
 find_cut(RankBoard *board)
@@ -241,6 +247,9 @@ apply_marks(RankNote *notes, int count)
 				break;
 			case NOTE_REBUILD:
 				for_matching(&pattern, rebuild_board, 0);
+				break;
+			case NOTE_RENAMED:
+				for_matching(&pattern, forget_version, 0);
 				break;
 			case NOTE_TOP_SIZE:
 				for_matching(&pattern, raise_top_size, notes[i].key.score);

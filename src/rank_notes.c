@@ -431,6 +431,8 @@ scoreboard_board_touched(PG_FUNCTION_ARGS)
 	{
 		if (column_changed(trigger, "score_order"))
 			add_note(NOTE_REBUILD, relid, board_id, 0);
+		if (column_changed(trigger, "name"))
+			add_note(NOTE_RENAMED, relid, board_id, 0);
 		if (column_changed(trigger, "top_size"))
 			add_note(NOTE_TOP_SIZE, relid, board_id, 0)->key.score =
 				DatumGetInt32(column_value(slot, find_column(rel, "top_size", INT4OID)));

@@ -17,6 +17,7 @@ typedef enum RankNoteKind
 	NOTE_CLEAR,					/* every board of the table is empty now */
 	NOTE_REBUILD,				/* what the notes can't tell; board_id 0 = all */
 	NOTE_TOP_SIZE,				/* key.score = the board's new top size */
+	NOTE_RENAMED,				/* versions belong to names: the board's is not known any more */
 	NOTE_FREE_BOARD,			/* the board's row is gone */
 	NOTE_FREE_TABLE,			/* the table itself is gone */
 	NOTE_FREE_DATABASE,			/* relid = the database that was dropped */
