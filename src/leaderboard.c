@@ -179,16 +179,6 @@ begin_reading(FunctionCallInfo fcinfo, int board_number, int season_number, int 
  * A player's standing
  * ------------------------------------------------------------------------ */
 
-/* Columns by their place in sql/scoreboard--1.0.sql. */
-enum
-{
-	PLAYER_ID = 1,
-	PLAYER_DISPLAY_NAME = 3,
-	SCORE_SCORE = 4,
-	SCORE_REACHED_AT = 5,
-	SCORE_LISTED = 6
-};
-
 /* Reads the player's key, where there is a score; false where it stands in no list. */
 static bool
 read_key(const Reading *reading, Snapshot snapshot, RankKey *key)
@@ -351,7 +341,7 @@ static Datum
 own_rank(const Reading *reading, const char *user_id)
 {
 	Standing	standing;
-	RankPlace		place;
+	RankPlace	place;
 
 	(void) read_standing(reading, user_id, &standing);
 	if (standing.listed && find_place(reading, &standing, &place))
@@ -365,7 +355,7 @@ scoreboard_rank(PG_FUNCTION_ARGS)
 	char	   *user_id = user_id_argument(fcinfo, 0);
 	Reading		reading;
 	Standing	standing;
-	RankPlace		place;
+	RankPlace	place;
 
 	begin_reading(fcinfo, 1, 2, 3, &reading);
 	if (reading.known_caller && strcmp(reading.caller.user_id, user_id) == 0)
@@ -543,7 +533,7 @@ static IndexAnswer
 rank_friend(const Reading *reading, RankRow *row)
 {
 	IndexAnswer answer = INDEX_MOVED;
-	RankPlace		place;
+	RankPlace	place;
 
 	for (int i = 0; i < STANDING_TRIES && answer == INDEX_MOVED; i++)
 	{

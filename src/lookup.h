@@ -23,6 +23,26 @@ typedef enum LookupTable
 	LOOKUP_TOP
 } LookupTable;
 
+/* Columns by their place in sql/scoreboard--1.0.sql; an administrator may have added others behind them. */
+enum PlayerColumn
+{
+	PLAYER_ID = 1, PLAYER_USER_ID, PLAYER_DISPLAY_NAME, PLAYER_AVATAR_URL, PLAYER_STATE, PLAYER_HIDDEN
+};
+enum ActionColumn
+{
+	ACTION_PLAYER_ID = 1, ACTION_ID, ACTION_BOARD_ID, ACTION_SEASON, ACTION_TYPE_ID, ACTION_POINTS,
+	ACTION_APPLIED, ACTION_PREVIOUS, ACTION_SCORE, ACTION_RANK, ACTION_VERSION, ACTION_CREATED_AT,
+	ACTION_IDEMPOTENCY_KEY, ACTION_SIGNING_KEY_ID, ACTION_METADATA, ACTION_REQUEST_ID, ACTION_CLIENT_ADDRESS
+};
+enum ScoreColumn
+{
+	SCORE_BOARD_ID = 1, SCORE_SEASON, SCORE_PLAYER_ID, SCORE_SCORE, SCORE_REACHED_AT, SCORE_LISTED
+};
+enum TopColumn
+{
+	TOP_BOARD = 1, TOP_SEASON, TOP_VERSION
+};
+
 /* A table at hand. An error before lookup_close() closes by itself. */
 typedef struct Lookup
 {
