@@ -52,9 +52,9 @@ BEGIN
         -- Taken back, so that each level finds the same.
         BEGIN
             EXECUTE c.call INTO answer;
-            RAISE EXCEPTION USING ERRCODE = '00XXX';
+            RAISE EXCEPTION USING ERRCODE = 'SB000';
         EXCEPTION
-            WHEN SQLSTATE '00XXX' THEN answer := 'ok ' || coalesce(answer, '');
+            WHEN SQLSTATE 'SB000' THEN answer := 'ok ' || coalesce(answer, '');
             WHEN OTHERS THEN answer := SQLSTATE || ' ' || SQLERRM;
         END;
         RETURN NEXT;
