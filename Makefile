@@ -37,10 +37,10 @@ PKG_CONFIG ?= pkg-config
 # ---- the server module ---------------------------------------------------------------------------
 
 MODULE_big = scoreboard
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 DATA = $(sort $(wildcard sql/$(EXTENSION)--*.sql))
 
-# What src/jws_form.c verifies signatures with. No libpq here: nothing in the server module connects.
+# What src/plain/jws.c verifies signatures with. No libpq here: nothing in the server module connects.
 JOSE_PACKAGES = cjose jansson libcrypto
 
 PG_CPPFLAGS := -Isrc -DSCOREBOARD_VERSION='"$(EXTVERSION)"' $(shell $(PKG_CONFIG) --cflags $(JOSE_PACKAGES))
@@ -69,7 +69,7 @@ ifneq ($(and $(wildcard $(PGXS)),$(SERVER_HEADER)),)
 include $(PGXS)
 
 # Debian's PGXS tracks no header dependencies: without this, an edited header rebuilds nothing.
-$(OBJS): $(wildcard src/*.h)
+$(OBJS): $(wildcard src/*.h src/*/*.h)
 else
 # No recipe runs unless somebody asks for the module; `make bridge`, `help`, `clean` work without it.
 all install uninstall installcheck: no-server-headers
@@ -124,7 +124,7 @@ clean-bridge:
 
 # ---- the rest ------------------------------------------------------------------------------------
 
-C_FILES = $(sort $(wildcard src/*.[ch] bridge/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch]))
+C_FILES = $(sort $(wildcard src/*.[ch] src/*/*.[ch] bridge/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch]))
 
 .PHONY: help format dist clean
 help:

@@ -20,8 +20,16 @@
 #include "utils/guc.h"
 
 #include "compat.h"
-#include "receipt.h"
 #include "scoreboard.h"
+#include "base/config_cache.h"
+#include "base/refusal_log.h"
+#include "base/tables.h"
+#include "publish/launcher.h"
+#include "publish/slots.h"
+#include "rank/board.h"
+#include "rank/index.h"
+#include "trust/rate_limit.h"
+#include "trust/receipt.h"
 
 COMPAT_MODULE_MAGIC("scoreboard", SCOREBOARD_VERSION);
 
@@ -77,8 +85,8 @@ request_shmem(void)
 		previous_shmem_request();
 	RequestAddinShmemSpace(MAXALIGN(sizeof(ScoreboardShared)));
 	RequestAddinShmemSpace(rate_limit_shmem_size());
-	RequestAddinShmemSpace(rank_index_shmem_size());
-	RequestAddinShmemSpace(publisher_shmem_size());
+	RequestAddinShmemSpace(rank_board_shmem_size());
+	RequestAddinShmemSpace(slots_shmem_size());
 	RequestAddinShmemSpace(refusal_log_shmem_size());
 }
 
@@ -97,8 +105,8 @@ attach_shmem(void)
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate the key of scoreboard's hashes")));
 	rate_limit_attach();
-	rank_index_attach();
-	publisher_attach();
+	rank_board_attach();
+	slots_attach();
 	refusal_log_attach();
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -243,7 +251,7 @@ _PG_init(void)
 	lookup_init();
 	receipt_init();
 	rank_index_init();
-	publisher_init();
+	launcher_init();
 }
 
 Datum

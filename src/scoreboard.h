@@ -1,5 +1,5 @@
 /*
- * scoreboard.h - what crosses the extension's files: settings and start-up
+ * scoreboard.h - what every file may know: bounds, settings, the secret of the hashes
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -32,25 +32,5 @@ extern int	scoreboard_refusals_kept;	/* rows */
  * collide. Set once before any backend starts.
  */
 extern uint64 scoreboard_hash_key(int which);	/* which: 0 or 1 */
-
-/*
- * Shared memory: each owner asks for its size (shmem_request time) and attaches
- * (shmem_startup time, under AddinShmemInitLock; *_attach returns nothing and
- * must initialise if the structure was not found).
- */
-extern Size rate_limit_shmem_size(void);
-extern void rate_limit_attach(void);
-extern Size rank_index_shmem_size(void);
-extern void rank_index_attach(void);
-extern Size publisher_shmem_size(void);
-extern void publisher_attach(void);
-extern Size refusal_log_shmem_size(void);
-extern void refusal_log_attach(void);
-
-/* Once per process, from _PG_init. */
-extern void rank_index_init(void);	/* transaction callbacks */
-extern void config_cache_init(void);	/* relcache callback */
-extern void lookup_init(void);	/* relcache callback */
-extern void publisher_init(void);	/* registers the launcher */
 
 #endif

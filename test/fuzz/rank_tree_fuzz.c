@@ -17,7 +17,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "rank_tree.h"
+#include "plain/rank_tree.h"
 
 #define MODEL_MAX 20000
 

@@ -8,7 +8,7 @@
 LONGEST_FILE=900
 
 STATIC_CHECKS="compiler_warnings whitespace clang_tidy cppcheck shellcheck javascript versions errcodes
-	file_length registry_hosts leftovers test_names"
+	file_length plain_room registry_hosts leftovers test_names"
 
 files_static() { files 'src/*.c'; }
 
@@ -144,6 +144,16 @@ check_file_length()
 		xargs awk -v most=$LONGEST_FILE '
 			FNR == most + 1 { print FILENAME ": longer than " most " lines"; bad = 1 }
 			END { exit bad }'
+}
+
+# src/plain is linked into test programs without a server: only its own headers and the libraries'.
+check_plain_room()
+{
+	local status=0
+
+	our_files -path './src/plain/*' | xargs grep -nE '#include "' | grep -vE '#include "plain/' && status=1
+	our_files -path './src/plain/*' | xargs grep -nwE 'palloc|ereport|elog|Datum|LWLock' && status=1
+	return $status
 }
 
 # The project is built where other mirrors may stand in for the public ones.

@@ -1,7 +1,7 @@
 /*
  * keyed_hash.c - SipHash-2-4 against the vectors of its authors
  *
- * Build: src/keyed_hash.c
+ * Build: src/plain/keyed_hash.c
  *
  * The key is 00 01 … 0f, the input of n bytes 00 01 … n-1. A slip in this
  * algorithm would hash just as evenly and only lose what it is used for, so
@@ -11,7 +11,7 @@
  */
 #include <string.h>
 
-#include "keyed_hash.h"
+#include "plain/keyed_hash.h"
 #include "tap.h"
 
 #define KEY0 UINT64_C(0x0706050403020100)

@@ -1,7 +1,7 @@
 /*
  * receipt_form.c - the published test vectors of receipts, and what is no receipt
  *
- * Build: src/receipt_form.c
+ * Build: src/plain/receipt_form.c
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -11,7 +11,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-#include "receipt_form.h"
+#include "plain/receipt_form.h"
 #include "tap.h"
 
 static const char *

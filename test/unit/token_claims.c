@@ -1,14 +1,14 @@
 /*
  * token_claims.c - claims against the rules of their issuer
  *
- * Build: src/strict_json.c src/claims.c -ljansson
+ * Build: src/plain/strict_json.c src/plain/claims.c -ljansson
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "claims.h"
+#include "plain/claims.h"
 #include "tap.h"
 
 #define NOW 1000000

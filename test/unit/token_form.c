@@ -1,16 +1,16 @@
 /*
  * token_form.c - what is refused before any library sees a token
  *
- * Build: src/strict_json.c src/base64url.c src/jws_form.c -lcjose
+ * Build: src/plain/strict_json.c src/plain/base64url.c src/plain/jws.c -lcjose
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "base64url.h"
-#include "jws_form.h"
-#include "strict_json.h"
+#include "plain/base64url.h"
+#include "plain/jws.h"
+#include "plain/strict_json.h"
 #include "tap.h"
 
 /* 43 digits are 32 bytes, as HS256 has them. */

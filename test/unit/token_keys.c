@@ -1,14 +1,14 @@
 /*
  * token_keys.c - which keys an issuer may bring
  *
- * Build: src/strict_json.c src/base64url.c src/jws_form.c src/jwks.c -lcjose
+ * Build: src/plain/strict_json.c src/plain/base64url.c src/plain/jws.c src/plain/jwks.c -lcjose
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "jwks.h"
+#include "plain/jwks.h"
 #include "tap.h"
 
 #define K32 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"

@@ -1,7 +1,7 @@
 /*
  * token_vectors.c - the published test vectors of tokens, and RFC 7515's own examples
  *
- * Build: src/strict_json.c src/base64url.c src/jws_form.c src/claims.c src/jwks.c -lcjose
+ * Build: src/plain/strict_json.c src/plain/base64url.c src/plain/jws.c src/plain/claims.c src/plain/jwks.c -lcjose
  *
  * Each vector is taken through the steps in the server's order; it must fail
  * at the very step that it names. Signatures of all four algorithms are real.
@@ -13,10 +13,10 @@
 
 #include <openssl/err.h>
 
-#include "claims.h"
-#include "jwks.h"
-#include "jws_form.h"
-#include "strict_json.h"
+#include "plain/claims.h"
+#include "plain/jwks.h"
+#include "plain/jws.h"
+#include "plain/strict_json.h"
 #include "tap.h"
 
 /* RFC 7515 appendices A.1 and A.3: the header of the first holds a line break. */

@@ -1,0 +1,374 @@
+/*
+ * admin/verify.c - does everything that is derived agree with what is recorded? And mending it
+ *
+ * The action log is the record. Derived from it are the scores, from them and
+ * the players' states what is listed, the rank tree and the published
+ * document. scoreboard_verify() reports each difference in a row;
+ * scoreboard_repair() mends what is derived, never what is recorded, and reports the same rows.
+ *
+ * Every comparison is one statement, so one snapshot: a score and its action
+ * commit together, and writers that go on are no difference. The rank tree
+ * has its own way of being exact meanwhile (rank/verify.c). A published
+ * document is behind the scores by its interval: it is wrong only if it
+ * stays as it is for longer.
+ *
+ * Locks: none to verify. To repair: relation scoreboard.score, then players one by one, to the end of the transaction.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "base/config_cache.h"
+#include "base/locks.h"
+#include "base/plan.h"
+#include "base/refusal.h"
+#include "base/tables.h"
+#include "rank/notes.h"
+#include "read/document.h"
+#include "write/ledger.h"
+
+PG_FUNCTION_INFO_V1(scoreboard_verify);
+PG_FUNCTION_INFO_V1(scoreboard_repair);
+
+#define PUBLISH_PATIENCE_MS 1000	/* beyond the board's interval */
+#define LOOK_EVERY_MS 20
+
+typedef struct Verification
+{
+	ReturnSetInfo *result;
+	const Board *board;			/* copied: the cache may be reset while we run */
+	bool		repair;
+	int64		findings;
+} Verification;
+
+/* What a comparison of one player's rows found; texts as they are reported. */
+typedef struct PlayerFinding
+{
+	char	   *user_id;
+	int64		player_id;
+	char	   *expected;
+	char	   *found;
+} PlayerFinding;
+
+/* Applied points telescope from 0 to the score, whatever the operator. */
+static SavedPlan scores_plan = {
+	.text =
+	"WITH log AS ("
+	" SELECT player_id, sum(applied_points)::bigint AS score FROM ("
+	"  SELECT player_id, applied_points FROM scoreboard.action WHERE board_id = $1 AND season = $2"
+	"  UNION ALL SELECT player_id, applied_points FROM scoreboard.credit WHERE board_id = $1 AND season = $2) AS credits"
+	" GROUP BY player_id)"
+	" SELECT p.user_id, player_id, log.score::text, s.score::text"
+	" FROM log FULL JOIN (SELECT player_id, score FROM scoreboard.score WHERE board_id = $1 AND season = $2) AS s USING (player_id)"
+	" LEFT JOIN scoreboard.player p USING (player_id)"
+	" WHERE log.score IS DISTINCT FROM s.score ORDER BY player_id",
+	.nargs = 2, .types = {INT4OID, INT4OID}
+};
+
+static SavedPlan listed_plan = {
+	.text =
+	"SELECT p.user_id, s.player_id, (p.state <> 'banned' AND NOT p.hidden)::text, s.listed::text"
+	" FROM scoreboard.score s JOIN scoreboard.player p USING (player_id)"
+	" WHERE s.board_id = $1 AND s.season = $2 AND s.listed <> (p.state <> 'banned' AND NOT p.hidden) ORDER BY s.player_id",
+	.nargs = 2, .types = {INT4OID, INT4OID}
+};
+
+static SavedPlan orphans_plan = {
+	.text =
+	"SELECT NULL::text, s.player_id, NULL::text, s.score::text FROM scoreboard.score s"
+	" WHERE s.board_id = $1 AND s.season = $2 AND NOT EXISTS (SELECT FROM scoreboard.player p WHERE p.player_id = s.player_id)"
+	" ORDER BY s.player_id",
+	.nargs = 2, .types = {INT4OID, INT4OID}
+};
+
+static SavedPlan indexes_plan = {
+	.text =
+	"SELECT NULL::text, 0::bigint, NULL::text, c.relname::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
+	" WHERE i.indrelid = 'scoreboard.score'::pg_catalog.regclass AND NOT i.indisprimary ORDER BY c.relname",
+};
+
+static SavedPlan rank_plan = {
+	.text = "SELECT scoreboard.rank_verify($1, $2)",
+	.nargs = 2, .types = {INT4OID, INT4OID}
+};
+
+static SavedPlan top_plan = {
+	.text = "SELECT document, version FROM scoreboard.top WHERE board = $1",
+	.nargs = 1, .types = {TEXTOID}
+};
+
+static SavedPlan board_names_plan = {
+	.text = "SELECT name FROM scoreboard.board ORDER BY board_id",
+};
+
+static SavedPlan mend_score_plan = {
+	.text =
+	"INSERT INTO scoreboard.score (board_id, season, player_id, score, reached_at, listed)"
+	" SELECT $1, $2, $3, log.score, log.reached_at, p.state <> 'banned' AND NOT p.hidden"
+	" FROM (SELECT sum(applied_points)::bigint AS score,"
+	"  coalesce(max(created_at) FILTER (WHERE applied_points <> 0), min(created_at)) AS reached_at FROM ("
+	"  SELECT applied_points, created_at FROM scoreboard.action WHERE player_id = $3 AND board_id = $1 AND season = $2"
+	"  UNION ALL SELECT c.applied_points, a.created_at FROM scoreboard.credit c JOIN scoreboard.action a USING (player_id, action_id)"
+	"  WHERE c.player_id = $3 AND c.board_id = $1 AND c.season = $2) AS credits) AS log"
+	" JOIN scoreboard.player p ON p.player_id = $3 WHERE log.score IS NOT NULL"
+	" ON CONFLICT (board_id, season, player_id) DO UPDATE SET score = excluded.score, reached_at = excluded.reached_at",
+	.nargs = 3, .types = {INT4OID, INT4OID, INT8OID}
+};
+
+static SavedPlan mend_listed_plan = {
+	.text =
+	"UPDATE scoreboard.score s SET listed = p.state <> 'banned' AND NOT p.hidden FROM scoreboard.player p"
+	" WHERE s.board_id = $1 AND s.season = $2 AND s.player_id = $3 AND p.player_id = s.player_id",
+	.nargs = 3, .types = {INT4OID, INT4OID, INT8OID}
+};
+
+static void
+report(Verification *run, const char *finding, const char *user_id, const char *expected, const char *found, bool repaired)
+{
+	Datum		values[7] = {
+		CStringGetTextDatum(run->board->name), Int32GetDatum(run->board->season), CStringGetTextDatum(finding),
+		user_id ? CStringGetTextDatum(user_id) : (Datum) 0,
+		expected ? CStringGetTextDatum(expected) : (Datum) 0,
+		found ? CStringGetTextDatum(found) : (Datum) 0,
+		BoolGetDatum(repaired)
+	};
+	bool		nulls[7] = {false, false, false, user_id == NULL, expected == NULL, found == NULL, false};
+
+	tuplestore_putvalues(run->result->setResult, run->result->setDesc, values, nulls);
+	run->findings++;
+}
+
+static void
+progress(const Verification *run, const char *step)
+{
+	CHECK_FOR_INTERRUPTS();
+	ereport(NOTICE,
+			(errmsg("%s board \"%s\": %s", run->repair ? "repairing" : "verifying", run->board->name, step)));
+}
+
+/* All rows of a comparison, copied, so that mending may use SPI again. */
+static PlayerFinding *
+compare(SavedPlan *plan, const Verification *run, int *count)
+{
+	Datum		values[2] = {Int32GetDatum(run->board->board_id), Int32GetDatum(run->board->season)};
+	PlayerFinding *findings;
+
+	plan_read_committed(plan, values, NULL, 0);
+	*count = (int) SPI_processed;
+	findings = palloc0(Max(*count, 1) * sizeof(PlayerFinding));
+	for (int i = 0; i < *count; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+
+		findings[i].user_id = plan_text(row, desc, 1);
+		findings[i].player_id = DatumGetInt64(plan_datum(row, desc, 2));
+		findings[i].expected = plan_text(row, desc, 3);
+		findings[i].found = plan_text(row, desc, 4);
+	}
+	return findings;
+}
+
+/* Recomputes one row under the player's lock; what is committed meanwhile counts. */
+static void
+mend(SavedPlan *plan, const Verification *run, const PlayerFinding *finding, int expected_result)
+{
+	Datum		values[3] = {
+		Int32GetDatum(run->board->board_id), Int32GetDatum(run->board->season), Int64GetDatum(finding->player_id)
+	};
+
+	ledger_lock();
+	player_lock_acquire(player_lock_hash(finding->user_id));
+	plan_write(plan, values, NULL, expected_result);
+}
+
+static void
+verify_scores(Verification *run)
+{
+	int			count;
+	PlayerFinding *findings;
+
+	progress(run, "scores against the action log");
+	findings = compare(&scores_plan, run, &count);
+	for (int i = 0; i < count; i++)
+	{
+		PlayerFinding *finding = &findings[i];
+		bool		mendable = finding->expected != NULL && finding->user_id != NULL;
+
+		if (run->repair && mendable)
+			mend(&mend_score_plan, run, finding, SPI_OK_INSERT);
+		/* A score without any action was put there by hand: only whoever did it knows what it should be. */
+		report(run, finding->expected == NULL ? "score without an action"
+			   : finding->found == NULL ? "score missing" : "score differs from the action log",
+			   finding->user_id, finding->expected, finding->found, run->repair && mendable);
+	}
+}
+
+static void
+verify_listed(Verification *run)
+{
+	int			count;
+	PlayerFinding *findings;
+
+	progress(run, "listed scores against the players' states");
+	findings = compare(&listed_plan, run, &count);
+	for (int i = 0; i < count; i++)
+	{
+		if (run->repair)
+			mend(&mend_listed_plan, run, &findings[i], SPI_OK_UPDATE);
+		report(run, "listed differs from the player's state", findings[i].user_id, findings[i].expected, findings[i].found, run->repair);
+	}
+}
+
+/* Findings that nobody but an administrator can mend. */
+static void
+verify_schema(Verification *run)
+{
+	int			count;
+	PlayerFinding *findings = compare(&orphans_plan, run, &count);
+
+	for (int i = 0; i < count; i++)
+		report(run, "score without a player", NULL, NULL, findings[i].found, false);
+
+	plan_read_committed(&indexes_plan, NULL, NULL, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		report(run, "index that ends HOT updates", NULL, NULL, plan_text(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 4), false);
+}
+
+static void
+verify_rank_tree(Verification *run)
+{
+	Datum		values[2] = {Int32GetDatum(run->board->board_id), Int32GetDatum(run->board->season)};
+	bool		no_tree;
+	Datum		same;
+
+	progress(run, "rank tree against the scores");
+	plan_read_committed(&rank_plan, values, NULL, 1);
+	same = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &no_tree);
+	if (no_tree || DatumGetBool(same))
+		return;
+	if (run->repair)
+		rank_notes_rebuild(lookup_table_id(LOOKUP_SCORE), run->board->board_id);
+	report(run, "rank tree differs from the scores", NULL, NULL, NULL, run->repair);
+}
+
+/* The stored document and its version; NULL before the first. */
+static char *
+stored_document(const Board *board, int64 *version)
+{
+	Datum		values[1] = {CStringGetTextDatum(board->name)};
+
+	*version = 0;
+	plan_read_committed(&top_plan, values, NULL, 1);
+	if (SPI_processed == 0)
+		return NULL;
+	*version = DatumGetInt64(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));
+	return plan_text(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+}
+
+/* Does the publisher bring the document up to the scores within its interval, or at least a newer one? */
+static bool
+document_follows(const Board *board)
+{
+	TimestampTz give_up = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), board->publish_interval_ms + PUBLISH_PATIENCE_MS);
+	int64		first_version;
+	int64		version;
+	int64		players;
+
+	(void) stored_document(board, &first_version);
+	do
+	{
+		char	   *document = stored_document(board, &version);
+
+		if (version > first_version ||
+			(document && document_shows(document, document_entries(board, board->season, &players))))
+			return true;
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(LOOK_EVERY_MS * 1000L);
+	} while (GetCurrentTimestamp() < give_up);
+	return false;
+}
+
+static void
+verify_document(Verification *run)
+{
+	progress(run, "published document against the scores");
+	if (document_follows(run->board))
+		return;
+	/* The publisher looks again after our commit; a document that is right by then stays. */
+	if (run->repair)
+		rank_notes_rebuild(lookup_table_id(LOOKUP_SCORE), run->board->board_id);
+	report(run, "published document differs from the scores", NULL, NULL, NULL, run->repair);
+}
+
+static void
+verify_board(Verification *run)
+{
+	/* These two look at what is committed, so they come before anything is mended. */
+	verify_rank_tree(run);
+	verify_document(run);
+	verify_scores(run);
+	verify_listed(run);
+	verify_schema(run);
+}
+
+static List *
+boards_to_verify(FunctionCallInfo fcinfo)
+{
+	List	   *names = NIL;
+
+	if (!PG_ARGISNULL(0))
+		return list_make1(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	plan_read_committed(&board_names_plan, NULL, NULL, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		names = lappend(names, plan_text(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+	return names;
+}
+
+static Datum
+verify_all(FunctionCallInfo fcinfo, bool repair)
+{
+	Verification run = {.result = (ReturnSetInfo *) fcinfo->resultinfo, .repair = repair};
+	ListCell   *cell;
+
+	InitMaterializedSRF(fcinfo, 0);
+	config_begin_call();
+	SPI_connect();
+	foreach(cell, boards_to_verify(fcinfo))
+	{
+		const Board *found = config_board(lfirst(cell));
+		Board		board;
+		Refusal		refusal;
+
+		if (found == NULL)
+		{
+			refuse(&refusal, REFUSAL_NOT_FOUND, "scoreboard.board lists the boards.", "there is no such board");
+			refusal_raise(&refusal);
+		}
+		board = *found;
+		run.board = &board;
+		verify_board(&run);
+	}
+	SPI_finish();
+	return (Datum) 0;
+}
+
+Datum
+scoreboard_verify(PG_FUNCTION_ARGS)
+{
+	return verify_all(fcinfo, false);
+}
+
+Datum
+scoreboard_repair(PG_FUNCTION_ARGS)
+{
+	return verify_all(fcinfo, true);
+}

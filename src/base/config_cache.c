@@ -1,0 +1,453 @@
+/*
+ * base/config_cache.c - boards, action types, rules, keys and issuers as this backend knows them
+ *
+ * Owns one memory context per backend with a hash table for each kind of row;
+ * a row is loaded when it is first asked for, with a snapshot of its own, so
+ * that it is as committed now at every isolation level. Row and statement
+ * triggers on the tables (config_changed) send a relcache invalidation;
+ * it marks everything stale, and the next API call starts with empty tables.
+ * What does not exist is not remembered: a client that makes up names must not fill the memory.
+ *
+ * Takes no locks beyond those of its SELECTs.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "base/config_cache.h"
+#include "base/plan.h"
+
+PG_FUNCTION_INFO_V1(scoreboard_config_changed);
+
+static const char *const config_tables[] = {
+	"board", "action_type", "action_rule", "signing_key", "jwt_issuer", "jwt_key"
+};
+
+typedef struct RuleKey
+{
+	int32		board_id;
+	char		action_type[SCOREBOARD_NAME_MAX + 1];
+} RuleKey;
+
+typedef struct RuleEntry
+{
+	RuleKey		key;
+	ActionRule	rule;
+} RuleEntry;
+
+
+static MemoryContext cache_context = NULL;
+static HTAB *boards = NULL;
+static HTAB *rules = NULL;
+static HTAB *signing_keys = NULL;
+static List *issuers = NIL;		/* of Issuer *: there are a handful */
+
+static Oid	config_relids[lengthof(config_tables)];
+static bool stale = true;
+static uint64 generation = 0;
+
+static SavedPlan board_plan = {
+	.text = "SELECT name, board_id, score_order, ties, operator, top_size, lowest_score, publish_interval_ms"
+	" FROM scoreboard.board WHERE name = $1 OR board_id = $2",
+	.nargs = 2, .types = {TEXTOID, INT4OID}
+};
+
+static SavedPlan rule_plan = {
+	.text = "SELECT t.action_type_id, t.proof, t.enabled AND coalesce(r.enabled, true),"
+	" CASE WHEN r.min_points IS NULL THEN coalesce(r.points, t.points) END,"
+	" coalesce(r.min_points, t.min_points, 0), coalesce(r.max_points, t.max_points, 0), t.permission"
+	" FROM scoreboard.action_type t LEFT JOIN scoreboard.action_rule r ON r.action_type_id = t.action_type_id AND r.board_id = $2"
+	" WHERE t.name = $1",
+	.nargs = 2, .types = {TEXTOID, INT4OID}
+};
+
+static SavedPlan signing_key_plan = {
+	.text = "SELECT key_id, signing_key_id, secret, valid_from, coalesce(valid_until, 'infinity'), revoked_at IS NOT NULL, board_ids, action_type_ids"
+	" FROM scoreboard.signing_key WHERE key_id = $1",
+	.nargs = 1, .types = {TEXTOID}
+};
+
+static SavedPlan issuer_plan = {
+	.text = "SELECT issuer, user_id_prefix, user_claim, audience, greatest(floor(extract(epoch FROM max_lifetime)), 1)::bigint,"
+	" name_claim, avatar_claim, permissions_claim FROM scoreboard.jwt_issuer WHERE issuer = $1",
+	.nargs = 1, .types = {TEXTOID}
+};
+
+static SavedPlan issuer_keys_plan = {
+	.text = "SELECT kid, algorithm, jwk FROM scoreboard.jwt_key WHERE issuer = $1",
+	.nargs = 1, .types = {TEXTOID}
+};
+
+/* Relcache callback: may run at any time, so it only sets a flag. */
+static void
+config_invalidated(Datum arg, Oid relid)
+{
+	if (relid != InvalidOid)
+	{
+		bool		ours = false;
+
+		for (int i = 0; i < lengthof(config_relids); i++)
+			ours |= config_relids[i] == relid;
+		if (!ours)
+			return;
+	}
+	stale = true;
+	generation++;
+}
+
+void
+config_cache_init(void)
+{
+	CacheRegisterRelcacheCallback(config_invalidated, (Datum) 0);
+}
+
+static HTAB *
+make_table(const char *name, Size keysize, Size entrysize, int flags)
+{
+	HASHCTL		control = {.keysize = keysize, .entrysize = entrysize, .hcxt = cache_context};
+
+	return hash_create(name, 32, &control, HASH_ELEM | HASH_CONTEXT | flags);
+}
+
+void
+config_begin_call(void)
+{
+	Oid			schema;
+	MemoryContext old = cache_context;
+
+	AcceptInvalidationMessages();
+	if (!stale)
+		return;
+
+	/*
+	 * Calls nest: a trigger on our tables may call us in the middle of an increment whose board and rule stand in the old
+	 * tables. They go with the transaction.
+	 */
+	cache_context = NULL;
+	if (old)
+		MemoryContextSetParent(old, TopTransactionContext);
+	cache_context = AllocSetContextCreate(CacheMemoryContext, "scoreboard configuration", ALLOCSET_DEFAULT_SIZES);
+	boards = make_table("scoreboard boards", SCOREBOARD_NAME_MAX + 1, sizeof(Board), HASH_STRINGS);
+	rules = make_table("scoreboard rules", sizeof(RuleKey), sizeof(RuleEntry), HASH_BLOBS);
+	signing_keys = make_table("scoreboard keys", SCOREBOARD_NAME_MAX + 1, sizeof(SigningKey), HASH_STRINGS);
+	issuers = NIL;
+
+	schema = get_namespace_oid("scoreboard", false);
+	for (int i = 0; i < lengthof(config_relids); i++)
+		config_relids[i] = get_relname_relid(config_tables[i], schema);
+	stale = false;
+
+	/*
+	 * A token may have been verified by rows that were stale already, under the
+	 * generation that had just begun: what the old tables vouched for ends with them.
+	 */
+	generation++;
+}
+
+uint64
+config_generation(void)
+{
+	return generation;
+}
+
+/*
+ * Reads rows as committed now. If the configuration changed while we read, what we
+ * read may be neither old nor new: read again. The flag stays set for the next call to begin with empty tables.
+ */
+static void
+load(SavedPlan *plan, Datum *values, const char *nulls)
+{
+	uint64		before;
+
+	do
+	{
+		before = generation;
+		plan_read(plan, values, nulls, 0);
+		AcceptInvalidationMessages();
+	} while (generation != before);
+}
+
+static const Board *
+load_board(const char *name, int32 board_id)
+{
+	Board	   *board = NULL;
+	Datum		values[2] = {name ? CStringGetTextDatum(name) : (Datum) 0, Int32GetDatum(board_id)};
+
+	SPI_connect();
+	load(&board_plan, values, name ? " n" : "n ");
+	if (SPI_processed > 0)
+	{
+		HeapTuple	row = SPI_tuptable->vals[0];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		char	   *found_name = plan_text(row, desc, 1);
+
+		board = hash_search(boards, found_name, HASH_ENTER, NULL);
+		board->board_id = DatumGetInt32(plan_datum(row, desc, 2));
+		board->low_first = plan_text(row, desc, 3)[0] == 'l';
+		board->ties_shared = plan_text(row, desc, 4)[0] == 's';
+		board->operator = (BoardOperator) plan_text(row, desc, 5)[0];
+		board->top_size = DatumGetInt32(plan_datum(row, desc, 6));
+		board->lowest_score = DatumGetInt64(plan_datum(row, desc, 7));
+		board->publish_interval_ms = DatumGetInt32(plan_datum(row, desc, 8));
+		board->season = 1;
+	}
+	SPI_finish();
+	return board;
+}
+
+const Board *
+config_board(const char *name)
+{
+	const Board *board;
+
+	/* The table would compare the first 63 bytes only. */
+	if (strlen(name) > SCOREBOARD_NAME_MAX)
+		return NULL;
+	board = hash_search(boards, name, HASH_FIND, NULL);
+	return board ? board : load_board(name, 0);
+}
+
+const Board *
+config_board_by_id(int32 board_id)
+{
+	HASH_SEQ_STATUS scan;
+	Board	   *board;
+
+	hash_seq_init(&scan, boards);
+	while ((board = hash_seq_search(&scan)) != NULL)
+	{
+		if (board->board_id == board_id)
+		{
+			hash_seq_term(&scan);
+			return board;
+		}
+	}
+	return load_board(NULL, board_id);
+}
+
+static ActionProof
+proof_from_text(const char *proof)
+{
+	switch (proof[0])
+	{
+		case 't':
+			return PROOF_TRUSTED;
+		case 'g':
+			return PROOF_GRANT;
+		default:
+			return strcmp(proof, "session") == 0 ? PROOF_SESSION : PROOF_SERVICE;
+	}
+}
+
+static void
+fill_rule(ActionRule *rule, HeapTuple row, TupleDesc desc)
+{
+	char	   *permission = plan_text(row, desc, 7);
+	bool		open;
+	Datum		points = SPI_getbinval(row, desc, 4, &open);
+
+	rule->action_type_id = DatumGetInt32(plan_datum(row, desc, 1));
+	rule->proof = proof_from_text(plan_text(row, desc, 2));
+	rule->enabled = DatumGetBool(plan_datum(row, desc, 3));
+	rule->points_fixed = !open;
+	rule->points = open ? 0 : DatumGetInt64(points);
+	rule->min_points = DatumGetInt64(plan_datum(row, desc, 5));
+	rule->max_points = DatumGetInt64(plan_datum(row, desc, 6));
+	rule->permission = permission ? MemoryContextStrdup(cache_context, permission) : NULL;
+}
+
+const ActionRule *
+config_action_rule(const Board *board, const char *action_type)
+{
+	RuleKey		key;
+	RuleEntry  *entry;
+	Datum		values[2];
+
+	if (strlen(action_type) > SCOREBOARD_NAME_MAX)
+		return NULL;
+	memset(&key, 0, sizeof(key));
+	key.board_id = board->board_id;
+	strlcpy(key.action_type, action_type, sizeof(key.action_type));
+	entry = hash_search(rules, &key, HASH_FIND, NULL);
+	if (entry)
+		return &entry->rule;
+
+	SPI_connect();
+	values[0] = CStringGetTextDatum(action_type);
+	values[1] = Int32GetDatum(board->board_id);
+	load(&rule_plan, values, NULL);
+	if (SPI_processed > 0)
+	{
+		ActionRule	rule;
+
+		fill_rule(&rule, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
+		entry = hash_search(rules, &key, HASH_ENTER, NULL);
+		entry->rule = rule;
+	}
+	SPI_finish();
+	return entry ? &entry->rule : NULL;
+}
+
+/* An integer[] column as a list in the cache's context; NIL where it is null. */
+static List *
+int_list(HeapTuple row, TupleDesc desc, int column)
+{
+	List	   *list = NIL;
+	bool		isnull;
+	Datum		value = SPI_getbinval(row, desc, column, &isnull);
+	Datum	   *elements;
+	int			count;
+	MemoryContext before;
+
+	if (isnull)
+		return NIL;
+	deconstruct_array(DatumGetArrayTypeP(value), INT4OID, sizeof(int32), true, TYPALIGN_INT, &elements, NULL, &count);
+	before = MemoryContextSwitchTo(cache_context);
+	for (int i = 0; i < count; i++)
+		list = lappend_int(list, DatumGetInt32(elements[i]));
+	MemoryContextSwitchTo(before);
+	return list;
+}
+
+const SigningKey *
+config_signing_key(const char *key_id)
+{
+	SigningKey *key;
+	Datum		values[1];
+
+	if (strlen(key_id) > SCOREBOARD_NAME_MAX)
+		return NULL;
+	key = hash_search(signing_keys, key_id, HASH_FIND, NULL);
+	if (key)
+		return key;
+
+	SPI_connect();
+	values[0] = CStringGetTextDatum(key_id);
+	load(&signing_key_plan, values, NULL);
+	if (SPI_processed > 0)
+	{
+		HeapTuple	row = SPI_tuptable->vals[0];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		SigningKey	found = {0};
+
+		strlcpy(found.key_id, plan_text(row, desc, 1), sizeof(found.key_id));
+		found.signing_key_id = DatumGetInt32(plan_datum(row, desc, 2));
+		strlcpy(found.secret, plan_text(row, desc, 3), sizeof(found.secret));
+		found.valid_from = DatumGetTimestampTz(plan_datum(row, desc, 4));
+		found.valid_until = DatumGetTimestampTz(plan_datum(row, desc, 5));
+		found.revoked = DatumGetBool(plan_datum(row, desc, 6));
+		found.board_ids = int_list(row, desc, 7);
+		found.action_type_ids = int_list(row, desc, 8);
+		key = hash_search(signing_keys, key_id, HASH_ENTER, NULL);
+		*key = found;
+	}
+	SPI_finish();
+	return key;
+}
+
+static char *
+kept_text(HeapTuple row, TupleDesc desc, int column)
+{
+	char	   *text = plan_text(row, desc, column);
+
+	return text ? MemoryContextStrdup(cache_context, text) : NULL;
+}
+
+static List *
+load_issuer_keys(Datum issuer)
+{
+	List	   *keys = NIL;
+
+	load(&issuer_keys_plan, &issuer, NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		IssuerKey  *key = MemoryContextAllocZero(cache_context, sizeof(IssuerKey));
+		MemoryContext before;
+
+		key->kid = kept_text(row, desc, 1);
+		key->algorithm = kept_text(row, desc, 2);
+		key->jwk = kept_text(row, desc, 3);
+		before = MemoryContextSwitchTo(cache_context);
+		keys = lappend(keys, key);
+		MemoryContextSwitchTo(before);
+	}
+	return keys;
+}
+
+static Issuer *
+load_issuer(const char *name)
+{
+	Issuer	   *issuer = NULL;
+	Datum		values[1];
+
+	SPI_connect();
+	values[0] = CStringGetTextDatum(name);
+	load(&issuer_plan, values, NULL);
+	if (SPI_processed > 0)
+	{
+		HeapTuple	row = SPI_tuptable->vals[0];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+
+		issuer = MemoryContextAllocZero(cache_context, sizeof(Issuer));
+		issuer->issuer = kept_text(row, desc, 1);
+		issuer->user_id_prefix = kept_text(row, desc, 2);
+		issuer->user_claim = kept_text(row, desc, 3);
+		issuer->audience = kept_text(row, desc, 4);
+		issuer->max_lifetime = DatumGetInt64(plan_datum(row, desc, 5));
+		issuer->name_claim = kept_text(row, desc, 6);
+		issuer->avatar_claim = kept_text(row, desc, 7);
+		issuer->permissions_claim = kept_text(row, desc, 8);
+		issuer->keys = load_issuer_keys(values[0]);
+	}
+	SPI_finish();
+	return issuer;
+}
+
+const Issuer *
+config_issuer(const char *name)
+{
+	ListCell   *cell;
+	Issuer	   *issuer;
+
+	foreach(cell, issuers)
+	{
+		issuer = lfirst(cell);
+		if (strcmp(issuer->issuer, name) == 0)
+			return issuer;
+	}
+	issuer = load_issuer(name);
+	if (issuer)
+	{
+		MemoryContext before = MemoryContextSwitchTo(cache_context);
+
+		issuers = lappend(issuers, issuer);
+		MemoryContextSwitchTo(before);
+	}
+	return issuer;
+}
+
+/* Trigger on the configuration's tables: everybody's cache of them ends with this commit. */
+Datum
+scoreboard_config_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("scoreboard_config_changed() must be called as a trigger")));
+	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	return PointerGetDatum(NULL);
+}

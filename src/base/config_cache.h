@@ -1,0 +1,111 @@
+/*
+ * base/config_cache.h - boards, action types, rules, keys and issuers as this backend knows them
+ *
+ * What a look-up returns is valid until the next config_begin_call(), so within
+ * one API call. Look-ups may run SQL and raise (out of memory, cancel), never a refusal:
+ * NULL means there is no such row.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_BASE_CONFIG_CACHE_H
+#define SCOREBOARD_BASE_CONFIG_CACHE_H
+
+#include "postgres.h"
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+
+#include "scoreboard.h"
+
+typedef enum BoardOperator
+{
+	OPERATOR_SUM = 's',
+	OPERATOR_BEST = 'b',
+	OPERATOR_LATEST = 'l'
+} BoardOperator;
+
+typedef struct Board
+{
+	char		name[SCOREBOARD_NAME_MAX + 1];	/* hash key */
+	int32		board_id;
+	bool		low_first;		/* the lowest score ranks first */
+	bool		ties_shared;	/* 1 2 2 4 instead of who reached it first */
+	BoardOperator operator;
+	int			top_size;
+	int64		lowest_score;	/* corrections and penalties stop here */
+	int			publish_interval_ms;
+	int32		season;			/* the running one */
+} Board;
+
+typedef enum ActionProof
+{
+	PROOF_SERVICE = 'v',
+	PROOF_SESSION = 's',
+	PROOF_GRANT = 'g',
+	PROOF_TRUSTED = 't'
+} ActionProof;
+
+/* An action type as it stands on one board: the type with the board's rule over it. */
+typedef struct ActionRule
+{
+	int32		action_type_id;
+	ActionProof proof;
+	bool		enabled;
+	bool		points_fixed;
+	int64		points;			/* where fixed */
+	int64		min_points;		/* where not: bounds of what a receipt may sign */
+	int64		max_points;
+	char	   *permission;		/* that the token must hold, or NULL */
+} ActionRule;
+
+typedef struct SigningKey
+{
+	char		key_id[SCOREBOARD_NAME_MAX + 1];	/* hash key */
+	int32		signing_key_id;
+	char		secret[64 + 1]; /* these 64 characters are the HMAC key */
+	TimestampTz valid_from;
+	TimestampTz valid_until;	/* DT_NOEND where open */
+	bool		revoked;
+	List	   *board_ids;		/* of int; NIL = all */
+	List	   *action_type_ids;	/* of int; NIL = all */
+} SigningKey;
+
+typedef struct IssuerKey
+{
+	char	   *kid;			/* or NULL */
+	char	   *algorithm;		/* HS256, RS256, PS256, ES256: the only one it verifies */
+	char	   *jwk;			/* JSON text, as jws_key_read() takes it */
+	struct JwsKey *parsed;		/* token.c's, from its first use on; NULL before */
+} IssuerKey;
+
+typedef struct Issuer
+{
+	char	   *issuer;			/* the exact iss */
+	char	   *user_id_prefix;
+	char	   *user_claim;
+	char	   *audience;		/* or NULL: tokens with aud are refused */
+	int64		max_lifetime;	/* seconds */
+	char	   *name_claim;		/* or NULL */
+	char	   *avatar_claim;	/* or NULL */
+	char	   *permissions_claim;	/* or NULL */
+	List	   *keys;			/* of IssuerKey * */
+} Issuer;
+
+/*
+ * Starts an API call: takes in pending invalidations and drops what they made
+ * stale. Everything that an earlier look-up returned is invalid afterwards.
+ */
+extern void config_begin_call(void);
+
+/* Grows with every change of the configuration; a cache of verified tokens is keyed by it. */
+extern uint64 config_generation(void);
+
+extern const Board *config_board(const char *name);
+extern const Board *config_board_by_id(int32 board_id);
+extern const ActionRule *config_action_rule(const Board *board, const char *action_type);
+extern const SigningKey *config_signing_key(const char *key_id);
+extern const Issuer *config_issuer(const char *issuer);
+
+/* Once per process, from _PG_init: relcache callback. */
+extern void config_cache_init(void);
+
+#endif

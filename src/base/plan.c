@@ -1,0 +1,94 @@
+/*
+ * base/plan.c - SQL statements that a backend prepares once and keeps
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+#include "base/plan.h"
+
+static SPIPlanPtr
+prepared(SavedPlan *plan)
+{
+	if (plan->plan == NULL)
+	{
+		SPIPlanPtr	fresh = SPI_prepare(plan->text, plan->nargs, plan->types);
+
+		if (fresh == NULL || SPI_keepplan(fresh) != 0)
+			elog(ERROR, "could not prepare \"%s\": %s", plan->text, SPI_result_code_string(SPI_result));
+		plan->plan = fresh;
+	}
+	return plan->plan;
+}
+
+static void
+read_at(SavedPlan *plan, Datum *values, const char *nulls, long count, Snapshot snapshot)
+{
+	int			result;
+
+	result = SPI_execute_snapshot(prepared(plan), values, nulls, snapshot, InvalidSnapshot,
+								  true, false, count);
+	if (result != SPI_OK_SELECT)
+		elog(ERROR, "could not run \"%s\": %s", plan->text, SPI_result_code_string(result));
+}
+
+void
+plan_read(SavedPlan *plan, Datum *values, const char *nulls, long count)
+{
+	read_at(plan, values, nulls, count, GetLatestSnapshot());
+}
+
+void
+plan_push_committed(void)
+{
+	/* A copy, so that the command number may be set: no command of ours has run yet. */
+	PushCopiedSnapshot(GetLatestSnapshot());
+	GetActiveSnapshot()->curcid = FirstCommandId;
+}
+
+void
+plan_read_active(SavedPlan *plan, Datum *values, const char *nulls, long count)
+{
+	read_at(plan, values, nulls, count, GetActiveSnapshot());
+}
+
+void
+plan_read_committed(SavedPlan *plan, Datum *values, const char *nulls, long count)
+{
+	plan_push_committed();
+	plan_read_active(plan, values, nulls, count);
+	PopActiveSnapshot();
+}
+
+void
+plan_write(SavedPlan *plan, Datum *values, const char *nulls, int expected)
+{
+	int			result;
+
+	result = SPI_execute_plan(prepared(plan), values, nulls, false, 0);
+	if (result != expected)
+		elog(ERROR, "could not run \"%s\": %s", plan->text, SPI_result_code_string(result));
+}
+
+char *
+plan_text(HeapTuple row, TupleDesc desc, int column)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(row, desc, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+Datum
+plan_datum(HeapTuple row, TupleDesc desc, int column)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(row, desc, column, &isnull);
+
+	if (isnull)
+		elog(ERROR, "column %d is null", column);
+	return value;
+}

@@ -1,0 +1,51 @@
+/*
+ * base/plan.h - SQL statements that a backend prepares once and keeps
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_BASE_PLAN_H
+#define SCOREBOARD_BASE_PLAN_H
+
+#include "postgres.h"
+#include "executor/spi.h"
+
+#define PLAN_ARGS_MAX 20
+
+typedef struct SavedPlan
+{
+	const char *text;
+	int			nargs;
+	Oid			types[PLAN_ARGS_MAX];
+	SPIPlanPtr	plan;			/* NULL until first used */
+} SavedPlan;
+
+/*
+ * Runs a read against what is committed now plus this transaction's own
+ * changes, whatever the isolation level (a snapshot of its own). SPI must be connected; the result is in
+ * SPI_tuptable. count 0 = all rows.
+ */
+extern void plan_read(SavedPlan *plan, Datum *values, const char *nulls, long count);
+
+/*
+ * The same without this transaction's own changes: only what is committed, as
+ * the rank index has it.
+ */
+extern void plan_read_committed(SavedPlan *plan, Datum *values, const char *nulls, long count);
+
+/*
+ * For several statements that must agree: pushes such a snapshot until
+ * PopActiveSnapshot(), and reads with the one that was pushed last.
+ */
+extern void plan_push_committed(void);
+extern void plan_read_active(SavedPlan *plan, Datum *values, const char *nulls, long count);
+
+/* Runs a write with the transaction's own snapshot rules; expects the SPI result code. */
+extern void plan_write(SavedPlan *plan, Datum *values, const char *nulls, int expected);
+
+/* A text column of a row as a C string in the current context; NULL where it is null. */
+extern char *plan_text(HeapTuple row, TupleDesc desc, int column);
+
+/* A column that is not null. */
+extern Datum plan_datum(HeapTuple row, TupleDesc desc, int column);
+
+#endif

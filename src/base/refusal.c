@@ -1,0 +1,142 @@
+/*
+ * base/refusal.c - the error table
+ *
+ * The only place that knows which code has which SQLSTATE and HTTP status.
+ * PostgREST maps SQLSTATE PTxyz to status xyz by itself.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/json.h"
+
+#include "base/refusal.h"
+#include "trust/trusted_request.h"
+
+typedef struct RefusalKind
+{
+	const char *name;
+	int			http_status;
+	const char *sqlstate;
+} RefusalKind;
+
+static const RefusalKind refusal_kinds[REFUSAL_CODES] = {
+	[REFUSAL_NONE] = {"NONE", 200, "00000"},
+	[REFUSAL_INVALID_REQUEST] = {"INVALID_REQUEST", 400, "PT400"},
+	[REFUSAL_UNAUTHORIZED] = {"UNAUTHORIZED", 401, "PT401"},
+	[REFUSAL_INVALID_SIGNATURE] = {"INVALID_SIGNATURE", 403, "PT403"},
+	[REFUSAL_RECEIPT_EXPIRED] = {"RECEIPT_EXPIRED", 403, "PT403"},
+	[REFUSAL_ACTION_NOT_ALLOWED] = {"ACTION_NOT_ALLOWED", 403, "PT403"},
+	[REFUSAL_PLAYER_SUSPENDED] = {"PLAYER_SUSPENDED", 403, "PT403"},
+	[REFUSAL_NOT_FOUND] = {"NOT_FOUND", 404, "PT404"},
+	[REFUSAL_DUPLICATE_ACTION] = {"DUPLICATE_ACTION", 409, "PT409"},
+	[REFUSAL_IDEMPOTENCY_MISMATCH] = {"IDEMPOTENCY_MISMATCH", 422, "PT422"},
+	[REFUSAL_RATE_LIMITED] = {"RATE_LIMITED", 429, "PT429"},
+	[REFUSAL_QUOTA_EXCEEDED] = {"QUOTA_EXCEEDED", 429, "PT429"},
+	[REFUSAL_INTERNAL] = {"INTERNAL", 500, "PT500"},
+	[REFUSAL_UNAVAILABLE] = {"UNAVAILABLE", 503, "PT503"},
+};
+
+static void
+fill(Refusal *refusal, RefusalCode code, int retry_after, const char *hint,
+	 const char *format, va_list args)
+{
+	refusal->code = code;
+	refusal->retry_after = retry_after;
+	refusal->hint = hint;
+	/* A message cut in the middle of a character would not be UTF-8: callers keep user text out or short. */
+	vsnprintf(refusal->message, sizeof(refusal->message), format, args);
+}
+
+bool
+refuse(Refusal *refusal, RefusalCode code, const char *hint, const char *format,...)
+{
+	va_list		args;
+
+	va_start(args, format);
+	fill(refusal, code, 0, hint, format, args);
+	va_end(args);
+	return false;
+}
+
+bool
+refuse_for(Refusal *refusal, RefusalCode code, int retry_after, const char *hint, const char *format,...)
+{
+	va_list		args;
+
+	va_start(args, format);
+	fill(refusal, code, Max(retry_after, 1), hint, format, args);
+	va_end(args);
+	return false;
+}
+
+const char *
+refusal_name(RefusalCode code)
+{
+	return refusal_kinds[code].name;
+}
+
+int
+refusal_http_status(RefusalCode code)
+{
+	return refusal_kinds[code].http_status;
+}
+
+static int
+refusal_sqlstate(RefusalCode code)
+{
+	const char *s = refusal_kinds[code].sqlstate;
+
+	return MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
+}
+
+/*
+ * PostgREST maps PTxyz by itself but sends no Retry-After with it; its own form
+ * does: the message is the body, the detail has status and headers.
+ */
+static void
+raise_for_postgrest(const Refusal *refusal)
+{
+	StringInfoData body;
+
+	initStringInfo(&body);
+	appendStringInfo(&body, "{\"code\":\"%s\",\"message\":", refusal_name(refusal->code));
+	escape_json(&body, refusal->message);
+	appendStringInfo(&body, ",\"details\":\"{\\\"code\\\":\\\"%s\\\",\\\"retryAfter\\\":%d}\",\"hint\":",
+					 refusal_name(refusal->code), refusal->retry_after);
+	if (refusal->hint)
+		escape_json(&body, refusal->hint);
+	else
+		appendStringInfoString(&body, "null");
+	appendStringInfoChar(&body, '}');
+	ereport(ERROR,
+			(errcode(MAKE_SQLSTATE('P', 'G', 'R', 'S', 'T')),
+			 errmsg_internal("%s", body.data),
+			 errdetail_internal("{\"status\":%d,\"headers\":{\"Retry-After\":\"%d\"}}",
+								refusal_http_status(refusal->code), refusal->retry_after),
+			 errhidestmt(true),
+			 errhidecontext(true)));
+}
+
+void
+refusal_raise(const Refusal *refusal)
+{
+	if (refusal->retry_after > 0 && trusted_request_variable("request.method") != NULL)
+		raise_for_postgrest(refusal);
+
+	/*
+	 * The statement would go to the log with this error, and a token or a
+	 * receipt may stand in it as a literal: hence errhidestmt and errhidecontext.
+	 */
+	ereport(ERROR,
+			(errcode(refusal_sqlstate(refusal->code)),
+			 errmsg_internal("%s", refusal->message),
+			 refusal->retry_after > 0
+			 ? errdetail_internal("{\"code\":\"%s\",\"retryAfter\":%d}", refusal_name(refusal->code), refusal->retry_after)
+			 : errdetail_internal("{\"code\":\"%s\"}", refusal_name(refusal->code)),
+			 refusal->hint ? errhint("%s", refusal->hint) : 0,
+			 errhidestmt(true),
+			 errhidecontext(true)));
+	pg_unreachable();
+}

@@ -1,0 +1,63 @@
+/*
+ * plain/claims.h - what a token claims, checked against what its issuer may claim (RFC 7519)
+ *
+ * Plain C, no server: see test/unit/token_claims.c.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_PLAIN_CLAIMS_H
+#define SCOREBOARD_PLAIN_CLAIMS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "plain/text_arena.h"
+
+struct json_t;					/* jansson's, whose header the server's files can't include */
+
+#define CLAIMS_ISSUER_MAX 4000	/* bytes; the table takes 1000 characters */
+#define CLAIMS_USER_ID_MAX 255	/* characters */
+#define CLAIMS_LEEWAY 30		/* seconds between two clocks */
+
+/* The issuer's row, as far as claims are concerned. */
+typedef struct ClaimsPolicy
+{
+	const char *user_id_prefix;
+	const char *user_claim;
+	const char *audience;		/* or NULL: tokens with aud are refused */
+	int64_t		max_lifetime;	/* seconds */
+	const char *name_claim;		/* or NULL */
+	const char *avatar_claim;	/* or NULL */
+	const char *permissions_claim;	/* or NULL */
+} ClaimsPolicy;
+
+/* Texts stand in the arena that claims_read was given. */
+typedef struct Claims
+{
+	const char *user_id;
+	int64_t		expires_at;		/* seconds since 1970, without leeway */
+	const char *display_name;	/* or NULL */
+	const char *avatar_url;		/* or NULL */
+	int			permission_count;
+	const char *permissions;	/* one behind the other, each with its NUL */
+} Claims;
+
+/* Arena that is never too small for claims of that many bytes: three single texts and the permissions. */
+#define CLAIMS_ARENA_SIZE(length) (4 * (length) + 2048)
+
+/*
+ * Who issued it. NULL, or what is wrong, in words that hold nothing of the claims.
+ * *object: NULL where the text is no strict JSON object; to be given to claims_close whatever is returned.
+ */
+extern const char *claims_open(const char *text, size_t length, struct json_t **object,
+							   char issuer[CLAIMS_ISSUER_MAX + 1]);
+
+/* Checks all the rest at the moment now (seconds since 1970). NULL, or what is wrong. */
+extern const char *claims_read(const struct json_t *object,
+							   const ClaimsPolicy *policy, int64_t now,
+							   TextArena *arena, Claims *claims);
+
+/* NULL is fine. */
+extern void claims_close(struct json_t *object);
+
+#endif

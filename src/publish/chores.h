@@ -1,0 +1,17 @@
+/*
+ * publish/chores.h - what the publisher's worker does beside publishing
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_PUBLISH_CHORES_H
+#define SCOREBOARD_PUBLISH_CHORES_H
+
+#include "postgres.h"
+
+/* Does what is due. Returns how many milliseconds to sleep. */
+extern int64 chores_run(void);
+
+/* How long what is due has to wait for its turn. */
+extern int64 chores_wait_ms(void);
+
+#endif

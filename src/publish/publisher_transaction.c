@@ -1,0 +1,67 @@
+/*
+ * publish/publisher_transaction.c - a transaction of the publisher: only where its extension is still there
+ *
+ * Locks: the extension's object (ACCESS SHARE) first, so that DROP EXTENSION either waits for the transaction or is seen
+ * by it; then what its statements take.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "storage/ipc.h"
+#include "storage/lmgr.h"
+#include "utils/snapmgr.h"
+
+#include "publish/launcher.h"
+#include "publish/publisher_transaction.h"
+#include "publish/slots.h"
+#include "publish/worker.h"
+
+static Oid	own_extension = InvalidOid;
+
+/* False if the extension is gone, or is another one than when we started. */
+static bool
+extension_is_there(void)
+{
+	Oid			extension = get_extension_oid(SCOREBOARD_EXTENSION, true);
+
+	if (!OidIsValid(extension))
+		return false;
+
+	/* DROP EXTENSION waits for us now, or we have waited for it. */
+	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	if (get_extension_oid(SCOREBOARD_EXTENSION, true) != extension)
+		return false;
+	if (!OidIsValid(own_extension))
+	{
+		own_extension = extension;
+		slots_found_extension();
+	}
+	return own_extension == extension;
+}
+
+void
+publisher_begin_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	if (!extension_is_there())
+	{
+		slots_set_outcome(OUTCOME_WITHOUT);
+		CommitTransactionCommand();
+		proc_exit(0);
+	}
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(worker_turn_context());
+}
+
+void
+publisher_commit_transaction(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(worker_turn_context());
+}

@@ -1,0 +1,91 @@
+/*
+ * publish/slots.h - what backends, the launcher and the publishers tell each other
+ *
+ * Used by slots.c, launcher.c, launcher_hooks.c and publisher.c only;
+ * everybody else wakes the publisher through publisher.h.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_PUBLISH_SLOTS_H
+#define SCOREBOARD_PUBLISH_SLOTS_H
+
+#include "postgres.h"
+
+/* A board is marked as touched at its id's low bits: boards that collide are looked at once too often. */
+#define TOUCH_BITS 1024
+#define TOUCH_WORD_BITS 32
+#define TOUCH_WORDS (TOUCH_BITS / TOUCH_WORD_BITS)
+#define TOUCH_BIT(board_id) ((int) ((uint32) (board_id) % TOUCH_BITS))
+
+typedef enum SlotState
+{
+	SLOT_FREE,					/* no worker, none asked for */
+	SLOT_REGISTERED,			/* the launcher asked for a worker; its process has not come yet */
+	SLOT_LOOKING,				/* the worker is there; whether it finds the extension is open */
+	SLOT_PUBLISHING,			/* it found the extension */
+	SLOT_ENDED					/* it is gone; the launcher has not read why */
+} SlotState;
+
+typedef enum SlotOutcome
+{
+	OUTCOME_DIED,				/* an error, a signal: start another one */
+	OUTCOME_WITHOUT,			/* the database has no extension (any more) */
+	OUTCOME_TOLD				/* it was told to make room for a command on the database */
+} SlotOutcome;
+
+/* A copy of a slot's public part. */
+typedef struct SlotView
+{
+	Oid			database;
+	SlotState	state;
+	SlotOutcome outcome;
+} SlotView;
+
+/* How many slots there are, what stands in one. */
+extern int	slots_count(void);
+extern SlotView slots_view(int slot);
+
+/*
+ * Launcher only. Looks: databases where the extension came or went; if there
+ * were too many of them, *look_at_all.
+ */
+extern void slots_launcher_arrives(void);
+extern int	slots_reserve(Oid database, uint32 *reservation);	/* -1: none is free */
+extern void slots_free(int slot);	/* from REGISTERED (the worker never came) or ENDED */
+extern int	slots_take_looks(Oid *databases, int room, bool *look_at_all);
+
+/*
+ * From commit callbacks: has the launcher look whether this database needs a
+ * publisher, or (InvalidOid) only whether there are other databases now.
+ */
+extern void slots_want_look(Oid database);
+
+/* Has the publisher of the database leave; returns when its process is gone from it. */
+extern void slots_end_publisher(Oid database);
+
+/* The same without waiting. False if there is none. */
+extern bool slots_tell_to_end(Oid database, bool by_signal);
+
+/*
+ * Publisher only. slots_arrive() comes before anything else: false if this
+ * process is not wanted (any more). Leaving is registered with it and happens whatever way the process ends.
+ */
+extern bool slots_arrive(int slot, uint32 reservation, Oid *database);
+extern void slots_found_extension(void);
+extern bool slots_told_to_end(void);
+extern void slots_set_outcome(SlotOutcome outcome);
+
+/* The marks of touched boards. Taking them is a full memory barrier: what is read later is what was touched, or newer. */
+extern void slots_peek_touched(uint32 *words);
+extern void slots_take_touched(const uint32 *words);
+extern void slots_put_back_touched(const uint32 *words);
+
+/* Was publisher_wake() called since the last time? True at the start too. Taking is again a full memory barrier. */
+extern bool slots_chores_due(void);
+extern bool slots_take_chores(void);
+
+/* Shared memory: asked for at shmem_request time; attached to, and initialised if not found, at shmem_startup time under AddinShmemInitLock. */
+extern Size slots_shmem_size(void);
+extern void slots_attach(void);
+
+#endif

@@ -1,0 +1,94 @@
+/*
+ * publish/worker.c - what our background workers have in common: clock, waiting, turns of a loop, errors that they survive
+ *
+ * A turn is one pass of a worker's loop. What it allocates lives in worker_turn_context() and goes with the turn, so
+ * that an error's copy outlives the transaction that it ended.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "portability/instr_time.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "publish/worker.h"
+
+int64
+worker_clock_ms(void)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	return (int64) INSTR_TIME_GET_MILLISEC(now);
+}
+
+int64
+worker_back_off_ms(int failures, int64 first, int64 longest)
+{
+	return Min(first << Min(failures, 20), longest);
+}
+
+void
+worker_wait(int64 timeout_ms, uint32 wait_event)
+{
+	timeout_ms = Max(timeout_ms, 0);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 (long) Min(timeout_ms, WORKER_LONGEST_SLEEP_MS), wait_event);
+	ResetLatch(MyLatch);
+}
+
+void
+worker_begin_turn(void)
+{
+	/* Between two turns there is nothing to undo: a shutdown needs no FATAL in the log. */
+	if (ProcDiePending)
+		proc_exit(1);
+
+	/* Nor is there anything to cancel: a cancel that came too late must not end the worker. */
+	QueryCancelPending = false;
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+MemoryContext
+worker_turn_context(void)
+{
+	static MemoryContext context = NULL;
+
+	if (context == NULL)
+		context = AllocSetContextCreate(TopMemoryContext, "scoreboard worker turn", ALLOCSET_DEFAULT_SIZES);
+	return context;
+}
+
+ErrorData *
+worker_abort_transaction(void)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(worker_turn_context());
+	error = CopyErrorData();
+	HOLD_INTERRUPTS();
+	AbortCurrentTransaction();
+	FlushErrorState();
+	MemoryContextSwitchTo(worker_turn_context());
+	RESUME_INTERRUPTS();
+	return error;
+}
+
+void
+worker_log_error(ErrorData *error, char *context)
+{
+	error->elevel = LOG;
+	error->context = context;
+	ThrowErrorData(error);
+}

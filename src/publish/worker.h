@@ -1,0 +1,35 @@
+/*
+ * publish/worker.h - what our background workers have in common
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_PUBLISH_WORKER_H
+#define SCOREBOARD_PUBLISH_WORKER_H
+
+#include "postgres.h"
+
+/* The longest wait of either worker: what it does then is a look that should be needless. */
+#define WORKER_LONGEST_SLEEP_MS 60000
+
+/* Milliseconds of a clock that nobody sets. */
+extern int64 worker_clock_ms(void);
+
+/* min(first * 2^failures, longest), without overflow. */
+extern int64 worker_back_off_ms(int failures, int64 first, int64 longest);
+
+/* Interrupts and reload, as every turn of a worker's loop begins. */
+extern void worker_begin_turn(void);
+
+/* Sleeps until the latch is set or the time is over, as every turn of a worker's loop ends. */
+extern void worker_wait(int64 timeout_ms, uint32 wait_event);
+
+/* What lives as long as a turn; its owner resets it between two. */
+extern MemoryContext worker_turn_context(void);
+
+/* In a PG_CATCH: ends the transaction and returns its error, allocated in the turn's context. */
+extern ErrorData *worker_abort_transaction(void);
+
+/* As a message of the log only: the worker goes on. */
+extern void worker_log_error(ErrorData *error, char *context);
+
+#endif

@@ -1,0 +1,421 @@
+/*
+ * rank/board.c - the trees of all boards and seasons in shared memory
+ *
+ * Two areas, laid out once: the directory, which has a place for each board
+ * and season and a hash table from their key to the place, and the arena that
+ * all trees share (rank_arena.c). Together they take scoreboard.rank_memory.
+ *
+ *   state       wanted again  build begins  tree loaded  rebuild noted  no memory   trigger is off
+ *   ---------   ------------  ------------  -----------  -------------  ----------  --------------
+ *   NONE        → WANTED      -             -            -              -           -
+ *   WANTED      -             → BUILDING    -            -              -           -
+ *   BUILDING    -             -             → READY      → WANTED       → FULL      → UNTRACKED
+ *   READY       -             -             -            → WANTED       → FULL      -
+ *   FULL        -             → BUILDING    -            → WANTED       -           -
+ *   UNTRACKED   -             -             -            → WANTED       -           -
+ *
+ * A build that fails puts its boards back to WANTED. Where the board, its table
+ * or its database goes, the place gets NONE from any state.
+ *
+ * Locks, in this order: directory, then one board (the builder alone takes
+ * several, by place). Who finds a place in the directory lets that lock go
+ * before taking the board's, and looks at the key again. A backend remembers
+ * places, so that the directory is not locked on every commit.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/shmem.h"
+#include "utils/hsearch.h"
+
+#include "compat.h"
+#include "scoreboard.h"
+#include "rank/board.h"
+
+/* One place for so many kilobytes: an eighth of them, so most is left for trees. */
+#define MEMORY_PER_PLACE 2
+#define MIN_PLACES 64
+#define MAX_PLACES 16384
+
+#define PLACE_SIZE 256			/* whole cache lines, so that boards don't slow each other down */
+
+/* How many places a backend remembers; a power of two. */
+#define REMEMBERED 16
+
+/* An arena node that holds transaction ids. */
+#define RUNNING_PER_NODE ((int) ((RANK_NODE_SIZE - 8) / sizeof(uint32)) - 2)
+
+typedef struct RunningNode
+{
+	uint32		next;			/* node, or 0 */
+	int			count;
+	TransactionId xids[RUNNING_PER_NODE];
+} RunningNode;
+
+typedef union RankBoardPlace
+{
+	RankBoard	board;
+	char		padding[PLACE_SIZE];
+} RankBoardPlace;
+
+StaticAssertDecl(sizeof(RankBoardPlace) == PLACE_SIZE, "a board must fit into its place");
+
+typedef struct DirectoryEntry
+{
+	RankBoardKey key;			/* hash key */
+	int			place;
+} DirectoryEntry;
+
+typedef struct RankDirectory
+{
+	LWLock		lock;			/* for the hash table, and the keys in the places */
+	pg_atomic_uint32 calls;
+	int			places;			/* set once */
+	RankBoardPlace	place[FLEXIBLE_ARRAY_MEMBER];
+} RankDirectory;
+
+static RankDirectory *directory = NULL;
+static HTAB *directory_hash = NULL;
+static RankArena *arena = NULL;
+
+static int	remembered[REMEMBERED];
+
+static int
+places(void)
+{
+	return Max(MIN_PLACES, Min(MAX_PLACES, scoreboard_rank_memory / MEMORY_PER_PLACE));
+}
+
+static Size
+directory_size(void)
+{
+	return add_size(offsetof(RankDirectory, place), mul_size(places(), sizeof(RankBoardPlace)));
+}
+
+static Size
+arena_size(void)
+{
+	Size		wanted = (Size) scoreboard_rank_memory * 1024;
+	Size		least = MIN_PLACES * (Size) RANK_NODE_SIZE;
+
+	return wanted > directory_size() + least ? wanted - directory_size() : least;
+}
+
+Size
+rank_board_shmem_size(void)
+{
+	Size		size = MAXALIGN(directory_size());
+
+	size = add_size(size, PG_CACHE_LINE_SIZE);
+	size = add_size(size, hash_estimate_size(places(), sizeof(DirectoryEntry)));
+	return add_size(size, MAXALIGN(arena_size()) + PG_CACHE_LINE_SIZE);
+}
+
+void
+rank_board_attach(void)
+{
+	HASHCTL		control = {.keysize = sizeof(RankBoardKey), .entrysize = sizeof(DirectoryEntry)};
+	bool		found;
+	void	   *memory;
+
+	directory = ShmemInitStruct("scoreboard rank directory", directory_size(), &found);
+	if (!found)
+	{
+		int			tranche = compat_new_tranche("scoreboard_rank");
+
+		memset(directory, 0, directory_size());
+		directory->places = places();
+		pg_atomic_init_u32(&directory->calls, 1);
+		LWLockInitialize(&directory->lock, tranche);
+		for (int place = 0; place < directory->places; place++)
+		{
+			LWLockInitialize(&directory->place[place].board.lock, tranche);
+			pg_atomic_init_u64(&directory->place[place].board.version, 0);
+		}
+	}
+	compat_register_tranche(directory->lock.tranche, "scoreboard_rank");
+	directory_hash = ShmemInitHash("scoreboard rank boards", directory->places, directory->places,
+								   &control, HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+
+	memory = ShmemInitStruct("scoreboard rank arena", arena_size(), &found);
+	arena = found ? (RankArena *) memory : rank_arena_init(memory, arena_size());
+}
+
+int
+rank_board_count(void)
+{
+	return directory ? directory->places : 0;
+}
+
+RankArena *
+rank_board_arena(void)
+{
+	return arena;
+}
+
+uint32
+rank_board_calls(void)
+{
+	return directory ? pg_atomic_read_u32(&directory->calls) : 0;
+}
+
+/* ---------------------------------------------------------------------------
+ * Places
+ * ------------------------------------------------------------------------- */
+
+static bool
+same_key(const RankBoardKey *a, const RankBoardKey *b)
+{
+	return memcmp(a, b, sizeof(RankBoardKey)) == 0;
+}
+
+static RankBoard *
+lock_place(int place, LWLockMode mode)
+{
+	RankBoard  *board = &directory->place[place].board;
+
+	LWLockAcquire(&board->lock, mode);
+	return board;
+}
+
+void
+rank_board_unlock(RankBoard *board)
+{
+	LWLockRelease(&board->lock);
+}
+
+RankBoard *
+rank_board_lock_at(int place, LWLockMode mode)
+{
+	RankBoard  *board = lock_place(place, mode);
+
+	if (board->state != RANK_NONE)
+		return board;
+	rank_board_unlock(board);
+	return NULL;
+}
+
+/* -1 where it isn't in the directory. */
+static int
+find_place(const RankBoardKey *key)
+{
+	DirectoryEntry *entry;
+	int			place;
+
+	LWLockAcquire(&directory->lock, LW_SHARED);
+	entry = hash_search(directory_hash, key, HASH_FIND, NULL);
+	place = entry ? entry->place : -1;
+	LWLockRelease(&directory->lock);
+	return place;
+}
+
+RankBoard *
+rank_board_lock(const RankBoardKey *key, LWLockMode mode)
+{
+	int		   *memory = &remembered[(uint32) (key->board_id + key->season) % REMEMBERED];
+	RankBoard  *board;
+	int			place;
+
+	if (directory == NULL)
+		return NULL;
+	board = lock_place(*memory, mode);
+	if (board->state != RANK_NONE && same_key(&board->key, key))
+		return board;
+	rank_board_unlock(board);
+
+	place = find_place(key);
+	if (place < 0)
+		return NULL;
+	board = lock_place(place, mode);
+	if (board->state != RANK_NONE && same_key(&board->key, key))
+	{
+		*memory = place;
+		return board;
+	}
+	rank_board_unlock(board);	/* it was freed in between */
+	return NULL;
+}
+
+/* Caller holds the directory's lock exclusively. -1 where none is free. */
+static int
+free_place(void)
+{
+	for (int place = 0; place < directory->places; place++)
+	{
+		/* Read without its lock: only under the directory's does a place begin or cease to be free. */
+		if (directory->place[place].board.state == RANK_NONE)
+			return place;
+	}
+	return -1;
+}
+
+bool
+rank_board_want(const RankBoardKey *key)
+{
+	DirectoryEntry *entry;
+	bool		found = true;
+	int			place;
+
+	if (directory == NULL || RecoveryInProgress())
+		return false;
+	LWLockAcquire(&directory->lock, LW_EXCLUSIVE);
+	place = free_place();
+	if (place >= 0)
+		entry = hash_search(directory_hash, key, HASH_ENTER_NULL, &found);
+	else
+		entry = hash_search(directory_hash, key, HASH_FIND, NULL);
+	if (entry != NULL && !found)
+	{
+		RankBoard  *board = lock_place(place, LW_EXCLUSIVE);
+
+		entry->place = place;
+		board->key = *key;
+		pg_atomic_write_u64(&board->version, 0);
+		rank_board_set_state(board, RANK_WANTED);
+		rank_board_unlock(board);
+	}
+	LWLockRelease(&directory->lock);
+	return entry != NULL;
+}
+
+bool
+rank_board_matches(const RankBoardKey *key, const RankBoardKey *pattern)
+{
+	return (!OidIsValid(pattern->database) || pattern->database == key->database) &&
+		(!OidIsValid(pattern->relid) || pattern->relid == key->relid) &&
+		(pattern->board_id == 0 || pattern->board_id == key->board_id) &&
+		(pattern->season == 0 || pattern->season == key->season);
+}
+
+void
+rank_board_free(const RankBoardKey *pattern)
+{
+	if (directory == NULL)
+		return;
+	LWLockAcquire(&directory->lock, LW_EXCLUSIVE);
+	for (int place = 0; place < directory->places; place++)
+	{
+		RankBoard  *board = &directory->place[place].board;
+
+		if (board->state == RANK_NONE || !rank_board_matches(&board->key, pattern))
+			continue;
+		LWLockAcquire(&board->lock, LW_EXCLUSIVE);
+		rank_board_set_state(board, RANK_NONE);
+		hash_search(directory_hash, &board->key, HASH_REMOVE, NULL);
+		rank_board_unlock(board);
+	}
+	LWLockRelease(&directory->lock);
+}
+
+void
+rank_board_set_state(RankBoard *board, RankState state)
+{
+	Assert(LWLockHeldByMeInMode(&board->lock, LW_EXCLUSIVE));
+	if (state != RANK_READY)
+	{
+		/* A tree that didn't fit needs other trees' room too: its own is not enough. */
+		board->nodes_needed = board->tree.nodes + board->tree.nodes / 8 + 1;
+		rank_tree_clear(arena, &board->tree);
+		rank_board_drop_snapshot(&board->snapshot);
+		rank_board_drop_snapshot(&board->verifier);
+		board->cut_known = false;
+	}
+	board->state = state;
+	board->state_count++;
+	board->reported = false;
+	if (state == RANK_WANTED || state == RANK_FULL)
+		pg_atomic_fetch_add_u32(&directory->calls, 1);
+}
+
+/* ---------------------------------------------------------------------------
+ * Snapshots
+ * ------------------------------------------------------------------------- */
+
+/* The full id of an id of now or of less than 2^31 transactions ago. */
+static uint64
+widen(TransactionId xid, FullTransactionId next)
+{
+	uint32		epoch = EpochFromFullTransactionId(next);
+
+	if (xid > XidFromFullTransactionId(next))
+		epoch--;
+	return U64FromFullTransactionId(FullTransactionIdFromEpochAndXid(epoch, xid));
+}
+
+static RunningNode *
+running_node(uint32 node)
+{
+	return (RunningNode *) rank_arena_node(arena, node)->memory;
+}
+
+bool
+rank_board_keep_snapshot(RankSnapshot *kept, Snapshot snapshot)
+{
+	FullTransactionId next = ReadNextFullTransactionId();
+
+	kept->xmin = widen(snapshot->xmin, next);
+	kept->xmax = widen(snapshot->xmax, next);
+	kept->running = 0;
+	for (uint32 i = 0; i < snapshot->xcnt; i++)
+	{
+		RunningNode *running;
+
+		if (kept->running == 0 || running_node(kept->running)->count == RUNNING_PER_NODE)
+		{
+			RankNode   *node = rank_arena_take(arena, 0);
+
+			if (node == NULL)
+			{
+				rank_board_drop_snapshot(kept);
+				return false;
+			}
+			running = (RunningNode *) node->memory;
+			running->next = kept->running;
+			running->count = 0;
+			kept->running = rank_arena_index(arena, node);
+		}
+		running = running_node(kept->running);
+		running->xids[running->count++] = snapshot->xip[i];
+	}
+	return true;
+}
+
+void
+rank_board_drop_snapshot(RankSnapshot *kept)
+{
+	while (kept->running != 0)
+	{
+		uint32		node = kept->running;
+
+		kept->running = running_node(node)->next;
+		rank_arena_give(arena, rank_arena_node(arena, node));
+	}
+	kept->xmin = kept->xmax = 0;
+}
+
+bool
+rank_board_sees(const RankSnapshot *kept, FullTransactionId xid)
+{
+	uint64		id = U64FromFullTransactionId(xid);
+	TransactionId short_id = XidFromFullTransactionId(xid);
+
+	if (id >= kept->xmax)
+		return false;
+	if (id < kept->xmin)
+		return true;
+	for (uint32 node = kept->running; node != 0; node = running_node(node)->next)
+	{
+		const RunningNode *running = running_node(node);
+
+		for (int i = 0; i < running->count; i++)
+		{
+			if (running->xids[i] == short_id)
+				return false;
+		}
+	}
+	return true;
+}

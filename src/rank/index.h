@@ -1,0 +1,74 @@
+/*
+ * rank/index.h - ranks of what is committed, for each board and season of this database
+ *
+ * Functions that answer return false while the index can't (being built, on a
+ * standby, memory full): then the caller does without or counts by SQL
+ * (rank/scan.h), never waits for ever.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_RANK_INDEX_H
+#define SCOREBOARD_RANK_INDEX_H
+
+#include "postgres.h"
+#include "datatype/timestamp.h"
+
+#include "base/config_cache.h"
+
+/* An entry's key: in board order by score, then the moment it was reached, then first appearance. */
+typedef struct RankKey
+{
+	int64		score;
+	TimestampTz reached_at;
+	int64		player_id;
+} RankKey;
+
+/* A key where it stands. */
+typedef struct RankRow
+{
+	RankKey		key;
+	int64		rank;			/* from 1; ties as the board says */
+} RankRow;
+
+/*
+ * The rank that key has among what is committed, the player's own old entry
+ * (the first that this transaction noted) left out. Waits scoreboard.rank_wait at most.
+ * *version: of the board's list as published last; 0: scoreboard.top has it.
+ */
+extern bool rank_index_rank_of_new(const Board *board, int32 season,
+								   const RankKey *key, int64 *rank, int64 *version);
+
+/* Where a committed key stands; from one moment. */
+typedef struct RankStanding
+{
+	int64		rank;			/* from 1; ties as the board says; 0: the key isn't there (yet, or any more) */
+	int64		players;		/* how many stand in the list */
+	int64		behind;			/* how many of them strictly behind it by score, for the percentile */
+} RankStanding;
+
+extern bool rank_index_standing_of(const Board *board, int32 season, const RankKey *key, RankStanding *at);
+
+/*
+ * count rows from position skip (0 = the best) in order; *found how many there
+ * were; *players as above. rows has room for count.
+ */
+extern bool rank_index_range(const Board *board, int32 season, int64 skip, int count,
+							 RankRow *rows, int *found, int64 *players);
+
+/* Position (0 = the best) of the first entry not ahead of key: where range() starts for its neighbours. */
+extern bool rank_index_position(const Board *board, int32 season, const RankKey *key,
+								int64 *position);
+
+/* For the publisher, once a version is committed; table: what lookup_table_id() said within that transaction. */
+extern void rank_index_published(Oid table, int32 board_id, int32 season, int64 version);
+
+/* For who found in scoreboard.top what rank_index_rank_of_new() didn't know. */
+extern void rank_index_learn_version(const Board *board, int32 season, int64 version);
+
+/* Bytes that the trees of all databases share: in use, and in all. */
+extern void rank_index_memory(int64 *used, int64 *size);
+
+/* Once per process, from _PG_init: transaction callbacks. */
+extern void rank_index_init(void);
+
+#endif

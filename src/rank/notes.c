@@ -1,0 +1,618 @@
+/*
+ * rank/notes.c - what this transaction changed in the order of its boards
+ *
+ * Row triggers on the tables note what a commit will mean for the rank index
+ * and for the published lists: "- old key, + new key" for each listed row of
+ * scoreboard.score, whoever writes it. Only a commit hands the notes on, to
+ * rank_index_apply(); an aborted subtransaction cuts its own off.
+ *
+ * Notes are one append-only array in TopTransactionContext. Each also stands
+ * in a hash chain by player (chains are stacks: cutting the array off pops
+ * them), so that a batch of increments finds a player's first old key at once.
+ *
+ * Commit callback: the transaction is committed and visible already, an error
+ * there would take the whole server down. It allocates nothing, raises nothing,
+ * takes no heavyweight lock and reads no catalogue; all it needs was noted
+ * before. Where noting itself fails (out of memory), the statement fails, as it should.
+ *
+ * What fires no row trigger (ALTER TABLE with a rewrite, a disabled trigger,
+ * DROP) is seen through object_access_hook and noted as "rebuild" or "free".
+ * More than MAX_NOTES: the notes are dropped and the table is noted for a rebuild.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tupdesc.h"
+#include "access/xact.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "rank/index.h"
+#include "rank/notes.h"
+
+/* Beyond this a rebuild is cheaper than what the commit would have to apply under the boards' locks. */
+#define MAX_NOTES 100000
+
+#define CHAINS 256				/* power of two */
+
+/* This transaction's notes; all of it is forgotten at its end, the memory goes with TopTransactionContext. */
+static RankNote *notes = NULL;
+static int	note_count = 0;
+static int	note_capacity = 0;
+static bool notes_dropped = false;	/* there were more than MAX_NOTES */
+static bool marks_noted = false;	/* others than ADD, REMOVE, TOUCH; stays when they are cut off */
+static int32 chain_heads[CHAINS];	/* newest note of each chain, or -1; valid while notes is set */
+
+/* Lengths of the array at the start of each open subtransaction that began after the first note. */
+typedef struct SubxactStart
+{
+	SubTransactionId subxact;
+	int			length;
+} SubxactStart;
+
+static SubxactStart *starts = NULL;
+static int	start_count = 0;
+static int	start_capacity = 0;
+
+static object_access_hook_type previous_object_access_hook = NULL;
+
+/* Where the columns of scoreboard.score stand; checked by name at each use, since tables can be altered. */
+typedef enum ScoreColumn
+{
+	SCORE_BOARD_ID, SCORE_SEASON, SCORE_PLAYER_ID, SCORE_SCORE, SCORE_REACHED_AT, SCORE_LISTED,
+	SCORE_COLUMNS
+} ScoreColumn;
+
+static const char *const score_column_names[SCORE_COLUMNS] = {
+	"board_id", "season", "player_id", "score", "reached_at", "listed"
+};
+static const Oid score_column_types[SCORE_COLUMNS] = {
+	INT4OID, INT4OID, INT8OID, INT8OID, TIMESTAMPTZOID, BOOLOID
+};
+static AttrNumber score_columns[SCORE_COLUMNS];
+
+PG_FUNCTION_INFO_V1(scoreboard_score_changed);
+PG_FUNCTION_INFO_V1(scoreboard_board_touched);
+PG_FUNCTION_INFO_V1(scoreboard_player_changed);
+
+/* ---------------------------------------------------------------------------
+ * The array
+ * ------------------------------------------------------------------------- */
+
+static int
+chain_of(int32 board_id, int32 season, int64 player_id)
+{
+	uint64		hash = ((uint64) player_id * 31 + (uint32) board_id) * 31 + (uint32) season;
+
+	return (int) ((hash * UINT64CONST(0x9E3779B97F4A7C15)) >> 56) & (CHAINS - 1);
+}
+
+static bool
+is_key_note(RankNoteKind kind)
+{
+	return kind == NOTE_REMOVE || kind == NOTE_ADD;
+}
+
+static void
+forget_notes(void)
+{
+	notes = NULL;
+	note_count = note_capacity = 0;
+	notes_dropped = marks_noted = false;
+	starts = NULL;
+	start_count = start_capacity = 0;
+}
+
+/* Pops everything from "length" on. */
+static void
+cut_notes(int length)
+{
+	while (note_count > length)
+	{
+		RankNote   *note = &notes[--note_count];
+
+		if (is_key_note(note->kind))
+			chain_heads[chain_of(note->board_id, note->season, note->key.player_id)] = note->older;
+	}
+}
+
+/* The newest key note of a player on a board and season, or -1. */
+static int
+find_note(int32 board_id, int32 season, int64 player_id)
+{
+	int			at;
+
+	if (notes == NULL)
+		return -1;
+	at = chain_heads[chain_of(board_id, season, player_id)];
+	while (at >= 0 && !(notes[at].key.player_id == player_id &&
+						notes[at].board_id == board_id && notes[at].season == season))
+		at = notes[at].older;
+	return at;
+}
+
+static void
+make_room(void)
+{
+	if (notes == NULL)
+	{
+		note_capacity = 16;
+		notes = MemoryContextAlloc(TopTransactionContext, note_capacity * sizeof(RankNote));
+		memset(chain_heads, 0xFF, sizeof(chain_heads));
+	}
+	else if (note_count == note_capacity)
+	{
+		notes = repalloc(notes, (Size) note_capacity * 2 * sizeof(RankNote));
+		note_capacity *= 2;
+	}
+}
+
+static RankNote *
+add_note(RankNoteKind kind, Oid relid, int32 board_id, int32 season)
+{
+	RankNote   *note;
+
+	if (note_count >= MAX_NOTES)
+	{
+		/* Also when this is a subtransaction that aborts later: one rebuild too many is no error. */
+		cut_notes(0);
+		for (int i = 0; i < start_count; i++)
+			starts[i].length = 2;
+		notes_dropped = true;
+		add_note(NOTE_REBUILD, relid, 0, 0);
+		add_note(NOTE_TOUCH, relid, 0, 0);
+	}
+	make_room();
+	note = &notes[note_count++];
+	memset(note, 0, sizeof(*note));
+	note->relid = relid;
+	note->board_id = board_id;
+	note->season = season;
+	note->kind = kind;
+	note->first = note->older = -1;
+	marks_noted |= !is_key_note(kind) && kind != NOTE_TOUCH;
+	return note;
+}
+
+static void
+add_key_note(RankNoteKind kind, Oid relid, int32 board_id, int32 season, const RankKey *key)
+{
+	RankNote   *note = add_note(kind, relid, board_id, season);
+	int			at = note_count - 1;
+	int			newest = find_note(board_id, season, key->player_id);
+	int			chain = chain_of(board_id, season, key->player_id);
+
+	note->key = *key;
+	note->first = newest < 0 ? at : notes[newest].first;
+	note->older = chain_heads[chain];
+	chain_heads[chain] = at;
+}
+
+bool
+rank_notes_complete(void)
+{
+	return !notes_dropped;
+}
+
+bool
+rank_notes_old_key(int32 board_id, int32 season, int64 player_id, RankKey *key)
+{
+	int			newest = find_note(board_id, season, player_id);
+	const RankNote *first;
+
+	if (newest < 0)
+		return false;
+	first = &notes[notes[newest].first];
+	if (first->kind != NOTE_REMOVE)
+		return false;
+	*key = first->key;
+	return true;
+}
+
+/* ---------------------------------------------------------------------------
+ * Triggers
+ * ------------------------------------------------------------------------- */
+
+static TriggerData *
+trigger_data(FunctionCallInfo fcinfo, const char *function)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("%s: not called by trigger manager", function)));
+	return (TriggerData *) fcinfo->context;
+}
+
+static bool
+column_is(TupleDesc tupdesc, AttrNumber attnum, const char *name)
+{
+	Form_pg_attribute attribute;
+
+	if (attnum < 1 || attnum > tupdesc->natts)
+		return false;
+	attribute = TupleDescAttr(tupdesc, attnum - 1);
+	return !attribute->attisdropped && strcmp(NameStr(attribute->attname), name) == 0;
+}
+
+static AttrNumber
+find_column(Relation rel, const char *name, Oid type)
+{
+	TupleDesc	tupdesc = RelationGetDescr(rel);
+
+	for (AttrNumber attnum = 1; attnum <= tupdesc->natts; attnum++)
+	{
+		if (column_is(tupdesc, attnum, name) && TupleDescAttr(tupdesc, attnum - 1)->atttypid == type)
+			return attnum;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("table \"%s\" has no column \"%s\" as the extension made it",
+					RelationGetRelationName(rel), name)));
+	return InvalidAttrNumber;	/* not reached */
+}
+
+/* One look at each name a row: far cheaper than the row's update, and right after any ALTER TABLE. */
+static void
+find_score_columns(Relation rel)
+{
+	TupleDesc	tupdesc = RelationGetDescr(rel);
+
+	for (int i = 0; i < SCORE_COLUMNS; i++)
+	{
+		if (!column_is(tupdesc, score_columns[i], score_column_names[i]) ||
+			TupleDescAttr(tupdesc, score_columns[i] - 1)->atttypid != score_column_types[i])
+			score_columns[i] = find_column(rel, score_column_names[i], score_column_types[i]);
+	}
+}
+
+static Datum
+column_value(TupleTableSlot *slot, AttrNumber attnum)
+{
+	bool		is_null;
+	Datum		value = slot_getattr(slot, attnum, &is_null);
+
+	if (is_null)
+		elog(ERROR, "column %d of a table of scoreboard is null", attnum);
+	return value;
+}
+
+/* A row of scoreboard.score, as far as the order is concerned. */
+typedef struct ScoreRow
+{
+	bool		listed;			/* false: the rest is not set */
+	int32		board_id;
+	int32		season;
+	RankKey		key;
+} ScoreRow;
+
+static ScoreRow
+read_score_row(TupleTableSlot *slot)
+{
+	ScoreRow	row = {0};
+
+	if (slot == NULL || TTS_EMPTY(slot))
+		return row;
+	row.listed = DatumGetBool(column_value(slot, score_columns[SCORE_LISTED]));
+	row.board_id = DatumGetInt32(column_value(slot, score_columns[SCORE_BOARD_ID]));
+	row.season = DatumGetInt32(column_value(slot, score_columns[SCORE_SEASON]));
+	row.key.score = DatumGetInt64(column_value(slot, score_columns[SCORE_SCORE]));
+	row.key.reached_at = DatumGetTimestampTz(column_value(slot, score_columns[SCORE_REACHED_AT]));
+	row.key.player_id = DatumGetInt64(column_value(slot, score_columns[SCORE_PLAYER_ID]));
+	return row;
+}
+
+static bool
+same_place(const ScoreRow *a, const ScoreRow *b)
+{
+	return a->listed == b->listed && a->board_id == b->board_id && a->season == b->season &&
+		a->key.score == b->key.score && a->key.reached_at == b->key.reached_at &&
+		a->key.player_id == b->key.player_id;
+}
+
+/* Increments keep within the range; somebody's own UPDATE must too. */
+static void
+check_range(int64 score)
+{
+	if (score > SCOREBOARD_SCORE_MAX || score < -SCOREBOARD_SCORE_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("score must lie between -9007199254740991 and 9007199254740991"),
+				 errdetail("Not every JSON reader holds " INT64_FORMAT " exactly.", score)));
+}
+
+/*
+ * AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW, and AFTER TRUNCATE, on scoreboard.score.
+ */
+Datum
+scoreboard_score_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = trigger_data(fcinfo, "scoreboard_score_changed");
+	Oid			relid = RelationGetRelid(trigger->tg_relation);
+	ScoreRow	old_row = {0};
+	ScoreRow	new_row = {0};
+
+	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+	{
+		add_note(NOTE_CLEAR, relid, 0, 0);
+		add_note(NOTE_TOUCH, relid, 0, 0);
+		return PointerGetDatum(NULL);
+	}
+	find_score_columns(trigger->tg_relation);
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		new_row = read_score_row(trigger->tg_trigslot);
+	else
+		old_row = read_score_row(trigger->tg_trigslot);
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		new_row = read_score_row(trigger->tg_newslot);
+
+	check_range(new_row.key.score);
+	if (same_place(&old_row, &new_row))
+		return PointerGetDatum(NULL);
+	if (old_row.listed)
+		add_key_note(NOTE_REMOVE, relid, old_row.board_id, old_row.season, &old_row.key);
+	if (new_row.listed)
+		add_key_note(NOTE_ADD, relid, new_row.board_id, new_row.season, &new_row.key);
+	return PointerGetDatum(NULL);
+}
+
+/* Did a column change? Bytewise: a false yes only makes the publisher look once more. */
+static bool
+column_changed(TriggerData *trigger, const char *name)
+{
+	TupleDesc	tupdesc = RelationGetDescr(trigger->tg_relation);
+
+	for (AttrNumber attnum = 1; attnum <= tupdesc->natts; attnum++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(tupdesc, attnum - 1);
+		bool		old_null,
+					new_null;
+		Datum		old_value,
+					new_value;
+
+		if (!column_is(tupdesc, attnum, name))
+			continue;
+		old_value = slot_getattr(trigger->tg_trigslot, attnum, &old_null);
+		new_value = slot_getattr(trigger->tg_newslot, attnum, &new_null);
+		if (old_null || new_null)
+			return old_null != new_null;
+		return !datum_image_eq(old_value, new_value, attribute->attbyval, attribute->attlen);
+	}
+	return true;
+}
+
+/* The score table beside scoreboard.board or scoreboard.player. */
+static Oid
+score_table(Relation neighbour)
+{
+	return get_relname_relid("score", RelationGetNamespace(neighbour));
+}
+
+/*
+ * AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW on scoreboard.board.
+ */
+Datum
+scoreboard_board_touched(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = trigger_data(fcinfo, "scoreboard_board_touched");
+	Relation	rel = trigger->tg_relation;
+	Oid			relid = score_table(rel);
+	TupleTableSlot *slot = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newslot : trigger->tg_trigslot;
+	int32		board_id;
+
+	if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+	{
+		add_note(NOTE_REBUILD, relid, 0, 0);
+		add_note(NOTE_TOUCH, relid, 0, 0);
+		return PointerGetDatum(NULL);
+	}
+	board_id = DatumGetInt32(column_value(slot, find_column(rel, "board_id", INT4OID)));
+	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		add_note(NOTE_FREE_BOARD, relid, board_id, 0);
+	else if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+	{
+		if (column_changed(trigger, "score_order"))
+			add_note(NOTE_REBUILD, relid, board_id, 0);
+		if (column_changed(trigger, "name"))
+			add_note(NOTE_RENAMED, relid, board_id, 0);
+		if (column_changed(trigger, "top_size"))
+			add_note(NOTE_TOP_SIZE, relid, board_id, 0)->key.score =
+				DatumGetInt32(column_value(slot, find_column(rel, "top_size", INT4OID)));
+	}
+	add_note(NOTE_TOUCH, relid, board_id, 0);
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * AFTER UPDATE OR DELETE FOR EACH ROW on scoreboard.player: what lists show of
+ * a player. Which boards it stands on would cost a look-up for each; the
+ * publisher only writes what really changed, so all are touched.
+ */
+Datum
+scoreboard_player_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = trigger_data(fcinfo, "scoreboard_player_changed");
+	bool		shown = !TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
+
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		shown = column_changed(trigger, "display_name") || column_changed(trigger, "avatar_url") ||
+			column_changed(trigger, "state") || column_changed(trigger, "hidden") ||
+			column_changed(trigger, "user_id");
+	/* One such note is enough, and a thousand renames in a row are common in an import. */
+	if (shown && !(note_count > 0 && notes[note_count - 1].kind == NOTE_TOUCH &&
+				   notes[note_count - 1].board_id == 0))
+		add_note(NOTE_TOUCH, InvalidOid, 0, 0);
+	return PointerGetDatum(NULL);
+}
+
+/* Or a stranger's table of that name: no board will be found for it. */
+static bool
+is_score_table(Oid relid)
+{
+	char	   *name = get_rel_name(relid);
+	bool		is = name != NULL && strcmp(name, "score") == 0;
+
+	if (name != NULL)
+		pfree(name);
+	return is;
+}
+
+void
+rank_notes_rebuild(Oid relid, int32 board_id)
+{
+	add_note(NOTE_REBUILD, relid, board_id, 0);
+	add_note(NOTE_TOUCH, relid, board_id, 0);
+}
+
+/* The table of a trigger that is switched or dropped. */
+static Oid
+table_of_trigger(Oid trigger)
+{
+	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			relid = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(trigger));
+	scan = systable_beginscan(catalog, TriggerOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		relid = ((Form_pg_trigger) GETSTRUCT(tuple))->tgrelid;
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return relid;
+}
+
+/*
+ * ALTER and DROP of the table that has the ranks, and DROP DATABASE. Noted
+ * whether there are trees now or not: one may be built from before it until the commit.
+ */
+static void
+object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
+{
+	if (previous_object_access_hook)
+		previous_object_access_hook(access, class_id, object_id, sub_id, arg);
+
+	if (access != OAT_DROP && access != OAT_POST_ALTER)
+		return;
+	if (class_id == TriggerRelationId)
+	{
+		Oid			relid = table_of_trigger(object_id);
+
+		if (OidIsValid(relid) && is_score_table(relid))
+			add_note(NOTE_REBUILD, relid, 0, 0);
+	}
+	else if (class_id == DatabaseRelationId && access == OAT_DROP)
+		add_note(NOTE_FREE_DATABASE, object_id, 0, 0);
+	else if (class_id == RelationRelationId && is_score_table(object_id))
+	{
+		if (access == OAT_POST_ALTER)
+			add_note(NOTE_REBUILD, object_id, 0, 0);
+		else if (sub_id == 0)
+			add_note(NOTE_FREE_TABLE, object_id, 0, 0);
+	}
+}
+
+/* ---------------------------------------------------------------------------
+ * Transaction callbacks
+ * ------------------------------------------------------------------------- */
+
+static void
+transaction_event(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			if (note_count > 0)
+				rank_index_apply(notes, note_count, marks_noted);
+			forget_notes();
+			break;
+		case XACT_EVENT_ABORT:
+			forget_notes();
+			break;
+		case XACT_EVENT_PRE_PREPARE:
+			if (note_count > 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("cannot PREPARE a transaction that has changed boards, scores or players of scoreboard"),
+						 errdetail("Their ranks follow at commit, from the session that wrote them."),
+						 errhint("Use COMMIT. A subscription that feeds scoreboard.score needs two_phase = off.")));
+			break;
+		case XACT_EVENT_PREPARE:
+			forget_notes();
+			break;
+		default:
+			break;				/* pre-commit, and parallel workers, which never write */
+	}
+}
+
+static void
+add_mark(SubTransactionId subxact)
+{
+	if (starts == NULL)
+	{
+		start_capacity = 8;
+		starts = MemoryContextAlloc(TopTransactionContext, start_capacity * sizeof(SubxactStart));
+	}
+	else if (start_count == start_capacity)
+	{
+		starts = repalloc(starts, (Size) start_capacity * 2 * sizeof(SubxactStart));
+		start_capacity *= 2;
+	}
+	starts[start_count].subxact = subxact;
+	starts[start_count].length = note_count;
+	start_count++;
+}
+
+/* A subtransaction without a start here began before the first note, so its length was 0. */
+static void
+subtransaction_event(SubXactEvent event, SubTransactionId subxact, SubTransactionId parent, void *arg)
+{
+	switch (event)
+	{
+		case SUBXACT_EVENT_START_SUB:
+			if (notes != NULL)
+				add_mark(subxact);
+			break;
+		case SUBXACT_EVENT_COMMIT_SUB:
+			if (start_count > 0 && starts[start_count - 1].subxact == subxact)
+				start_count--;
+			break;
+		case SUBXACT_EVENT_ABORT_SUB:
+			if (start_count > 0 && starts[start_count - 1].subxact == subxact)
+				cut_notes(starts[--start_count].length);
+			else
+				cut_notes(0);
+			break;
+		default:
+			break;
+	}
+}
+
+void
+rank_notes_init(void)
+{
+	RegisterXactCallback(transaction_event, NULL);
+	RegisterSubXactCallback(subtransaction_event, NULL);
+	previous_object_access_hook = object_access_hook;
+	object_access_hook = object_access;
+}

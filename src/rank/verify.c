@@ -1,0 +1,278 @@
+/*
+ * rank/verify.c - does a tree hold what the table holds? And what state is it in?
+ *
+ * The running checksum of a tree is compared with the same sum over the table,
+ * exactly, while writers go on:
+ *
+ *   1 under the board's lock: note the checksum, take snapshot V, keep what it sees
+ *   2 sum over the table with V; meanwhile a callback of a transaction that V
+ *     sees adds what it enters to late_checksum too: V saw its rows, the noted checksum hadn't got them
+ *   3 noted checksum + late_checksum = sum, or something is wrong
+ *
+ * Where 3 differs a callback may just not have come yet, so it is looked again
+ * for a while. In the end ROW EXCLUSIVE is locked out for a moment: a writer
+ * keeps that lock until its callback is through. (WaitForLockers() would not
+ * do: it passes over transactions that have been committed, callback or not.)
+ *
+ * A board is verified by one session at a time; a state change ends the check without a finding.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "base/tables.h"
+#include "rank/board.h"
+#include "rank/index.h"
+
+PG_FUNCTION_INFO_V1(scoreboard_rank_state);
+PG_FUNCTION_INFO_V1(scoreboard_rank_verify);
+PG_FUNCTION_INFO_V1(scoreboard_rank_check);
+
+/* A callback is microseconds behind its commit; this long only where its process can't run. */
+#define LOOKS 100
+#define LOOK_INTERVAL_US 5000
+
+typedef struct Verification
+{
+	RankBoardKey key;
+	uint32		state_count;
+	bool		low_first;
+	uint64		noted;			/* the tree's checksum at the moment of the snapshot */
+	uint64		late;
+	uint64		table;
+} Verification;
+
+static RankBoardKey
+key_of(int32 board_id, int32 season)
+{
+	RankBoardKey key = {.database = MyDatabaseId, .relid = lookup_table_id(LOOKUP_SCORE), .board_id = board_id, .season = season};
+
+	return key;
+}
+
+static const char *
+state_name(RankState state)
+{
+	static const char *const names[] = {
+		[RANK_NONE] = "none",
+		[RANK_WANTED] = "wanted",
+		[RANK_BUILDING] = "building",
+		[RANK_READY] = "ready",
+		[RANK_FULL] = "full",
+		[RANK_UNTRACKED] = "untracked"
+	};
+
+	return names[state];
+}
+
+/*
+ * scoreboard.rank_state(board_id int, season int, OUT state text, OUT players bigint,
+ * OUT unsettled bigint, OUT memory bigint)
+ */
+Datum
+scoreboard_rank_state(PG_FUNCTION_ARGS)
+{
+	RankBoardKey key = key_of(PG_GETARG_INT32(0), PG_GETARG_INT32(1));
+	RankBoard  *board = rank_board_lock(&key, LW_SHARED);
+	RankState	state = board ? board->state : RANK_NONE;
+	RankTree	tree = {0};
+	TupleDesc	desc;
+	Datum		values[4];
+	bool		nulls[4] = {false};
+
+	if (board != NULL)
+	{
+		tree = board->tree;
+		rank_board_unlock(board);
+	}
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != 4)
+		elog(ERROR, "scoreboard_rank_state must return four columns");
+	values[0] = CStringGetTextDatum(state_name(state));
+	values[1] = Int64GetDatum(tree.total);
+	values[2] = Int64GetDatum(tree.irregular);
+	values[3] = Int64GetDatum((int64) tree.nodes * RANK_NODE_SIZE);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* The board, locked exclusively, if it still is in the state that the check began with. */
+static RankBoard *
+lock_verified(const Verification *check)
+{
+	RankBoard  *board = rank_board_lock(&check->key, LW_EXCLUSIVE);
+
+	if (board == NULL)
+		return NULL;
+	if (board->state_count == check->state_count)
+		return board;
+	rank_board_unlock(board);
+	return NULL;
+}
+
+static void
+end_check(int code, Datum arg)
+{
+	RankBoard  *board = lock_verified((Verification *) DatumGetPointer(arg));
+
+	if (board == NULL)
+		return;
+	rank_board_drop_snapshot(&board->verifier);
+	rank_board_unlock(board);
+}
+
+/* Step 1. The snapshot is registered; NULL where there is nothing to check. */
+static Snapshot
+begin_check(Verification *check)
+{
+	RankBoard  *board = rank_board_lock(&check->key, LW_EXCLUSIVE);
+	Snapshot	snapshot;
+	bool		kept;
+
+	if (board == NULL)
+		return NULL;
+	if (board->state != RANK_READY || board->verifier.xmax != 0)
+	{
+		rank_board_unlock(board);
+		return NULL;
+	}
+	snapshot = GetLatestSnapshot();
+	kept = rank_board_keep_snapshot(&board->verifier, snapshot);
+	board->late_checksum = 0;
+	check->noted = board->tree.checksum;
+	check->state_count = board->state_count;
+	check->low_first = board->low_first;
+	rank_board_unlock(board);
+	return kept ? RegisterSnapshot(snapshot) : NULL;
+}
+
+static Datum
+column(TupleTableSlot *slot, Relation rel, const char *name)
+{
+	bool		is_null;
+
+	return slot_getattr(slot, get_attnum(RelationGetRelid(rel), name), &is_null);
+}
+
+/* Step 2. */
+static void
+sum_table(Verification *check, Relation rel, Snapshot snapshot)
+{
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		RankTreeKey key;
+
+		CHECK_FOR_INTERRUPTS();
+		if (DatumGetInt32(column(slot, rel, "board_id")) != check->key.board_id ||
+			DatumGetInt32(column(slot, rel, "season")) != check->key.season ||
+			!DatumGetBool(column(slot, rel, "listed")))
+			continue;
+		key.order = DatumGetInt64(column(slot, rel, "score"));
+		if (!check->low_first)
+			key.order = -key.order;
+		key.moment = DatumGetInt64(column(slot, rel, "reached_at"));
+		key.player = DatumGetInt64(column(slot, rel, "player_id"));
+		check->table += rank_tree_key_checksum(&key);
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+/* Step 3. True if both agree, or the tree is not the one any more. */
+static bool
+agrees(Verification *check)
+{
+	RankBoard  *board = lock_verified(check);
+
+	if (board == NULL)
+		return true;
+	check->late = board->late_checksum;
+	rank_board_unlock(board);
+	return check->noted + check->late == check->table;
+}
+
+static bool
+verify(Verification *check, Relation rel, Snapshot snapshot)
+{
+	bool		same;
+
+	sum_table(check, rel, snapshot);
+	for (int look = 0; look < LOOKS; look++)
+	{
+		if (agrees(check))
+			return true;
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(LOOK_INTERVAL_US);
+	}
+	LockRelation(rel, ShareLock);
+	same = agrees(check);
+	UnlockRelation(rel, ShareLock);
+	return same;
+}
+
+/*
+ * scoreboard.rank_verify(board_id int, season int) returns boolean: does the
+ * tree hold what the table holds? Null: there is no tree now, or somebody else is verifying it.
+ */
+Datum
+scoreboard_rank_verify(PG_FUNCTION_ARGS)
+{
+	Verification check = {.key = key_of(PG_GETARG_INT32(0), PG_GETARG_INT32(1))};
+	Relation	rel;
+	Snapshot	snapshot;
+	bool		same;
+
+	if (!OidIsValid(check.key.relid))
+		PG_RETURN_NULL();
+	rel = table_open(check.key.relid, AccessShareLock);
+	snapshot = begin_check(&check);
+	if (snapshot == NULL)
+	{
+		table_close(rel, AccessShareLock);
+		PG_RETURN_NULL();
+	}
+	PG_ENSURE_ERROR_CLEANUP(end_check, PointerGetDatum(&check));
+	{
+		same = verify(&check, rel, snapshot);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(end_check, PointerGetDatum(&check));
+	end_check(0, PointerGetDatum(&check));
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	PG_RETURN_BOOL(same);
+}
+
+/*
+ * scoreboard.rank_check(board_id int, season int) returns text: what is wrong
+ * with the structure of the tree, or null. Holds up writers meanwhile: for tests.
+ */
+Datum
+scoreboard_rank_check(PG_FUNCTION_ARGS)
+{
+	RankBoardKey key = key_of(PG_GETARG_INT32(0), PG_GETARG_INT32(1));
+	RankBoard  *board = rank_board_lock(&key, LW_SHARED);
+	const char *wrong;
+
+	if (board == NULL)
+		PG_RETURN_NULL();
+	wrong = rank_tree_check(rank_board_arena(), &board->tree);
+	rank_board_unlock(board);
+	if (wrong == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(wrong));
+}

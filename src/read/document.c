@@ -1,0 +1,157 @@
+/*
+ * read/document.c - a board's top list as JSON text
+ *
+ * The only place that writes or takes apart such a text, so the one that is
+ * stored, pushed and answered is the same to the byte. "entries" is the last
+ * member: two documents show the same list exactly if they end alike.
+ * Owns nothing, takes no lock.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "pgtime.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/timestamp.h"
+
+#include "read/document.h"
+#include "read/listing.h"
+
+void
+document_append_string(StringInfo text, const char *value)
+{
+	escape_json(text, value);
+}
+
+void
+document_append_time(StringInfo text, TimestampTz moment)
+{
+	struct pg_tm tm;
+	fsec_t		fraction;
+
+	/* Milliseconds are cut, not rounded: a time must not lie ahead of what happened. */
+	if (timestamp2tm(moment, NULL, &tm, &fraction, NULL, NULL) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("timestamp out of range")));
+	appendStringInfo(text, "\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"",
+					 tm.tm_year, tm.tm_mon, tm.tm_mday,
+					 tm.tm_hour, tm.tm_min, tm.tm_sec, (int) fraction / 1000);
+}
+
+static void
+append_entry(StringInfo text, const ListedRow *row)
+{
+	appendStringInfo(text, "{\"rank\":" INT64_FORMAT ",\"userId\":", row->at.rank);
+	document_append_string(text, row->user_id);
+	appendStringInfoString(text, ",\"displayName\":");
+	document_append_string(text, row->display_name);
+	if (row->avatar_url)
+	{
+		appendStringInfoString(text, ",\"avatarUrl\":");
+		document_append_string(text, row->avatar_url);
+	}
+	appendStringInfo(text, ",\"score\":" INT64_FORMAT "}", row->at.key.score);
+}
+
+char *
+document_entries(const Board *board, int32 season, int64 *players)
+{
+	StringInfoData text;
+	Listing		listing;
+	bool		first = true;
+
+	listing_range(board, season, 0, board->top_size, false, &listing);
+	initStringInfo(&text);
+	appendStringInfoString(&text, "\"entries\":[");
+	for (int i = 0; i < listing.found; i++)
+	{
+		if (listing.rows[i].user_id == NULL)
+			continue;
+		if (!first)
+			appendStringInfoChar(&text, ',');
+		append_entry(&text, &listing.rows[i]);
+		first = false;
+	}
+	appendStringInfoChar(&text, ']');
+	*players = listing.players;
+	return text.data;
+}
+
+char *
+document_assemble(const Board *board, int32 season, int64 version,
+				  TimestampTz updated_at, int64 players, const char *entries)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfoString(&text, "{\"board\":");
+	document_append_string(&text, board->name);
+	appendStringInfo(&text, ",\"season\":%d,\"seasonStart\":null,\"seasonEnd\":null,\"version\":" INT64_FORMAT
+					 ",\"updatedAt\":", season, version);
+	document_append_time(&text, updated_at);
+	appendStringInfo(&text, ",\"players\":" INT64_FORMAT ",%s}", players, entries);
+	return text.data;
+}
+
+/* Where the text of the member "entries" begins: within a string its quotation marks would be escaped. */
+static const char *
+find_entries(const char *document)
+{
+	const char *entries = strstr(document, ",\"entries\":[");
+
+	return entries ? entries + 1 : NULL;
+}
+
+bool
+document_shows(const char *document, const char *entries)
+{
+	const char *stored = find_entries(document);
+	size_t		length = strlen(entries);
+
+	/* A document that somebody damaged shows nothing: it is published anew. */
+	return stored && strncmp(stored, entries, length) == 0 && strcmp(stored + length, "}") == 0;
+}
+
+/* Behind the object that begins at text. */
+static const char *
+skip_object(const char *text)
+{
+	int			depth = 0;
+	bool		in_string = false;
+
+	for (; *text != '\0'; text++)
+	{
+		if (in_string && *text == '\\' && text[1] != '\0')
+			text++;
+		else if (*text == '"')
+			in_string = !in_string;
+		else if (!in_string && *text == '{')
+			depth++;
+		else if (!in_string && *text == '}' && --depth == 0)
+			return text + 1;
+	}
+	elog(ERROR, "a stored document ends within an entry");
+}
+
+char *
+document_cut(const char *document, int keep)
+{
+	StringInfoData text;
+	const char *end = find_entries(document);
+
+	if (end == NULL)
+		elog(ERROR, "a stored document has no entries");
+	end += strlen("\"entries\":[");
+	for (int i = 0; i < keep && *end != ']'; i++)
+	{
+		if (i > 0)
+			end++;				/* the comma */
+		end = skip_object(end);
+	}
+	initStringInfo(&text);
+	appendBinaryStringInfo(&text, document, (int) (end - document));
+	appendStringInfoString(&text, "]}");
+	return text.data;
+}

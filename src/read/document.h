@@ -1,0 +1,40 @@
+/*
+ * read/document.h - a board's top list as JSON text, built in one place for the publisher and the readers
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_READ_DOCUMENT_H
+#define SCOREBOARD_READ_DOCUMENT_H
+
+#include "postgres.h"
+#include "datatype/timestamp.h"
+#include "lib/stringinfo.h"
+
+#include "base/config_cache.h"
+
+/*
+ * The best top_size players as committed now, as the text of the document's
+ * last member: "entries":[…]; *players is the count of the same moment. From
+ * the rank index, counted by SQL where that can't answer (without the
+ * readers' limits: for the publisher). Needs a transaction; connects to SPI
+ * by itself; the text is allocated in the caller's memory context.
+ */
+extern char *document_entries(const Board *board, int32 season, int64 *players);
+
+/* The whole document around such a text. */
+extern char *document_assemble(const Board *board, int32 season, int64 version,
+							   TimestampTz updated_at, int64 players, const char *entries);
+
+/* Does the stored document show exactly this list? Compares text, reads nothing. */
+extern bool document_shows(const char *document, const char *entries);
+
+/* A copy of a stored document that keeps the first "keep" entries only. */
+extern char *document_cut(const char *document, int keep);
+
+/* A JSON string: RFC 3339, UTC, milliseconds, Z; with its quotation marks. */
+extern void document_append_time(StringInfo text, TimestampTz moment);
+
+/* A JSON string with its quotation marks. */
+extern void document_append_string(StringInfo text, const char *value);
+
+#endif

@@ -1,0 +1,698 @@
+/*
+ * read/leaderboard.c - the reads: lists, documents, ranks, neighbours
+ *
+ * Every function answers what is committed now: neither the caller's snapshot
+ * nor this transaction's own changes matter, since the rank index knows neither.
+ * Order of checks: form of the arguments, token, board, season, player. An
+ * explicit token is verified even where the board is public.
+ *
+ * A player's key is read from the table, its rank from the index, and between
+ * the two somebody may commit. So the key must stand in the index at the moment
+ * at which the rank is taken, or all of it is done again; after STANDING_TRIES the rank is counted by SQL.
+ *
+ * Owns no state but saved plans, writes nothing, takes no lock but ACCESS SHARE on what it
+ * reads; what it raises are refusals.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/shortest_dec.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/form.h"
+#include "base/plan.h"
+#include "base/refusal.h"
+#include "base/tables.h"
+#include "rank/scan.h"
+#include "read/document.h"
+#include "read/listing.h"
+#include "trust/token.h"
+
+#define ENTRIES_MAX 1000
+#define RADIUS_MAX 50
+#define USER_IDS_MAX 1000
+
+#define STANDING_TRIES 10
+#define STANDING_PAUSE 200L		/* microseconds */
+
+PG_FUNCTION_INFO_V1(scoreboard_top);
+PG_FUNCTION_INFO_V1(scoreboard_leaderboard);
+PG_FUNCTION_INFO_V1(scoreboard_rank);
+PG_FUNCTION_INFO_V1(scoreboard_me);
+PG_FUNCTION_INFO_V1(scoreboard_around);
+PG_FUNCTION_INFO_V1(scoreboard_ranks);
+PG_FUNCTION_INFO_V1(scoreboard_documents);
+
+/* What a read is about, once its arguments are checked. */
+typedef struct Reading
+{
+	Board		board;
+	int32		season;
+	bool		known_caller;	/* a token was given: who */
+	TokenIdentity caller;
+} Reading;
+
+/* A player as one board's tables have it. */
+typedef struct Standing
+{
+	char	   *user_id;
+	char	   *display_name;	/* or the neutral label */
+	bool		listed;
+	RankKey		key;			/* score 0 before the first action on this board and season */
+} Standing;
+
+static SavedPlan friends_plan = {
+	.text = "SELECT s.score, s.reached_at, s.player_id"
+	" FROM scoreboard.player p JOIN scoreboard.score s"
+	" ON s.board_id = $2 AND s.season = $3 AND s.player_id = p.player_id"
+	" WHERE p.user_id = ANY ($1) AND s.listed",
+	.nargs = 3, .types = {TEXTARRAYOID, INT4OID, INT4OID}
+};
+
+static SavedPlan document_plan = {
+	.text = "SELECT document FROM scoreboard.top WHERE board = $1 AND season = $2",
+	.nargs = 2, .types = {TEXTOID, INT4OID}
+};
+
+/* A board that was removed keeps its row in top, for the version; it is gone nevertheless. */
+static SavedPlan documents_plan = {
+	.text = "WITH known AS (SELECT key, value FROM json_each_text($1))"
+	" SELECT t.board, t.season, t.version, t.document"
+	" FROM scoreboard.top t JOIN scoreboard.board b ON b.name = t.board"
+	" WHERE NOT EXISTS (SELECT FROM known k WHERE k.key = t.board AND k.value = t.version::text)"
+	" UNION ALL"
+	" SELECT DISTINCT k.key, NULL::integer, NULL::bigint, NULL::text FROM known k"
+	" WHERE NOT EXISTS (SELECT FROM scoreboard.board b WHERE b.name = k.key)"
+	" ORDER BY 1",
+	.nargs = 1, .types = {JSONOID}
+};
+
+/* ---------------------------------------------------------------------------
+ * Arguments
+ * ------------------------------------------------------------------------ */
+
+static void
+raise_refusal(RefusalCode code, const char *hint, const char *message)
+{
+	Refusal		refusal;
+
+	refuse(&refusal, code, hint, "%s", message);
+	refusal_raise(&refusal);
+}
+
+static char *
+text_argument(FunctionCallInfo fcinfo, int number)
+{
+	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+/* An integer within bounds; null is none. */
+static int
+bounded_argument(FunctionCallInfo fcinfo, int number, const char *name, int lowest, int highest)
+{
+	Refusal		refusal;
+	int			value = PG_ARGISNULL(number) ? 0 : PG_GETARG_INT32(number);
+
+	if (PG_ARGISNULL(number) || value < lowest || value > highest)
+	{
+		if (highest == PG_INT32_MAX)
+			refuse(&refusal, REFUSAL_INVALID_REQUEST, NULL, "%s must be at least %d", name, lowest);
+		else
+			refuse(&refusal, REFUSAL_INVALID_REQUEST, NULL, "%s must be from %d to %d", name, lowest, highest);
+		refusal_raise(&refusal);
+	}
+	return value;
+}
+
+static char *
+user_id_argument(FunctionCallInfo fcinfo, int number)
+{
+	char	   *user_id = text_argument(fcinfo, number);
+
+	if (user_id == NULL || !form_is_id(user_id))
+		raise_refusal(REFUSAL_INVALID_REQUEST, NULL,
+			  "user_id must have 1 to 255 characters, none of them a control character");
+	return user_id;
+}
+
+/*
+ * Starts a read: the arguments board, season and token stand at these numbers.
+ * The caller has checked the form of its own ones.
+ */
+static void
+begin_reading(FunctionCallInfo fcinfo, int board_number, int season_number, int token_number,
+			  Reading *reading)
+{
+	const char *name = text_argument(fcinfo, board_number);
+	const char *token = text_argument(fcinfo, token_number);
+	const Board *board;
+	Refusal		refusal;
+
+	config_begin_call();
+	if (name == NULL)
+		raise_refusal(REFUSAL_INVALID_REQUEST, NULL, "board must be given");
+
+	reading->known_caller = token != NULL;
+	if (token && !token_identify(token, &reading->caller, &refusal))
+		refusal_raise(&refusal);
+
+	board = form_is_board_name(name) ? config_board(name) : NULL;
+	if (board == NULL)
+		raise_refusal(REFUSAL_NOT_FOUND, "The rows of scoreboard.board are the boards that exist.",
+			  "there is no such board");
+	reading->board = *board;
+	reading->season = board->season;
+	if (!PG_ARGISNULL(season_number) && PG_GETARG_INT32(season_number) != board->season)
+		raise_refusal(REFUSAL_NOT_FOUND, "Leave season out for the running one.",
+			  "the board has no such season");
+}
+
+/* ---------------------------------------------------------------------------
+ * A player's standing
+ * ------------------------------------------------------------------------ */
+
+/* Reads the player's key, where there is a score; false where it stands in no list. */
+static bool
+read_key(const Reading *reading, Snapshot snapshot, RankKey *key)
+{
+	Lookup		table;
+	ScanKeyData keys[3];
+	bool		listed = false;
+
+	lookup_open(&table, LOOKUP_SCORE, AccessShareLock);
+	lookup_key_int4(keys, 1, reading->board.board_id);
+	lookup_key_int4(keys, 2, reading->season);
+	lookup_key_int8(keys, 3, key->player_id);
+	if (lookup_find(&table, keys, 3, snapshot))
+	{
+		key->score = lookup_int8(&table, SCORE_SCORE);
+		key->reached_at = lookup_int8(&table, SCORE_REACHED_AT);
+		listed = lookup_bool(&table, SCORE_LISTED);
+	}
+	lookup_close(&table);
+	return listed;
+}
+
+/* What the tables have for the player; false where there is no such player: then only the names are set. */
+static bool
+read_standing(const Reading *reading, const char *user_id, Standing *standing)
+{
+	Snapshot	snapshot = lookup_committed();
+	Lookup		table;
+	ScanKeyData key;
+	bool		found;
+
+	memset(standing, 0, sizeof(*standing));
+	standing->user_id = pstrdup(user_id);
+	standing->display_name = pstrdup("Player"); /* who has no number yet */
+	lookup_open(&table, LOOKUP_PLAYER, AccessShareLock);
+	lookup_key_text(&key, 1, user_id);
+	found = lookup_find(&table, &key, 1, snapshot);
+	if (found)
+	{
+		standing->key.player_id = lookup_int8(&table, PLAYER_ID);
+		standing->display_name = listing_label(lookup_text(&table, PLAYER_DISPLAY_NAME), standing->key.player_id);
+		standing->listed = read_key(reading, snapshot, &standing->key);
+	}
+	lookup_close(&table);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+typedef enum IndexAnswer
+{
+	INDEX_ANSWERED,
+	INDEX_MOVED,				/* the key isn't there (yet, or any more) */
+	INDEX_CANT
+} IndexAnswer;
+
+static IndexAnswer
+index_standing(const Reading *reading, const RankKey *key, RankStanding *at)
+{
+	if (!rank_index_standing_of(&reading->board, reading->season, key, at))
+		return INDEX_CANT;
+	return at->rank > 0 ? INDEX_ANSWERED : INDEX_MOVED;
+}
+
+static void
+pause_before_retry(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	pg_usleep(STANDING_PAUSE);
+}
+
+/*
+ * Where a listed player stands. Reads the standing again where it moved
+ * meanwhile; false if the player has left the list by then.
+ */
+static bool
+find_standing(const Reading *reading, Standing *standing, RankStanding *at)
+{
+	for (int i = 0; i < STANDING_TRIES; i++)
+	{
+		switch (index_standing(reading, &standing->key, at))
+		{
+			case INDEX_ANSWERED:
+				return true;
+			case INDEX_MOVED:
+				pause_before_retry();
+				if (!read_standing(reading, standing->user_id, standing) || !standing->listed)
+					return false;
+				break;
+			case INDEX_CANT:
+				i = STANDING_TRIES;
+				break;
+		}
+	}
+	rank_scan_standing_of(&reading->board, reading->season, &standing->key, at);
+	return true;
+}
+
+/* How many players stand in the list. */
+static int64
+count_players(const Reading *reading)
+{
+	int64		players;
+	int			found;
+	RankRow		row;
+
+	if (!rank_index_range(&reading->board, reading->season, 0, 1, &row, &found, &players))
+		rank_scan_range(&reading->board, reading->season, 0, 1, &row, &found, &players);
+	return players;
+}
+
+static void
+append_percentile(StringInfo text, const RankStanding *at)
+{
+	char		number[DOUBLE_SHORTEST_DECIMAL_LEN];
+
+	double_to_shortest_decimal_buf(100.0 * (double) at->behind / (double) at->players, number);
+	appendStringInfoString(text, number);
+}
+
+/* {userId, displayName, board, season, score, rank, players, percentile}; at NULL: stands in no list. */
+static Datum
+standing_json(const Reading *reading, const Standing *standing, const RankStanding *at)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfoString(&text, "{\"userId\":");
+	document_append_string(&text, standing->user_id);
+	appendStringInfoString(&text, ",\"displayName\":");
+	document_append_string(&text, standing->display_name);
+	appendStringInfoString(&text, ",\"board\":");
+	document_append_string(&text, reading->board.name);
+	appendStringInfo(&text, ",\"season\":%d,\"score\":" INT64_FORMAT, reading->season, standing->key.score);
+	if (at)
+	{
+		appendStringInfo(&text, ",\"rank\":" INT64_FORMAT ",\"players\":" INT64_FORMAT ",\"percentile\":",
+						 at->rank, at->players);
+		append_percentile(&text, at);
+	}
+	else
+		appendStringInfo(&text, ",\"rank\":null,\"players\":" INT64_FORMAT ",\"percentile\":null",
+						 count_players(reading));
+	appendStringInfoChar(&text, '}');
+	return PointerGetDatum(cstring_to_text_with_len(text.data, text.len));
+}
+
+/* ---------------------------------------------------------------------------
+ * One player
+ * ------------------------------------------------------------------------ */
+
+static void
+raise_no_player(void)
+{
+	raise_refusal(REFUSAL_NOT_FOUND, "Players appear with their first counted action.",
+		  "there is no such player on this board");
+}
+
+/* The player's own view: hidden or not, scored or not. */
+static Datum
+own_rank(const Reading *reading, const char *user_id)
+{
+	Standing	standing;
+	RankStanding at;
+
+	(void) read_standing(reading, user_id, &standing);
+	if (standing.listed && find_standing(reading, &standing, &at))
+		return standing_json(reading, &standing, &at);
+	return standing_json(reading, &standing, NULL);
+}
+
+Datum
+scoreboard_rank(PG_FUNCTION_ARGS)
+{
+	char	   *user_id = user_id_argument(fcinfo, 0);
+	Reading		reading;
+	Standing	standing;
+	RankStanding at;
+
+	begin_reading(fcinfo, 1, 2, 3, &reading);
+	if (reading.known_caller && strcmp(reading.caller.user_id, user_id) == 0)
+		PG_RETURN_DATUM(own_rank(&reading, user_id));
+	if (!read_standing(&reading, user_id, &standing) || !standing.listed ||
+		!find_standing(&reading, &standing, &at))
+		raise_no_player();
+	PG_RETURN_DATUM(standing_json(&reading, &standing, &at));
+}
+
+Datum
+scoreboard_me(PG_FUNCTION_ARGS)
+{
+	Reading		reading;
+	Refusal		refusal;
+
+	begin_reading(fcinfo, 0, 1, 2, &reading);
+	if (!reading.known_caller && !token_identify(NULL, &reading.caller, &refusal))
+		refusal_raise(&refusal);
+	PG_RETURN_DATUM(own_rank(&reading, reading.caller.user_id));
+}
+
+/* ---------------------------------------------------------------------------
+ * Lists
+ * ------------------------------------------------------------------------ */
+
+static void
+emit_rows(ReturnSetInfo *result, const ListedRow *rows, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		const ListedRow *row = &rows[i];
+		Datum		values[6];
+		bool		nulls[6] = {false};
+
+		if (row->user_id == NULL)
+			continue;
+		values[0] = Int64GetDatum(row->at.rank);
+		values[1] = CStringGetTextDatum(row->user_id);
+		values[2] = CStringGetTextDatum(row->display_name);
+		nulls[3] = row->avatar_url == NULL;
+		values[3] = nulls[3] ? (Datum) 0 : CStringGetTextDatum(row->avatar_url);
+		values[4] = Int64GetDatum(row->at.key.score);
+		values[5] = TimestampTzGetDatum(row->at.key.reached_at);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+}
+
+Datum
+scoreboard_top(PG_FUNCTION_ARGS)
+{
+	int			entries = bounded_argument(fcinfo, 1, "entries", 1, ENTRIES_MAX);
+	int			skip = bounded_argument(fcinfo, 2, "skip", 0, PG_INT32_MAX);
+	Reading		reading;
+	Listing		listing;
+
+	begin_reading(fcinfo, 0, 3, 4, &reading);
+	listing_range(&reading.board, reading.season, skip, entries, true, &listing);
+	InitMaterializedSRF(fcinfo, 0);
+	emit_rows((ReturnSetInfo *) fcinfo->resultinfo, listing.rows, listing.found);
+	return (Datum) 0;
+}
+
+/*
+ * The rows around position; false if the player doesn't stand there in them,
+ * since somebody committed after position was read.
+ */
+static bool
+neighbours_at(const Reading *reading, int64 position, int radius, const RankKey *key,
+			  Listing *listing)
+{
+	int64		skip = Max(position - radius, 0);
+	int			centre = (int) (position - skip);
+
+	listing_range(&reading->board, reading->season, skip, centre + radius + 1, true, listing);
+	return centre < listing->found &&
+		listing_compare(&reading->board, &listing->rows[centre].at.key, key) == 0;
+}
+
+static void
+find_neighbours(const Reading *reading, Standing *standing, int radius, Listing *listing)
+{
+	int64		position;
+	Refusal		refusal;
+
+	for (int i = 0; i < STANDING_TRIES; i++)
+	{
+		if (!rank_index_position(&reading->board, reading->season, &standing->key, &position))
+			rank_scan_position(&reading->board, reading->season, &standing->key, &position);
+		if (neighbours_at(reading, position, radius, &standing->key, listing))
+			return;
+		pause_before_retry();
+		if (!read_standing(reading, standing->user_id, standing) || !standing->listed)
+			raise_no_player();
+	}
+	refuse_for(&refusal, REFUSAL_UNAVAILABLE, 1, NULL, "the list changes too fast around this player");
+	refusal_raise(&refusal);
+}
+
+Datum
+scoreboard_around(PG_FUNCTION_ARGS)
+{
+	char	   *user_id = user_id_argument(fcinfo, 0);
+	int			radius = bounded_argument(fcinfo, 2, "radius", 0, RADIUS_MAX);
+	Reading		reading;
+	Standing	standing;
+	Listing		listing;
+
+	begin_reading(fcinfo, 1, 3, 4, &reading);
+	if (!read_standing(&reading, user_id, &standing) || !standing.listed)
+		raise_no_player();
+	find_neighbours(&reading, &standing, radius, &listing);
+	InitMaterializedSRF(fcinfo, 0);
+	emit_rows((ReturnSetInfo *) fcinfo->resultinfo, listing.rows, listing.found);
+	return (Datum) 0;
+}
+
+/* ---------------------------------------------------------------------------
+ * A friends' board
+ * ------------------------------------------------------------------------ */
+
+static ArrayType *
+user_ids_argument(FunctionCallInfo fcinfo, int number)
+{
+	ArrayType  *user_ids = PG_ARGISNULL(number) ? NULL : PG_GETARG_ARRAYTYPE_P(number);
+
+	if (user_ids == NULL || array_contains_nulls(user_ids) || ARR_NDIM(user_ids) > 1)
+		raise_refusal(REFUSAL_INVALID_REQUEST, NULL, "user_ids must be a list of user ids without nulls");
+	if (ArrayGetNItems(ARR_NDIM(user_ids), ARR_DIMS(user_ids)) > USER_IDS_MAX)
+		raise_refusal(REFUSAL_INVALID_REQUEST, NULL, "user_ids must have at most 1000 elements");
+	return user_ids;
+}
+
+/* The listed ones among these players, with their keys. */
+static ListedRow *
+read_friends(const Reading *reading, ArrayType *user_ids, int *count)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		values[3];
+	ListedRow  *rows;
+
+	values[0] = PointerGetDatum(user_ids);
+	values[1] = Int32GetDatum(reading->board.board_id);
+	values[2] = Int32GetDatum(reading->season);
+	SPI_connect();
+	plan_read_committed(&friends_plan, values, NULL, 0);
+	*count = (int) SPI_processed;
+	rows = MemoryContextAllocZero(caller, sizeof(ListedRow) * Max(*count, 1));
+	for (int i = 0; i < *count; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+
+		rows[i].at.key.score = DatumGetInt64(plan_datum(row, desc, 1));
+		rows[i].at.key.reached_at = DatumGetTimestampTz(plan_datum(row, desc, 2));
+		rows[i].at.key.player_id = DatumGetInt64(plan_datum(row, desc, 3));
+	}
+	SPI_finish();
+	return rows;
+}
+
+/* Reads the player's key again; false where it has left the list. */
+static bool
+reread_key(const Reading *reading, RankKey *key)
+{
+	Snapshot	snapshot = lookup_committed();
+	bool		listed = read_key(reading, snapshot, key);
+
+	UnregisterSnapshot(snapshot);
+	return listed;
+}
+
+/* Gives a row its rank from the index; rank 0 if the player has left the list meanwhile. */
+static IndexAnswer
+rank_friend(const Reading *reading, RankRow *row)
+{
+	IndexAnswer answer = INDEX_MOVED;
+	RankStanding at;
+
+	for (int i = 0; i < STANDING_TRIES && answer == INDEX_MOVED; i++)
+	{
+		if (i > 0)
+		{
+			pause_before_retry();
+			if (!reread_key(reading, &row->key))
+			{
+				row->rank = 0;
+				return INDEX_ANSWERED;
+			}
+		}
+		answer = index_standing(reading, &row->key, &at);
+		if (answer == INDEX_ANSWERED)
+			row->rank = at.rank;
+	}
+	return answer;
+}
+
+static bool
+rank_friends(const Reading *reading, ListedRow *rows, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (rank_friend(reading, &rows[i].at) != INDEX_ANSWERED)
+			return false;
+	return true;
+}
+
+/* The same by SQL, keys included; rank 0 for who has left the list meanwhile. */
+static void
+scan_friends(const Reading *reading, ListedRow *rows, int count)
+{
+	int64	   *ids = palloc(sizeof(int64) * count);
+	RankRow    *ranked = palloc(sizeof(RankRow) * count);
+
+	for (int i = 0; i < count; i++)
+		ids[i] = rows[i].at.key.player_id;
+	rank_scan_ranks(&reading->board, reading->season, ids, count, ranked);
+	for (int i = 0; i < count; i++)
+		rows[i].at = ranked[i];
+}
+
+static int
+compare_friends(const void *a, const void *b, void *board)
+{
+	return listing_compare(board, &((const ListedRow *) a)->at.key, &((const ListedRow *) b)->at.key);
+}
+
+Datum
+scoreboard_ranks(PG_FUNCTION_ARGS)
+{
+	ArrayType  *user_ids = user_ids_argument(fcinfo, 0);
+	Reading		reading;
+	ListedRow  *rows;
+	int			count,
+				kept = 0;
+
+	begin_reading(fcinfo, 1, 2, 3, &reading);
+	rows = read_friends(&reading, user_ids, &count);
+	if (!rank_friends(&reading, rows, count))
+		scan_friends(&reading, rows, count);
+
+	for (int i = 0; i < count; i++)
+		if (rows[i].at.rank > 0)
+			rows[kept++] = rows[i];
+	qsort_arg(rows, kept, sizeof(ListedRow), compare_friends, &reading.board);
+	listing_name(rows, kept);
+	InitMaterializedSRF(fcinfo, 0);
+	emit_rows((ReturnSetInfo *) fcinfo->resultinfo, rows, kept);
+	return (Datum) 0;
+}
+
+/* ---------------------------------------------------------------------------
+ * Stored documents
+ * ------------------------------------------------------------------------ */
+
+/* The published document, or NULL where the publisher has not stored one yet. */
+static char *
+read_document(const Reading *reading)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext before;
+	char	   *document = NULL;
+	Datum		values[2];
+
+	values[0] = CStringGetTextDatum(reading->board.name);
+	values[1] = Int32GetDatum(reading->season);
+	SPI_connect();
+	plan_read_committed(&document_plan, values, NULL, 1);
+	if (SPI_processed > 0)
+	{
+		before = MemoryContextSwitchTo(caller);
+		document = plan_text(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+		MemoryContextSwitchTo(before);
+	}
+	SPI_finish();
+	return document;
+}
+
+Datum
+scoreboard_leaderboard(PG_FUNCTION_ARGS)
+{
+	int			entries = PG_ARGISNULL(1) ? 0 : bounded_argument(fcinfo, 1, "entries", 1, ENTRIES_MAX);
+	Reading		reading;
+	char	   *document;
+
+	begin_reading(fcinfo, 0, 2, 3, &reading);
+	document = read_document(&reading);
+	if (document == NULL)
+	{
+		Refusal		refusal;
+
+		refuse_for(&refusal, REFUSAL_UNAVAILABLE, 1,
+				   "The publisher does that within moments; the server's log says if it can't.",
+				   "the board has not been published yet");
+		refusal_raise(&refusal);
+	}
+	if (entries > 0)
+		document = document_cut(document, entries);
+	PG_RETURN_TEXT_P(cstring_to_text(document));
+}
+
+static void
+check_known(FunctionCallInfo fcinfo)
+{
+	Datum		type;
+
+	if (!PG_ARGISNULL(0))
+	{
+		type = DirectFunctionCall1(json_typeof, PG_GETARG_DATUM(0));
+		if (strcmp(TextDatumGetCString(type), "object") == 0)
+			return;
+	}
+	raise_refusal(REFUSAL_INVALID_REQUEST, "Give {} for none.",
+		  "known must be an object of boards and their versions");
+}
+
+Datum
+scoreboard_documents(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum		values[1];
+
+	check_known(fcinfo);
+	config_begin_call();
+	InitMaterializedSRF(fcinfo, 0);
+	values[0] = PG_GETARG_DATUM(0);
+	SPI_connect();
+	plan_read_committed(&documents_plan, values, NULL, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		Datum		row[4];
+		bool		nulls[4];
+
+		/* Text and json look alike inside. */
+		for (int column = 0; column < 4; column++)
+			row[column] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, column + 1, &nulls[column]);
+		tuplestore_putvalues(result->setResult, result->setDesc, row, nulls);
+	}
+	SPI_finish();
+	return (Datum) 0;
+}

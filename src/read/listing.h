@@ -1,0 +1,45 @@
+/*
+ * read/listing.h - ranked rows with the players that they name, for lists and for the document
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_READ_LISTING_H
+#define SCOREBOARD_READ_LISTING_H
+
+#include "postgres.h"
+
+#include "rank/index.h"
+
+typedef struct ListedRow
+{
+	RankRow		at;
+	char	   *user_id;		/* NULL: the player is gone meanwhile; such a row is not shown */
+	char	   *display_name;	/* or the neutral label */
+	char	   *avatar_url;		/* or NULL */
+} ListedRow;
+
+typedef struct Listing
+{
+	ListedRow  *rows;
+	int			found;
+	int64		players;		/* in the whole list, at the same moment */
+} Listing;
+
+/*
+ * count rows from position skip, from the rank index, else counted by SQL;
+ * "limited" is for readers (rank/scan.h). Allocates in the current context,
+ * connects to SPI by itself.
+ */
+extern void listing_range(const Board *board, int32 season, int64 skip, int count,
+						  bool limited, Listing *listing);
+
+/* Fills in the players of rows that have their keys. */
+extern void listing_name(ListedRow *rows, int count);
+
+/* What lists show for a player: the name, or the neutral label (never the user_id). */
+extern char *listing_label(const char *display_name, int64 player_id);
+
+/* Board order: negative where a stands before b. */
+extern int	listing_compare(const Board *board, const RankKey *a, const RankKey *b);
+
+#endif

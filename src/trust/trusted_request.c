@@ -1,0 +1,49 @@
+/*
+ * trust/trusted_request.c - what a layer like PostgREST says of the HTTP request that it carries out
+ *
+ * Anybody who can run SQL can set request.jwt.claims. What counts is the role
+ * that logged in: SET ROLE doesn't change it.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "utils/guc.h"
+#include "utils/varlena.h"
+
+#include "scoreboard.h"
+#include "trust/trusted_request.h"
+
+static bool
+session_is_trusted(void)
+{
+	char	   *list;
+	char	   *session;
+	List	   *names;
+	ListCell   *cell;
+
+	if (scoreboard_trusted_request_roles == NULL || scoreboard_trusted_request_roles[0] == '\0')
+		return false;
+	list = pstrdup(scoreboard_trusted_request_roles);
+	if (!SplitIdentifierString(list, ',', &names))
+		return false;			/* a list that can't be read trusts nobody */
+	session = GetUserNameFromId(GetSessionUserId(), true);
+	if (session == NULL)
+		return false;
+	foreach(cell, names)
+		if (strcmp(lfirst(cell), session) == 0)
+			return true;
+	return false;
+}
+
+const char *
+trusted_request_variable(const char *name)
+{
+	const char *value = GetConfigOption(name, true, false);
+
+	if (value == NULL || value[0] == '\0' || !session_is_trusted())
+		return NULL;
+	return value;
+}

@@ -1,0 +1,504 @@
+/*
+ * write/increment.c - the order of checks, and the writes
+ *
+ * Everything that can refuse comes before anything is written:
+ *
+ *   1 input       request.c      4 signature         receipt.c
+ *   2 who         token.c        - the player's lock base/locks.c
+ *   3 rate        rate_limit.c   5 retry or replay   idempotency.c
+ *                                6 allowed now, then the writes (ledger.c)
+ *
+ * Steps 1 to 4 need no lock. The lock decides: what steps 5 and 6 read under it
+ * is as committed now, at every isolation level, the configuration too.
+ *
+ * Locks: relation scoreboard.score (ROW EXCLUSIVE), then the player's; both held to
+ * the end of the transaction, so that whoever waited finds everything committed and in the rank index.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/timestamp.h"
+
+#include "base/form.h"
+#include "base/locks.h"
+#include "base/refusal_log.h"
+#include "rank/index.h"
+#include "trust/rate_limit.h"
+#include "trust/receipt.h"
+#include "write/idempotency.h"
+#include "write/increment.h"
+
+PG_FUNCTION_INFO_V1(scoreboard_increment);
+PG_FUNCTION_INFO_V1(scoreboard_increment_for);
+
+/* Step 2. */
+static bool
+check_who(Increment *increment, Refusal *refusal)
+{
+	if (!increment->by_server)
+	{
+		if (!token_identify(increment->request.token, &increment->identity, refusal))
+			return false;
+		increment->user_id = increment->identity.user_id;
+	}
+	increment->lock_hash = player_lock_hash(increment->user_id);
+	return true;
+}
+
+/* Looks up what the request names in the configuration as it is now. */
+static bool
+resolve(Increment *increment, Refusal *refusal)
+{
+	const Request *request = &increment->request;
+
+	increment->generation = config_generation();
+	increment->board = config_board(request->board);
+	if (increment->board == NULL)
+		return refuse(refusal, REFUSAL_NOT_FOUND, "scoreboard.board lists the boards.",
+					  "there is no board \"%s\"", request->board);
+	increment->rule = config_action_rule(increment->board, request->action_type);
+	if (increment->rule == NULL)
+		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "scoreboard.action_type lists the action types.",
+					  "there is no action type \"%s\"", request->action_type);
+	increment->key = increment->key_id[0] ? config_signing_key(increment->key_id) : NULL;
+	return true;
+}
+
+/* The amount must be given exactly where the action type leaves it open. */
+static bool
+check_points_given(const Increment *increment, Refusal *refusal)
+{
+	if (increment->request.has_points && increment->rule->points_fixed)
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, "Leave points out.",
+					  "the points of action type \"%s\" are fixed", increment->request.action_type);
+	if (!increment->request.has_points && !increment->rule->points_fixed)
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, "Send the points that the receipt signs.",
+					  "action type \"%s\" needs points", increment->request.action_type);
+	return true;
+}
+
+/* Step 4: the proof that the action type demands. */
+static bool
+check_proof(Increment *increment, Refusal *refusal)
+{
+	const Request *request = &increment->request;
+	ReceiptSubject subject;
+
+	if (!resolve(increment, refusal))
+		return false;
+	if (increment->rule->proof == PROOF_SESSION || increment->rule->proof == PROOF_GRANT)
+		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "Use an action type of proof \"service\" or \"trusted\".",
+					  "action type \"%s\" demands a proof that is not supported yet", request->action_type);
+	if (increment->rule->proof == PROOF_TRUSTED && !increment->by_server)
+		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "Submit it with scoreboard_increment_for().",
+					  "only a trusted server may submit action type \"%s\"", request->action_type);
+	if (!check_points_given(increment, refusal))
+		return false;
+	if (increment->rule->proof == PROOF_TRUSTED)
+		return true;
+
+	subject = (ReceiptSubject) {
+		.board = increment->board->name,
+		.user_id = increment->user_id,
+		.action_type = request->action_type,
+		.action_id = request->action_id,
+		.has_points = request->has_points,
+		.points = request->points,
+		.issued_at = request->issued_at,
+	};
+	if (!receipt_verify(request->receipt, &subject, increment->board, increment->rule, &increment->key, refusal))
+		return false;
+	strlcpy(increment->key_id, increment->key->key_id, sizeof(increment->key_id));
+	return true;
+}
+
+/*
+ * A standby answers reads; a gateway that was pointed at it shall try again until the primary is back. What ledger.c
+ * writes below SQL no executor would stop in a read-only transaction.
+ */
+static bool
+check_primary(Refusal *refusal)
+{
+	if (RecoveryInProgress())
+		return refuse_for(refusal, REFUSAL_UNAVAILABLE, 1, "Send it to the primary.",
+						  "this server is a standby and can't count actions");
+	if (XactReadOnly)
+		return refuse_for(refusal, REFUSAL_UNAVAILABLE, 1, "Use a transaction that may write (default_transaction_read_only).",
+						  "the transaction is read-only and can't count actions");
+	return true;
+}
+
+bool
+increment_check(Increment *increment, Refusal *refusal)
+{
+	return check_primary(refusal) &&
+		check_who(increment, refusal) &&
+		rate_limit_take(increment->user_id,
+						rate_limit_attempt(increment->request.action_id, increment->request.idempotency_key),
+						refusal) &&
+		check_proof(increment, refusal);
+}
+
+static bool
+check_player(const LedgerPlayer *player, Refusal *refusal)
+{
+	if (player->frozen || player->banned)
+		return refuse(refusal, REFUSAL_PLAYER_SUSPENDED, NULL, "the player is suspended");
+	return true;
+}
+
+/* The key that signed may have ended since, or not have begun. */
+static bool
+check_key(const Increment *increment, TimestampTz now, Refusal *refusal)
+{
+	const SigningKey *key = increment->key;
+
+	if (increment->key_id[0] == '\0')
+		return true;
+	if (key == NULL || key->revoked || now < key->valid_from || now >= key->valid_until)
+		return refuse(refusal, REFUSAL_INVALID_SIGNATURE, "Sign with a key that is valid now.",
+					  "the signing key is revoked or outside its validity");
+	return true;
+}
+
+static bool
+has_permission(const Increment *increment, const char *permission)
+{
+	ListCell   *cell;
+
+	foreach(cell, increment->identity.permissions)
+	{
+		if (strcmp(lfirst(cell), permission) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+check_action(const Increment *increment, Refusal *refusal)
+{
+	const ActionRule *rule = increment->rule;
+	const Request *request = &increment->request;
+
+	if (!rule->enabled)
+		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, NULL,
+					  "action type \"%s\" is disabled on board \"%s\"", request->action_type, request->board);
+	if (!check_points_given(increment, refusal))
+		return false;
+	if (!rule->points_fixed && (request->points < rule->min_points || request->points > rule->max_points))
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
+					  "points of action type \"%s\" must lie between " INT64_FORMAT " and " INT64_FORMAT,
+					  request->action_type, rule->min_points, rule->max_points);
+	if (rule->permission && !increment->by_server && !has_permission(increment, rule->permission))
+		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, NULL,
+					  "the token lacks the permission that action type \"%s\" demands", request->action_type);
+	return true;
+}
+
+static bool
+check_issued_at(const Increment *increment, TimestampTz now, Refusal *refusal)
+{
+	int64		now_seconds = timestamptz_to_time_t(now);
+
+	if (increment->key_id[0] == '\0')
+		return true;
+	if (increment->request.issued_at < now_seconds - scoreboard_receipt_window ||
+		increment->request.issued_at > now_seconds + scoreboard_receipt_window)
+		return refuse(refusal, REFUSAL_RECEIPT_EXPIRED, "Sign the action again with the current time, and check the service's clock.",
+					  "issued_at of the receipt is more than %d seconds away from the server's clock", scoreboard_receipt_window);
+	return true;
+}
+
+/* Step 6, in SPEC's order. */
+static bool
+check_allowed(const Increment *increment, const LedgerPlayer *player, TimestampTz now, Refusal *refusal)
+{
+	return check_player(player, refusal) &&
+		check_key(increment, now, refusal) &&
+		check_action(increment, refusal) &&
+		check_issued_at(increment, now, refusal);
+}
+
+/* The new score by the board's operator. Points and scores stay far from overflowing 64 bits. */
+static bool
+next_score(const Board *board, const LedgerScore *old, int64 points, int64 *score, Refusal *refusal)
+{
+	int64		next = points;
+
+	if (board->operator == OPERATOR_SUM)
+	{
+		next = old->score + points;
+		/* A penalty stops at the lowest score; it never lifts who is below it already. */
+		if (points < 0 && next < board->lowest_score)
+			next = Min(board->lowest_score, old->score);
+	}
+	else if (points < board->lowest_score)
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
+					  "points must not lie below the lowest score of board \"%s\", " INT64_FORMAT, board->name, board->lowest_score);
+	else if (board->operator == OPERATOR_BEST && old->exists)
+		next = board->low_first ? Min(old->score, points) : Max(old->score, points);
+
+	if (next > SCOREBOARD_SCORE_MAX || next < -SCOREBOARD_SCORE_MAX)
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
+					  "the score would leave the range of -9007199254740991 to 9007199254740991");
+	*score = next;
+	return true;
+}
+
+/* A name or avatar from the token wins over what is stored; one that is not valid is ignored. */
+static void
+take_profile(const Increment *increment, const LedgerPlayer *player)
+{
+	const char *name = increment->identity.display_name;
+	const char *avatar = increment->identity.avatar_url;
+
+	if (name == NULL || !form_is_display_name(name))
+		name = player->display_name;
+	if (avatar == NULL || !form_is_avatar_url(avatar))
+		avatar = player->avatar_url;
+	if ((name && (player->display_name == NULL || strcmp(name, player->display_name) != 0)) ||
+		(avatar && (player->avatar_url == NULL || strcmp(avatar, player->avatar_url) != 0)))
+		ledger_set_profile(player->player_id, name, avatar, false);
+}
+
+/*
+ * The action's rank, and the list's version. 0 where no rank is known: hidden players, and while the index can't
+ * answer. A writer never counts by scanning.
+ */
+static void
+place_action(const Increment *increment, Ledger *ledger, const LedgerPlayer *player, const LedgerScore *score, LedgerAction *action)
+{
+	const Board *board = increment->board;
+	RankKey		key = {.score = score->score, .reached_at = score->reached_at, .player_id = player->player_id};
+
+	if (player->hidden || !rank_index_rank_of_new(board, board->season, &key, &action->rank, &action->version))
+		action->rank = action->version = 0;
+	if (action->version == 0)
+	{
+		action->version = ledger_version(ledger, board->name);
+		rank_index_learn_version(board, board->season, action->version);
+	}
+}
+
+/* The writes: player if new, score if changed, profile if the token names one, action last. */
+static void
+write_action(const Increment *increment, Ledger *ledger, LedgerPlayer *player, const LedgerScore *old, int64 score,
+			 TimestampTz now, LedgerAction *action)
+{
+	const Board *board = increment->board;
+	LedgerScore new = {.exists = true, .score = score, .reached_at = now};
+
+	if (!player->exists)
+		ledger_add_player(increment->user_id, player);
+	if (!old->exists || old->score != score)
+		ledger_set_score(ledger, board->board_id, board->season, player->player_id, old, &new, !player->hidden);
+	else
+		new.reached_at = old->reached_at;
+	if (!increment->by_server)
+		take_profile(increment, player);
+
+	*action = (LedgerAction) {
+		.exists = true,
+		.board_id = board->board_id,
+		.season = board->season,
+		.action_type_id = increment->rule->action_type_id,
+		.has_points = increment->request.has_points,
+		.points = increment->request.points,
+		.applied_points = score - old->score,
+		.previous_score = old->score,
+		.score = score,
+		.created_at = now,
+		.signing_key_id = increment->key ? increment->key->signing_key_id : 0,
+	};
+	place_action(increment, ledger, player, &new, action);
+	ledger_add_action(ledger, player->player_id, &increment->request, action);
+	ledger_finish_action(ledger);
+
+	/* An acknowledged increment is never lost, whatever the session's synchronous_commit says. */
+	ForceSyncCommit();
+}
+
+static void
+fill_answer(const Increment *increment, const LedgerAction *action, bool replayed, Answer *answer)
+{
+	*answer = (Answer) {
+		.user_id = increment->user_id,
+		.board = increment->board->name,
+		.season = action->season,
+		.previous_score = action->previous_score,
+		.score = action->score,
+		.applied_points = action->applied_points,
+		.rank = action->rank,
+		.version = action->version,
+		.updated_at = action->created_at,
+		.replayed = replayed,
+	};
+}
+
+/* Step 6 and the writes, for an action that is new. */
+static bool
+count_new(Increment *increment, Ledger *ledger, LedgerPlayer *player, Answer *answer, Refusal *refusal)
+{
+	const Board *board = increment->board;
+	TimestampTz now = ledger_clock();
+	LedgerScore old = {0};
+	LedgerAction action;
+	int64		points = increment->rule->points_fixed ? increment->rule->points : increment->request.points;
+	int64		score = 0;
+
+	if (!check_allowed(increment, player, now, refusal))
+		return false;
+	if (player->exists)
+		ledger_find_score(ledger, board->board_id, board->season, player->player_id, &old);
+	if (!next_score(board, &old, points, &score, refusal))
+		return false;
+	write_action(increment, ledger, player, &old, score, now, &action);
+	fill_answer(increment, &action, false, answer);
+	return true;
+}
+
+bool
+increment_count(Increment *increment, Ledger *ledger, Answer *answer, Refusal *refusal)
+{
+	LedgerPlayer player;
+	LedgerAction stored = {0};
+
+	/* A key that was revoked while we waited for the lock is revoked. */
+	AcceptInvalidationMessages();
+	if (config_generation() != increment->generation)
+	{
+		config_begin_call();
+		if (!resolve(increment, refusal))
+			return false;
+	}
+
+	ledger_look(ledger);
+	ledger_find_player(ledger, increment->user_id, &player);
+	if (player.exists)
+		ledger_find_action(ledger, player.player_id, increment->request.action_id, &stored);
+	switch (idempotency_decide(&increment->request, increment->board, increment->rule, &stored, refusal))
+	{
+		case NOVELTY_NEW:
+			return count_new(increment, ledger, &player, answer, refusal);
+		case NOVELTY_RETRY:
+			fill_answer(increment, &stored, true, answer);
+			return true;
+		case NOVELTY_REFUSED:
+			break;
+	}
+	return false;
+}
+
+static const char *
+text_arg(FunctionCallInfo fcinfo, int argument)
+{
+	return PG_ARGISNULL(argument) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argument));
+}
+
+/* The arguments from action_type on; metadata {} counts as none. */
+static void
+read_arguments(FunctionCallInfo fcinfo, int first, Request *request)
+{
+	request->action_type = text_arg(fcinfo, first);
+	request->action_id = text_arg(fcinfo, first + 1);
+	request->board = PG_ARGISNULL(first + 2) ? "global" : text_arg(fcinfo, first + 2);
+	request->has_points = !PG_ARGISNULL(first + 3);
+	request->points = request->has_points ? PG_GETARG_INT64(first + 3) : 0;
+	request->has_issued_at = !PG_ARGISNULL(first + 4);
+	request->issued_at = request->has_issued_at ? PG_GETARG_INT64(first + 4) : 0;
+	request->receipt = text_arg(fcinfo, first + 5);
+	request->idempotency_key = text_arg(fcinfo, first + 6);
+	if (!PG_ARGISNULL(first + 7))
+	{
+		Jsonb	   *metadata = PG_GETARG_JSONB_P(first + 7);
+
+		if (!JB_ROOT_IS_OBJECT(metadata) || JB_ROOT_COUNT(metadata) > 0)
+			request->metadata = metadata;
+	}
+}
+
+static Datum
+answer_row(FunctionCallInfo fcinfo, const Answer *answer)
+{
+	TupleDesc	desc;
+	Datum		values[10];
+	bool		nulls[10] = {false};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = CStringGetTextDatum(answer->user_id);
+	values[1] = CStringGetTextDatum(answer->board);
+	values[2] = Int32GetDatum(answer->season);
+	values[3] = Int64GetDatum(answer->previous_score);
+	values[4] = Int64GetDatum(answer->score);
+	values[5] = Int64GetDatum(answer->applied_points);
+	values[6] = Int64GetDatum(answer->rank);
+	nulls[6] = answer->rank == 0;
+	values[7] = Int64GetDatum(answer->version);
+	values[8] = TimestampTzGetDatum(answer->updated_at);
+	values[9] = BoolGetDatum(answer->replayed);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+static void
+refuse_one(const Increment *increment, const Refusal *refusal)
+{
+	refusal_log_note(refusal, increment->user_id, &increment->request);
+	refusal_raise(refusal);
+}
+
+/* A single call: waits for the player's lock, raises what is refused. */
+static Datum
+count_one(FunctionCallInfo fcinfo, Increment *increment)
+{
+	Refusal		refusal;
+	Answer		answer;
+	Ledger	   *ledger;
+
+	config_begin_call();
+	if (!request_check(&increment->request, &refusal) || !increment_check(increment, &refusal))
+		refuse_one(increment, &refusal);
+
+	ledger_lock();
+	player_lock_acquire(increment->lock_hash);
+	ledger = ledger_open();
+	if (!increment_count(increment, ledger, &answer, &refusal))
+		refuse_one(increment, &refusal);
+	ledger_close(ledger);
+	return answer_row(fcinfo, &answer);
+}
+
+Datum
+scoreboard_increment(PG_FUNCTION_ARGS)
+{
+	Increment	increment = {0};
+
+	read_arguments(fcinfo, 0, &increment.request);
+	increment.request.token = text_arg(fcinfo, 8);
+	return count_one(fcinfo, &increment);
+}
+
+Datum
+scoreboard_increment_for(PG_FUNCTION_ARGS)
+{
+	Increment	increment = {.by_server = true};
+	Refusal		refusal;
+
+	increment.user_id = text_arg(fcinfo, 0);
+	if (increment.user_id == NULL || !form_is_id(increment.user_id))
+	{
+		refuse(&refusal, REFUSAL_INVALID_REQUEST, NULL,
+			   "user id must have 1 to 255 characters, none of them a control character");
+		refusal_raise(&refusal);
+	}
+	read_arguments(fcinfo, 1, &increment.request);
+	return count_one(fcinfo, &increment);
+}

@@ -1,0 +1,95 @@
+/*
+ * write/ledger.h - what is recorded of a player: its row, its actions, its scores
+ *
+ * Reads and writes need ROW EXCLUSIVE on scoreboard.score (ledger_lock), then
+ * the player's lock.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_WRITE_LEDGER_H
+#define SCOREBOARD_WRITE_LEDGER_H
+
+#include "postgres.h"
+#include "datatype/timestamp.h"
+#include "storage/itemptr.h"
+#include "utils/jsonb.h"
+
+#include "write/request.h"
+
+typedef struct LedgerPlayer
+{
+	bool		exists;
+	int64		player_id;
+	bool		frozen;
+	bool		banned;
+	bool		hidden;
+	char	   *display_name;	/* or NULL */
+	char	   *avatar_url;		/* or NULL */
+} LedgerPlayer;
+
+typedef struct LedgerAction
+{
+	bool		exists;
+	int32		board_id;
+	int32		season;
+	int32		action_type_id;
+	bool		has_points;
+	int64		points;
+	int64		applied_points;
+	int64		previous_score;
+	int64		score;
+	int64		rank;			/* 0: null */
+	int64		version;
+	TimestampTz created_at;
+	char	   *idempotency_key;	/* or NULL */
+	Jsonb	   *metadata;		/* NULL for {} */
+	int32		signing_key_id; /* 0: null */
+} LedgerAction;
+
+typedef struct LedgerScore
+{
+	bool		exists;
+	int64		score;
+	TimestampTz reached_at;
+	ItemPointerData at;			/* where its row stands, for ledger_set_score */
+} LedgerScore;
+
+/* The tables at hand; one for a call, however many increments it counts. */
+typedef struct Ledger Ledger;
+
+/* Takes ROW EXCLUSIVE on scoreboard.score: first of all locks, before any player's. */
+extern void ledger_lock(void);
+
+/* After ledger_lock(). An error in between closes by itself. */
+extern Ledger *ledger_open(void);
+extern void ledger_close(Ledger *ledger);
+
+/*
+ * From here on reads answer what is committed now; called under the player's
+ * lock. They raise 40001 where this transaction's own snapshot can't see the same.
+ */
+extern void ledger_look(Ledger *ledger);
+extern void ledger_find_player(Ledger *ledger, const char *user_id, LedgerPlayer *player);
+extern void ledger_find_action(Ledger *ledger, int64 player_id, const char *action_id, LedgerAction *action);
+extern void ledger_find_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id, LedgerScore *score);
+
+/* The board's last published version; 0 before the first. */
+extern int64 ledger_version(Ledger *ledger, const char *board);
+
+/* The clock, strictly increasing within this backend. */
+extern TimestampTz ledger_clock(void);
+
+/*
+ * Writes. A score is written over the one that ledger_find_score found last; 40001 where somebody
+ * changed it without the player's lock. Triggers of the tables fire before a function returns. A profile whose row somebody else has locked is left as it is unless wait.
+ */
+extern void ledger_add_player(const char *user_id, LedgerPlayer *player);
+extern void ledger_set_profile(int64 player_id, const char *display_name, const char *avatar_url, bool wait);
+extern void ledger_set_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id,
+							 const LedgerScore *old, const LedgerScore *new, bool listed);
+extern void ledger_add_action(Ledger *ledger, int64 player_id, const Request *request, const LedgerAction *action);
+
+/* Makes what was written visible to this transaction's next reads. */
+extern void ledger_finish_action(Ledger *ledger);
+
+#endif

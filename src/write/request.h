@@ -1,0 +1,40 @@
+/*
+ * write/request.h - one increment as it was submitted
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_WRITE_REQUEST_H
+#define SCOREBOARD_WRITE_REQUEST_H
+
+#include "postgres.h"
+#include "utils/jsonb.h"
+
+#include "base/refusal.h"
+
+#define REQUEST_METADATA_MAX 4096	/* bytes of the object's text */
+
+/* Texts are NULL where they were not given. */
+typedef struct Request
+{
+	const char *action_type;
+	const char *action_id;
+	const char *board;
+	bool		has_points;
+	int64		points;
+	bool		has_issued_at;
+	int64		issued_at;		/* seconds since 1970 */
+	const char *receipt;
+	const char *idempotency_key;
+	Jsonb	   *metadata;		/* NULL for {} */
+	const char *token;
+	const char *request_id;
+	const char *client_address;
+} Request;
+
+/* An IPv4 or IPv6 address, without a zone. */
+extern bool request_is_address(const char *text);
+
+/* Step 1 of SPEC section 3: types, lengths, characters. False with INVALID_REQUEST. */
+extern bool request_check(const Request *request, Refusal *refusal);
+
+#endif
