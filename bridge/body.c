@@ -116,7 +116,7 @@ static bool
 check_members(const json_t *body, Problem *problem)
 {
 	static const char *const reserved[] = {"token", "idempotencyKey", "requestId", "clientAddress"};
-	static const char *const integers[] = {"points", "issuedAt"};
+	static const char *const integers[] = {"points", "subscore", "issuedAt"};
 
 	if (!json_is_object(body))
 		return problem_set(problem, ERROR_INVALID_REQUEST, "The body is one JSON object, each member once, in UTF-8.");
@@ -129,7 +129,7 @@ check_members(const json_t *body, Problem *problem)
 		const json_t *value = json_object_get(body, integers[i]);
 
 		if (value && !json_is_integer(value) && !json_is_null(value))
-			return problem_set(problem, ERROR_INVALID_REQUEST, "points and issuedAt are whole numbers, written plainly.");
+			return problem_set(problem, ERROR_INVALID_REQUEST, "points, subscore and issuedAt are whole numbers, written plainly.");
 	}
 	return true;
 }

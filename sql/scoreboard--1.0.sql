@@ -63,6 +63,7 @@ CREATE TABLE scoreboard.action_type (
     permission     text,
     enabled        boolean NOT NULL DEFAULT true,
     description    text NOT NULL DEFAULT '',
+    receipt_max_age interval CHECK (receipt_max_age BETWEEN interval '0' AND interval '7 days'),
     CONSTRAINT action_type_points_fixed_or_bounded CHECK (
         (points IS NOT NULL AND min_points IS NULL AND max_points IS NULL)
         OR (points IS NULL AND min_points IS NOT NULL AND max_points IS NOT NULL AND min_points <= max_points)),
@@ -72,6 +73,7 @@ COMMENT ON TABLE scoreboard.action_type IS 'what players can do, and what it is 
 COMMENT ON COLUMN scoreboard.action_type.proof IS 'evidence that an action of this type demands: service (a receipt of a signing key), session, grant, or trusted (only a trusted server submits it)';
 COMMENT ON COLUMN scoreboard.action_type.points IS 'the fixed amount; null: the receipt signs an amount between min_points and max_points';
 COMMENT ON COLUMN scoreboard.action_type.permission IS 'permission that the token must hold, if any';
+COMMENT ON COLUMN scoreboard.action_type.receipt_max_age IS 'how old a receipt may be, up to 7 days (play without a network); null: scoreboard.receipt_window';
 
 CREATE TABLE scoreboard.action_rule (
     board_id       integer NOT NULL REFERENCES scoreboard.board ON DELETE CASCADE,
@@ -196,6 +198,8 @@ CREATE TABLE scoreboard.action (
     metadata        jsonb,
     request_id      text,
     client_address  inet,
+    subscore        bigint,
+    detail          text,
     PRIMARY KEY (player_id, action_id)
 );
 COMMENT ON TABLE scoreboard.action IS 'the log of accepted actions: what was counted, what was answered';
@@ -428,18 +432,20 @@ COMMENT ON TYPE @extschema@.scoreboard_row IS 'a player where it stands';
 
 CREATE FUNCTION @extschema@.scoreboard_increment(
     action_type text, action_id text, board text DEFAULT 'global', points bigint DEFAULT NULL, issued_at bigint DEFAULT NULL,
-    receipt text DEFAULT NULL, idempotency_key text DEFAULT NULL, metadata jsonb DEFAULT '{}', token text DEFAULT NULL)
+    receipt text DEFAULT NULL, idempotency_key text DEFAULT NULL, metadata jsonb DEFAULT '{}', token text DEFAULT NULL,
+    subscore bigint DEFAULT NULL, detail text DEFAULT NULL)
 RETURNS @extschema@.scoreboard_result AS 'MODULE_PATHNAME', 'scoreboard_increment'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION @extschema@.scoreboard_increment IS
 'Counts one action of the authenticated player.
 action_id: 1-255 characters, unique per player for ever; points: only where the action type leaves them open; issued_at: seconds since 1970,
-signed by the receipt; idempotency_key: 1-255 visible ASCII characters, the same on a retry; metadata: an object of at most 4 KiB.
+signed by the receipt; idempotency_key: 1-255 visible ASCII characters, the same on a retry; metadata: an object of at most 4 KiB;
+subscore, detail (1-256 bytes): signed too, what decides between equal scores on boards of such ties, and what lists show beside the score.
 Errors: INVALID_REQUEST UNAUTHORIZED RATE_LIMITED INVALID_SIGNATURE DUPLICATE_ACTION IDEMPOTENCY_MISMATCH ACTION_NOT_ALLOWED PLAYER_SUSPENDED RECEIPT_EXPIRED NOT_FOUND UNAVAILABLE.';
 
 CREATE FUNCTION @extschema@.scoreboard_increment_for(
     user_id text, action_type text, action_id text, board text DEFAULT 'global', points bigint DEFAULT NULL, issued_at bigint DEFAULT NULL,
-    receipt text DEFAULT NULL, idempotency_key text DEFAULT NULL, metadata jsonb DEFAULT '{}')
+    receipt text DEFAULT NULL, idempotency_key text DEFAULT NULL, metadata jsonb DEFAULT '{}', subscore bigint DEFAULT NULL, detail text DEFAULT NULL)
 RETURNS @extschema@.scoreboard_result AS 'MODULE_PATHNAME', 'scoreboard_increment_for'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION @extschema@.scoreboard_increment_for IS
@@ -451,7 +457,7 @@ RETURNS TABLE (ordinal integer, status integer, body json, retry_after integer) 
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION @extschema@.scoreboard_submit IS
 'Counts the actions of many players in one transaction, each with its own token and its own outcome.
-requests: an array of at most 1000 objects {actionType, actionId, board, points, issuedAt, receipt, metadata, token, idempotencyKey, requestId, clientAddress};
+requests: an array of at most 1000 objects {actionType, actionId, board, points, subscore, detail, issuedAt, receipt, metadata, token, idempotencyKey, requestId, clientAddress};
 rows in input order: ordinal from 1, HTTP status, JSON body, seconds to wait where the status is 429 or 503.';
 
 CREATE FUNCTION @extschema@.scoreboard_top(

@@ -67,7 +67,8 @@ static SavedPlan board_plan = {
 static SavedPlan rule_plan = {
 	.text = "SELECT t.action_type_id, t.proof, t.enabled AND coalesce(r.enabled, true),"
 	" CASE WHEN r.min_points IS NULL THEN coalesce(r.points, t.points) END,"
-	" coalesce(r.min_points, t.min_points, 0), coalesce(r.max_points, t.max_points, 0), t.permission"
+	" coalesce(r.min_points, t.min_points, 0), coalesce(r.max_points, t.max_points, 0), t.permission,"
+	" coalesce(floor(extract(epoch FROM t.receipt_max_age))::bigint, -1)"
 	" FROM scoreboard.action_type t LEFT JOIN scoreboard.action_rule r ON r.action_type_id = t.action_type_id AND r.board_id = $2"
 	" WHERE t.name = $1",
 	.nargs = 2, .types = {TEXTOID, INT4OID}
@@ -265,6 +266,7 @@ fill_rule(ActionRule *rule, HeapTuple row, TupleDesc desc)
 	rule->points = open ? 0 : DatumGetInt64(points);
 	rule->min_points = DatumGetInt64(plan_datum(row, desc, 5));
 	rule->max_points = DatumGetInt64(plan_datum(row, desc, 6));
+	rule->receipt_max_age = DatumGetInt64(plan_datum(row, desc, 8));
 	rule->permission = permission ? MemoryContextStrdup(cache_context, permission) : NULL;
 }
 

@@ -55,6 +55,7 @@ typedef struct ActionRule
 	int64		min_points;		/* where not: bounds of what a receipt may sign */
 	int64		max_points;
 	char	   *permission;		/* that the token must hold, or NULL */
+	int64		receipt_max_age;	/* seconds; -1: scoreboard.receipt_window */
 } ActionRule;
 
 typedef struct SigningKey

@@ -14,6 +14,8 @@
 #include "scoreboard.h"
 #include "base/form.h"
 
+#define DETAIL_MAX 256			/* bytes */
+
 PG_FUNCTION_INFO_V1(scoreboard_valid_display_name);
 
 static bool
@@ -106,6 +108,14 @@ form_is_display_name(const char *text)
 	bool		visible;
 
 	return is_text(text, 50, true, &visible) && visible;
+}
+
+bool
+form_is_detail(const char *text)
+{
+	bool		visible;
+
+	return strlen(text) <= DETAIL_MAX && is_text(text, DETAIL_MAX, true, &visible) && visible;
 }
 
 bool

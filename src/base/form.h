@@ -23,6 +23,9 @@ extern bool form_is_visible_ascii(const char *text, int max);
 /* 1-50 characters, no control and no bidirectional-override ones, not only spaces */
 extern bool form_is_display_name(const char *text);
 
+/* 1-256 bytes, of the characters of a display name */
+extern bool form_is_detail(const char *text);
+
 /* https, at most 1000 characters, no spaces or control characters */
 extern bool form_is_avatar_url(const char *text);
 

@@ -13,8 +13,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <openssl/evp.h>
+
 #define PART_PREFIX "v1:"
 #define MAC_DIGITS (2 * RECEIPT_MAC_BYTES)
+#define DIGEST_DIGITS 64		/* of SHA-256 */
 
 static bool
 key_id_character(char c)
@@ -91,18 +94,50 @@ receipt_form_read(const char *receipt, ReceiptPart parts[RECEIPT_MAX_PARTS])
 	}
 }
 
+#define NUMBER_SIZE 24
+
+/* Empty where it isn't given. */
+static void
+write_number(bool given, int64_t number, char out[NUMBER_SIZE])
+{
+	out[0] = '\0';
+	if (given)
+		snprintf(out, NUMBER_SIZE, "%" PRId64, number);
+}
+
+/* Lower-case hex of the SHA-256; empty where there is no text. */
+static bool
+write_digest(const char *text, char out[DIGEST_DIGITS + 1])
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned int length;
+
+	out[0] = '\0';
+	if (text == NULL)
+		return true;
+	if (EVP_Digest(text, strlen(text), digest, &length, EVP_sha256(), NULL) != 1 || 2 * length != DIGEST_DIGITS)
+		return false;
+	for (unsigned int i = 0; i < length; i++)
+		snprintf(out + 2 * i, 3, "%02x", digest[i]);
+	return true;
+}
+
 size_t
 receipt_form_write(const ReceiptFields *fields, char out[RECEIPT_SIGNED_MAX])
 {
-	char		points[24] = "";
+	char		points[NUMBER_SIZE];
+	char		subscore[NUMBER_SIZE];
+	char		detail[DIGEST_DIGITS + 1];
 	int			length;
 
-	if (fields->has_points)
-		snprintf(points, sizeof(points), "%" PRId64, fields->points);
+	write_number(fields->has_points, fields->points, points);
+	write_number(fields->has_subscore, fields->subscore, subscore);
+	if (!write_digest(fields->detail, detail))
+		return 0;
 	length = snprintf(out, RECEIPT_SIGNED_MAX,
-					  "scoreboard-receipt-v1\n%s\n%s\n%s\n%s\n%s\n%s\n%" PRId64,
+					  "scoreboard-receipt-v1\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%" PRId64,
 					  fields->audience, fields->board, fields->user_id,
-					  fields->action_type, fields->action_id, points, fields->issued_at);
+					  fields->action_type, fields->action_id, points, subscore, detail, fields->issued_at);
 	return length > 0 && length < RECEIPT_SIGNED_MAX ? (size_t) length : 0;
 }
 

@@ -47,8 +47,8 @@
 	"The service that saw the action signs it; the README says which bytes, and has examples."
 
 StaticAssertDecl(RECEIPT_KEY_ID_MAX == SCOREBOARD_NAME_MAX, "key ids have one length");
-StaticAssertDecl(RECEIPT_SIGNED_MAX >= 8 * SCOREBOARD_ID_MAX + 4 * SCOREBOARD_NAME_MAX + 128,
-				 "two ids of four bytes a character, four names, numbers and line feeds fit");
+StaticAssertDecl(RECEIPT_SIGNED_MAX >= 8 * SCOREBOARD_ID_MAX + 4 * SCOREBOARD_NAME_MAX + 192,
+				 "two ids of four bytes a character, four names, numbers, a digest and line feeds fit");
 
 static MemoryContext hmac_context = NULL;	/* what fmgr keeps about hmac() */
 static FmgrInfo hmac_function;
@@ -214,6 +214,9 @@ signed_bytes_of(const ReceiptSubject *subject)
 		.action_id = subject->action_id,
 		.has_points = subject->has_points,
 		.points = subject->points,
+		.has_subscore = subject->has_subscore,
+		.subscore = subject->subscore,
+		.detail = subject->detail,
 		.issued_at = subject->issued_at,
 	};
 	size_t		length = receipt_form_write(&fields, bytes);
@@ -221,7 +224,7 @@ signed_bytes_of(const ReceiptSubject *subject)
 	if (length == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg_internal("an action's ids are longer than the checks before this one allow")));
+				 errmsg_internal("the bytes that a receipt signs could not be written")));
 	return bytes_datum(bytes, length);
 }
 

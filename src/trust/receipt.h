@@ -20,6 +20,9 @@ typedef struct ReceiptSubject
 	const char *action_id;
 	bool		has_points;		/* false: the field is empty (the action type fixes the amount) */
 	int64		points;
+	bool		has_subscore;	/* false: the field is empty */
+	int64		subscore;
+	const char *detail;			/* or NULL: the field is empty */
 	int64		issued_at;		/* seconds since 1970 */
 } ReceiptSubject;
 

@@ -4,7 +4,7 @@
  * An action is counted once per player, for ever. The same action_id with the
  * same idempotency key and the same content is a retry; everything else that
  * has the action_id is refused. Content is what was asked for: board, action
- * type, points, metadata. Receipt, issued_at and token may differ, since a
+ * type, points, subscore, detail, metadata. Receipt, issued_at and token may differ, since a
  * client may have to sign again before it can ask again.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
@@ -22,12 +22,27 @@ same_metadata(Jsonb *a, Jsonb *b)
 }
 
 static bool
+same_number(bool given, int64 a, bool stored, int64 b)
+{
+	return given == stored && (!given || a == b);
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return strcmp(a, b) == 0;
+}
+
+static bool
 same_content(const Request *request, const Board *board, const ActionRule *rule, const LedgerAction *stored)
 {
 	return stored->board_id == board->board_id &&
 		stored->action_type_id == rule->action_type_id &&
-		stored->has_points == request->has_points &&
-		(!stored->has_points || stored->points == request->points) &&
+		same_number(request->has_points, request->points, stored->has_points, stored->points) &&
+		same_number(request->has_subscore, request->subscore, stored->has_subscore, stored->subscore) &&
+		same_text(request->detail, stored->detail) &&
 		same_metadata(stored->metadata, request->metadata);
 }
 
@@ -49,7 +64,7 @@ idempotency_decide(const Request *request, const Board *board, const ActionRule 
 	if (!same_content(request, board, rule, stored))
 	{
 		refuse(refusal, REFUSAL_IDEMPOTENCY_MISMATCH,
-			   "A retry must repeat board, action type, points and metadata.",
+			   "A retry must repeat board, action type, points, subscore, detail and metadata.",
 			   "the idempotency key was used with another content");
 		return NOVELTY_REFUSED;
 	}

@@ -85,6 +85,17 @@ check_points_given(const Increment *increment, Refusal *refusal)
 	return true;
 }
 
+/* Who vouches for what stands beside the score: a service by its receipt, or a server that names the player. */
+static bool
+check_subscore_vouched(const Increment *increment, Refusal *refusal)
+{
+	if ((increment->request.has_subscore || increment->request.detail) &&
+		!increment->by_server && increment->rule->proof != PROOF_SERVICE)
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, "Leave subscore and detail out.",
+					  "nothing vouches for subscore and detail of action type \"%s\"", increment->request.action_type);
+	return true;
+}
+
 /* Step 4: the proof that the action type demands. */
 static bool
 check_proof(Increment *increment, Refusal *refusal)
@@ -94,14 +105,14 @@ check_proof(Increment *increment, Refusal *refusal)
 
 	if (!resolve(increment, refusal))
 		return false;
-	if (increment->rule->proof == PROOF_SESSION || increment->rule->proof == PROOF_GRANT)
-		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "Use an action type of proof \"service\" or \"trusted\".",
-					  "action type \"%s\" demands a proof that is not supported yet", request->action_type);
 	if (increment->rule->proof == PROOF_TRUSTED && !increment->by_server)
 		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "Submit it with scoreboard_increment_for().",
 					  "only a trusted server may submit action type \"%s\"", request->action_type);
-	if (!check_points_given(increment, refusal))
+	if (!check_points_given(increment, refusal) || !check_subscore_vouched(increment, refusal))
 		return false;
+	if (increment->rule->proof == PROOF_SESSION || increment->rule->proof == PROOF_GRANT)
+		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "Use an action type of proof \"service\" or \"trusted\".",
+					  "action type \"%s\" demands a proof that is not supported yet", request->action_type);
 	if (increment->rule->proof == PROOF_TRUSTED)
 		return true;
 
@@ -112,6 +123,9 @@ check_proof(Increment *increment, Refusal *refusal)
 		.action_id = request->action_id,
 		.has_points = request->has_points,
 		.points = request->points,
+		.has_subscore = request->has_subscore,
+		.subscore = request->subscore,
+		.detail = request->detail,
 		.issued_at = request->issued_at,
 	};
 	if (!receipt_verify(request->receipt, &subject, increment->board, increment->rule, &increment->key, refusal))
@@ -203,17 +217,23 @@ check_action(const Increment *increment, Refusal *refusal)
 	return true;
 }
 
+/* Only the past may be longer ago than the setting: a clock that is ahead is wrong, however long the game was offline. */
 static bool
 check_issued_at(const Increment *increment, TimestampTz now, Refusal *refusal)
 {
-	int64		now_seconds = timestamptz_to_time_t(now);
+	int64		age = timestamptz_to_time_t(now) - increment->request.issued_at;
+	int64		max_age = increment->rule->receipt_max_age;
 
 	if (increment->key_id[0] == '\0')
 		return true;
-	if (increment->request.issued_at < now_seconds - scoreboard_receipt_window ||
-		increment->request.issued_at > now_seconds + scoreboard_receipt_window)
+	if (age < 0 || max_age < 0)
+	{
+		age = Abs(age);
+		max_age = scoreboard_receipt_window;
+	}
+	if (age > max_age)
 		return refuse(refusal, REFUSAL_RECEIPT_EXPIRED, "Sign the action again with the current time, and check the service's clock.",
-					  "issued_at of the receipt is more than %d seconds away from the server's clock", scoreboard_receipt_window);
+					  "issued_at of the receipt is more than " INT64_FORMAT " seconds away from the server's clock", max_age);
 	return true;
 }
 
@@ -403,17 +423,22 @@ text_arg(FunctionCallInfo fcinfo, int argument)
 	return PG_ARGISNULL(argument) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argument));
 }
 
-/* The arguments from action_type on; metadata {} counts as none. */
+static int64
+int64_arg(FunctionCallInfo fcinfo, int argument, bool *given)
+{
+	*given = !PG_ARGISNULL(argument);
+	return *given ? PG_GETARG_INT64(argument) : 0;
+}
+
+/* The arguments from action_type on, and from subscore on; metadata {} counts as none. */
 static void
-read_arguments(FunctionCallInfo fcinfo, int first, Request *request)
+read_arguments(FunctionCallInfo fcinfo, int first, int subscore, Request *request)
 {
 	request->action_type = text_arg(fcinfo, first);
 	request->action_id = text_arg(fcinfo, first + 1);
 	request->board = PG_ARGISNULL(first + 2) ? "global" : text_arg(fcinfo, first + 2);
-	request->has_points = !PG_ARGISNULL(first + 3);
-	request->points = request->has_points ? PG_GETARG_INT64(first + 3) : 0;
-	request->has_issued_at = !PG_ARGISNULL(first + 4);
-	request->issued_at = request->has_issued_at ? PG_GETARG_INT64(first + 4) : 0;
+	request->points = int64_arg(fcinfo, first + 3, &request->has_points);
+	request->issued_at = int64_arg(fcinfo, first + 4, &request->has_issued_at);
 	request->receipt = text_arg(fcinfo, first + 5);
 	request->idempotency_key = text_arg(fcinfo, first + 6);
 	if (!PG_ARGISNULL(first + 7))
@@ -423,6 +448,8 @@ read_arguments(FunctionCallInfo fcinfo, int first, Request *request)
 		if (!JB_ROOT_IS_OBJECT(metadata) || JB_ROOT_COUNT(metadata) > 0)
 			request->metadata = metadata;
 	}
+	request->subscore = int64_arg(fcinfo, subscore, &request->has_subscore);
+	request->detail = text_arg(fcinfo, subscore + 1);
 }
 
 static Datum
@@ -481,7 +508,7 @@ scoreboard_increment(PG_FUNCTION_ARGS)
 {
 	Increment	increment = {0};
 
-	read_arguments(fcinfo, 0, &increment.request);
+	read_arguments(fcinfo, 0, 9, &increment.request);
 	increment.request.token = text_arg(fcinfo, 8);
 	return count_one(fcinfo, &increment);
 }
@@ -499,6 +526,6 @@ scoreboard_increment_for(PG_FUNCTION_ARGS)
 			   "user id must have 1 to 255 characters, none of them a control character");
 		refusal_raise(&refusal);
 	}
-	read_arguments(fcinfo, 1, &increment.request);
+	read_arguments(fcinfo, 1, 9, &increment.request);
 	return count_one(fcinfo, &increment);
 }

@@ -225,6 +225,9 @@ fill_action(LedgerAction *action, const LedgerTable *table)
 	action->action_type_id = DatumGetInt32(table->values[ACTION_TYPE_ID - 1]);
 	action->has_points = !table->nulls[ACTION_POINTS - 1];
 	action->points = int64_or_zero(table, ACTION_POINTS);
+	action->has_subscore = !table->nulls[ACTION_SUBSCORE - 1];
+	action->subscore = int64_or_zero(table, ACTION_SUBSCORE);
+	action->detail = text_or_null(table, ACTION_DETAIL);
 	action->applied_points = int64_or_zero(table, ACTION_APPLIED);
 	action->previous_score = int64_or_zero(table, ACTION_PREVIOUS);
 	action->score = int64_or_zero(table, ACTION_SCORE);
@@ -496,13 +499,15 @@ ledger_add_action(Ledger *ledger, int64 player_id, const Request *request, const
 	LedgerTable *table = &ledger->action;
 
 	prepare_write(ledger, table);
-	clear_values(ledger, table, ACTION_CLIENT_ADDRESS);
+	clear_values(ledger, table, ACTION_DETAIL);
 	set_value(table, ACTION_PLAYER_ID, Int64GetDatum(player_id));
 	set_text(table, ACTION_ID, request->action_id);
 	set_value(table, ACTION_BOARD_ID, Int32GetDatum(action->board_id));
 	set_value(table, ACTION_SEASON, Int32GetDatum(action->season));
 	set_value(table, ACTION_TYPE_ID, Int32GetDatum(action->action_type_id));
 	set_int64(table, ACTION_POINTS, action->points, !action->has_points);
+	set_int64(table, ACTION_SUBSCORE, request->subscore, !request->has_subscore);
+	set_text(table, ACTION_DETAIL, request->detail);
 	set_int64(table, ACTION_APPLIED, action->applied_points, false);
 	set_int64(table, ACTION_PREVIOUS, action->previous_score, false);
 	set_int64(table, ACTION_SCORE, action->score, false);

@@ -35,6 +35,9 @@ typedef struct LedgerAction
 	int32		action_type_id;
 	bool		has_points;
 	int64		points;
+	bool		has_subscore;
+	int64		subscore;
+	char	   *detail;			/* or NULL */
 	int64		applied_points;
 	int64		previous_score;
 	int64		score;

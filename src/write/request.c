@@ -37,6 +37,10 @@ check_numbers(const Request *request, Refusal *refusal)
 		(request->points > SCOREBOARD_SCORE_MAX || request->points < -SCOREBOARD_SCORE_MAX))
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
 					  "points must lie between -9007199254740991 and 9007199254740991");
+	if (request->has_subscore &&
+		(request->subscore > SCOREBOARD_SCORE_MAX || request->subscore < -SCOREBOARD_SCORE_MAX))
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
+					  "subscore must lie between -9007199254740991 and 9007199254740991");
 	if (request->has_issued_at &&
 		(request->issued_at < 0 || request->issued_at > SCOREBOARD_SCORE_MAX))
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, "Give whole seconds since 1970-01-01 00:00 UTC.",
@@ -58,6 +62,9 @@ request_is_address(const char *text)
 static bool
 check_extras(const Request *request, Refusal *refusal)
 {
+	if (request->detail && !form_is_detail(request->detail))
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
+					  "detail must have 1 to 256 bytes, something visible among them, no control and no bidirectional-override characters");
 	if (request->idempotency_key && !form_is_visible_ascii(request->idempotency_key, 255))
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
 					  "idempotency key must have 1 to 255 visible ASCII characters");

@@ -21,6 +21,9 @@ typedef struct Request
 	const char *board;
 	bool		has_points;
 	int64		points;
+	bool		has_subscore;
+	int64		subscore;
+	const char *detail;			/* what stands beside the score in a list */
 	bool		has_issued_at;
 	int64		issued_at;		/* seconds since 1970 */
 	const char *receipt;

@@ -48,6 +48,8 @@ static const Member members[] = {
 	{"actionId", MEMBER_TEXT, offsetof(Request, action_id), 0},
 	{"board", MEMBER_TEXT, offsetof(Request, board), 0},
 	{"points", MEMBER_INTEGER, offsetof(Request, points), offsetof(Request, has_points)},
+	{"subscore", MEMBER_INTEGER, offsetof(Request, subscore), offsetof(Request, has_subscore)},
+	{"detail", MEMBER_TEXT, offsetof(Request, detail), 0},
 	{"issuedAt", MEMBER_INTEGER, offsetof(Request, issued_at), offsetof(Request, has_issued_at)},
 	{"receipt", MEMBER_TEXT, offsetof(Request, receipt), 0},
 	{"metadata", MEMBER_OBJECT, 0, 0},

@@ -53,7 +53,7 @@ CREATE FUNCTION bench.sign(first bigint, last bigint) RETURNS void LANGUAGE sql 
     INSERT INTO bench.request
     SELECT r.n, r.player_id, r.user_id, r.action_id, r.issued_at,
         'v1:bench:' || encode(hmac(convert_to(concat_ws(E'\n', 'scoreboard-receipt-v1', current_setting('scoreboard.audience'), 'global',
-            r.user_id, 'HIT', r.action_id, '', r.issued_at), 'UTF8'), convert_to(r.service, 'UTF8'), 'sha256'), 'hex'),
+            r.user_id, 'HIT', r.action_id, '', '', '', r.issued_at), 'UTF8'), convert_to(r.service, 'UTF8'), 'sha256'), 'hex'),
         r.claims || '.' || bench.base64url(hmac(convert_to(r.claims, 'UTF8'), r.issuer, 'sha256'))
     FROM (
         SELECT m.n, m.player_id, m.user_id, md5(m.n::text)::uuid::text AS action_id, m.issued_at, k.service, k.issuer,

@@ -46,6 +46,14 @@ const poison = {
   'points as text': '"points":"1"',
   'points beyond any range': '"points":9223372036854775808',
   'points with 5000 digits': `"points":${'9'.repeat(5000)}`,
+  'a subscore with a fraction': '"subscore":1.0',
+  'a subscore as text': '"subscore":"1"',
+  'a subscore out of its range': '"subscore":9007199254740992',
+  'a subscore beyond any range': '"subscore":9223372036854775808',
+  'a detail that is no text': '"detail":1',
+  'an empty detail': '"detail":""',
+  'a detail of 257 bytes': `"detail":"${'d'.repeat(257)}"`,
+  'a detail that turns the text around it': '"detail":"\u202e"',
   'a leading zero': '"points":01',
   'a plus sign': '"points":+1',
   'a minus alone': '"points":-',
@@ -131,4 +139,13 @@ test('poison among good requests harms none of them', async () => {
   await Promise.all(requests);
   assert.equal(await cluster.sql("SELECT count(*), sum(score) FROM scoreboard.score JOIN scoreboard.player USING (player_id) WHERE user_id LIKE 'neighbour-%'"),
     '40|4000');
+});
+
+test('subscore and detail are numbers and texts, signed, and arrive as they are', async () => {
+  const action = actionFor(cluster, 'eva', { subscore: -83, detail: 'Höhle 7 🏆 "3:25" \\' });
+  const answer = await increment(bridge, cluster, 'eva', { action });
+  assert.equal(answer.status, 200, answer.text);
+  assert.equal(await cluster.sql("SELECT subscore, detail FROM scoreboard.action WHERE action_id = :'id'", { id: action.actionId }), `-83|${action.detail}`);
+  assertError(await increment(bridge, cluster, 'eva', { action: { ...actionFor(cluster, 'eva', { subscore: 1 }), subscore: 2 } }), 403, 'INVALID_SIGNATURE');
+  assertError(await increment(bridge, cluster, 'eva', { action: { ...actionFor(cluster, 'eva', { detail: 'a' }), detail: 'b' } }), 403, 'INVALID_SIGNATURE');
 });

@@ -125,10 +125,10 @@ export function tokenFor(cluster, userId, claims = {}) {
 
 /** The body of an increment with a good receipt for it. */
 export function actionFor(cluster, userId, { actionType = 'COMPLETE_LEVEL', actionId = randomBytes(9).toString('base64url'), board = 'global',
-  points, issuedAt = now() } = {}) {
+  points, subscore, detail, issuedAt = now() } = {}) {
   const { keyId, keySecret, audience } = cluster.identity;
-  const receipt = signReceipt({ keyId, keySecret, audience, board, userId, actionType, actionId, points, issuedAt });
-  return { actionType, actionId, board, issuedAt, receipt, ...(points === undefined ? {} : { points }) };
+  const receipt = signReceipt({ keyId, keySecret, audience, board, userId, actionType, actionId, points, subscore, detail, issuedAt });
+  return { actionType, actionId, board, issuedAt, receipt, points, subscore, detail };
 }
 
 /**

@@ -6,7 +6,7 @@
  * Shared by the demo's players and the tests. Both functions sign whatever they are given, well-formed or not, since the tests
  * have to make bad ones as well; only what is left out is filled in. signing.test.mjs holds vectors made with openssl.
  */
-import { createHmac, createPrivateKey, constants, sign } from 'node:crypto';
+import { createHash, createHmac, createPrivateKey, constants, sign } from 'node:crypto';
 
 /* Header algorithm → function (signed text, key) → signature bytes. 'none' is there for tests of its refusal. */
 const ALGORITHMS = {
@@ -46,11 +46,13 @@ export function signToken(claims, key, header = {}) {
  * The bytes (as text; UTF-8 once signed) that a receipt vouches for.
  *
  * @param {object} action `audience` (setting scoreboard.audience, or the database's name), `board` ('global'), `userId`, `actionType`,
- *   `actionId`, `points` (left out where the action type fixes them), `issuedAt` (whole seconds since 1970)
+ *   `actionId`, `points` (left out where the action type fixes them), `subscore` and `detail` (left out where there are none),
+ *   `issuedAt` (whole seconds since 1970)
  * @returns {string}
  */
-export function receiptText({ audience, board = 'global', userId, actionType, actionId, points, issuedAt }) {
-  return ['scoreboard-receipt-v1', audience, board, userId, actionType, actionId, points ?? '', issuedAt].join('\n');
+export function receiptText({ audience, board = 'global', userId, actionType, actionId, points, subscore, detail, issuedAt }) {
+  const digest = detail === undefined ? '' : createHash('sha256').update(detail, 'utf8').digest('hex');
+  return ['scoreboard-receipt-v1', audience, board, userId, actionType, actionId, points ?? '', subscore ?? '', digest, issuedAt].join('\n');
 }
 
 /**

@@ -29,11 +29,12 @@ CREATE TABLE IF NOT EXISTS sign.key (key_id text PRIMARY KEY, secret text NOT NU
 -- Volatile: the planner computes a stable one anew at each use of a subquery's column, and a receipt would be for another second than its request.
 CREATE OR REPLACE FUNCTION sign.now() RETURNS bigint LANGUAGE sql VOLATILE AS $$ SELECT extract(epoch FROM clock_timestamp())::bigint $$;
 CREATE OR REPLACE FUNCTION sign.receipt(user_id text, action_type text, action_id text, board text DEFAULT 'global',
-    points bigint DEFAULT NULL, issued_at bigint DEFAULT NULL, key_id text DEFAULT 'game', audience text DEFAULT NULL)
+    points bigint DEFAULT NULL, issued_at bigint DEFAULT NULL, key_id text DEFAULT 'game', audience text DEFAULT NULL,
+    subscore bigint DEFAULT NULL, detail text DEFAULT NULL)
 RETURNS text LANGUAGE sql STABLE AS $$
     SELECT format('v1:%s:%s', key_id, encode(public.hmac(convert_to(concat_ws(E'\n', 'scoreboard-receipt-v1',
             coalesce(audience, nullif(current_setting('scoreboard.audience'), ''), current_database()), board, user_id, action_type, action_id,
-            coalesce(points::text, ''), issued_at), 'UTF8'), convert_to(k.secret, 'UTF8'), 'sha256'), 'hex'))
+            coalesce(points::text, ''), coalesce(subscore::text, ''), coalesce(encode(sha256(convert_to(detail, 'UTF8')), 'hex'), ''), issued_at), 'UTF8'), convert_to(k.secret, 'UTF8'), 'sha256'), 'hex'))
     FROM sign.key k WHERE k.key_id = receipt.key_id
 $$;
 
@@ -56,9 +57,11 @@ $$;
 
 -- An increment as a player's client makes it: signs the receipt for what it sends.
 CREATE OR REPLACE FUNCTION sign.increment(sub text, action_type text, action_id text, board text DEFAULT 'global', points bigint DEFAULT NULL,
-    idempotency_key text DEFAULT NULL, metadata jsonb DEFAULT '{}') RETURNS public.scoreboard_result LANGUAGE sql VOLATILE AS $$
+    idempotency_key text DEFAULT NULL, metadata jsonb DEFAULT '{}', subscore bigint DEFAULT NULL, detail text DEFAULT NULL)
+RETURNS public.scoreboard_result LANGUAGE sql VOLATILE AS $$
     SELECT public.scoreboard_increment(action_type, action_id, board, points, t.issued_at,
-        sign.receipt(sub, action_type, action_id, board, points, t.issued_at), idempotency_key, metadata, sign.token(sub))
+        sign.receipt(sub, action_type, action_id, board, points, t.issued_at, subscore => subscore, detail => detail),
+        idempotency_key, metadata, sign.token(sub), subscore, detail)
     FROM (SELECT sign.now()) AS t(issued_at)
 $$;
 -- What a statement answers, in one line without times and versions; or how it is refused: SQLSTATE code: message. Hint.

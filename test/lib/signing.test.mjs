@@ -14,21 +14,22 @@ import { receiptText, signReceipt, signToken } from './signing.mjs';
 const secret = '000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f';
 const tokenKey = 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8';
 
-test('a receipt for fixed points has an empty points line', () => {
+test('a receipt for fixed points has an empty points line, and two more without subscore and detail', () => {
   const action = { audience: 'shop', userId: 'player-1', actionType: 'COMPLETE_LEVEL', actionId: 'level-7', issuedAt: 1700000000 };
-  assert.equal(receiptText(action), 'scoreboard-receipt-v1\nshop\nglobal\nplayer-1\nCOMPLETE_LEVEL\nlevel-7\n\n1700000000');
+  assert.equal(receiptText(action), 'scoreboard-receipt-v1\nshop\nglobal\nplayer-1\nCOMPLETE_LEVEL\nlevel-7\n\n\n\n1700000000');
   assert.equal(signReceipt({ keyId: 'k1', keySecret: secret, ...action }),
-    'v1:k1:d616975b177368dca654d4da7b13129bbe9e0ae8d2552ab21aafa4ecd9840e77');
+    'v1:k1:a69e77e7afae40d6d3fdbf2cebf66b4e68a75ca39c2606f51f30df96fa6a54c0');
 });
 
-test('a receipt with points, another board and a name beyond ASCII', () => {
-  assert.equal(signReceipt({ keyId: 'k2', keySecret: secret, audience: 'shop', board: 'daily.eu', userId: 'spieler-ü',
-    actionType: 'BOSS', actionId: 'run-9', points: -250, issuedAt: 1700000001 }),
-  'v1:k2:e2679b1cc2f8af95559e52b9e45983bc8698e3d5a23b2f75cda25a6d213d8177');
+test('a receipt with points, another board and a name beyond ASCII; with subscore and detail', () => {
+  const action = { keyId: 'k2', keySecret: secret, audience: 'shop', board: 'daily.eu', userId: 'spieler-ü',
+    actionType: 'BOSS', actionId: 'run-9', points: -250, issuedAt: 1700000001 };
+  assert.equal(signReceipt(action), 'v1:k2:9d070898cf523e673421490b5b932443df5bd366e32e9674e3f761400418a5bf');
+  assert.equal(signReceipt({ ...action, subscore: 83, detail: 'Höhle 7' }), 'v1:k2:86a47eed067f42d84892717727d3d5765204247f98520d2e5371930d16342025');
 });
 
-test('zero points are points', () => {
-  assert.match(receiptText({ audience: 'a', userId: 'u', actionType: 'T', actionId: 'i', points: 0, issuedAt: 1 }), /\n0\n1$/);
+test('zero points and a subscore of zero are given', () => {
+  assert.match(receiptText({ audience: 'a', userId: 'u', actionType: 'T', actionId: 'i', points: 0, subscore: 0, issuedAt: 1 }), /\n0\n0\n\n1$/);
 });
 
 test('an HS256 token', () => {

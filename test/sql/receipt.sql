@@ -35,7 +35,7 @@ CREATE FUNCTION sign(action_id text, key text DEFAULT 'r1', board text DEFAULT '
                      points text DEFAULT '', issued bigint DEFAULT now_s(), audience text DEFAULT current_setting('scoreboard.audience'), user_id text DEFAULT 'r:p1')
 RETURNS text LANGUAGE sql AS $$
     SELECT 'v1:' || key || ':' || encode(hmac(
-        convert_to(concat_ws(E'\n', 'scoreboard-receipt-v1', audience, board, user_id, action_type, action_id, points, issued), 'UTF8'),
+        convert_to(concat_ws(E'\n', 'scoreboard-receipt-v1', audience, board, user_id, action_type, action_id, points, '', '', issued), 'UTF8'),
         secret::bytea, 'sha256'), 'hex')
     FROM keys WHERE key_id = key $$;
 -- The points applied, or how it was refused.
@@ -82,6 +82,36 @@ SELECT try('5', sign('5', 'r2', issued => :now), issued => :now);
 SELECT try('5', sign('5', 'r2', board => 'receipt.other', issued => :now), board => 'receipt.other', issued => :now);
 SELECT try('6', sign('6', 'r3', issued => :now), issued => :now);
 SELECT try('6', sign('6', 'r3', action_type => 'RECEIPT_OPEN', points => '1', issued => :now), action_type => 'RECEIPT_OPEN', points => 1, issued => :now);
+
+-- How old a receipt may be, to the second: the setting, or what its action type allows for the past; the future stays at the setting.
+INSERT INTO scoreboard.action_type (name, points, receipt_max_age) VALUES ('RECEIPT_OFFLINE', 1, '7 days'), ('RECEIPT_FRESH', 1, '0');
+CREATE SEQUENCE aged_number;
+-- Until a whole call lies within one second of the clock, which is then the server's too.
+CREATE FUNCTION aged(age bigint, action_type text, key text DEFAULT 'r1') RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    second bigint;
+    id text;
+    outcome text;
+BEGIN
+    LOOP
+        second := now_s();
+        id := 'aged-' || nextval('aged_number');
+        outcome := try(id, sign(id, key, action_type => action_type, issued => second - age), action_type => action_type, issued => second - age);
+        IF now_s() = second THEN
+            RETURN outcome;
+        END IF;
+    END LOOP;
+END $$;
+SELECT type, age, aged(age, type) FROM (VALUES (1, 'RECEIPT_FIXED', 120), (2, 'RECEIPT_FIXED', 121), (3, 'RECEIPT_FIXED', -120), (4, 'RECEIPT_FIXED', -121),
+    (5, 'RECEIPT_OFFLINE', 604800), (6, 'RECEIPT_OFFLINE', 604801), (7, 'RECEIPT_OFFLINE', -120), (8, 'RECEIPT_OFFLINE', -121),
+    (9, 'RECEIPT_FRESH', 0), (10, 'RECEIPT_FRESH', 1), (11, 'RECEIPT_FRESH', -120)) AS t(n, type, age) ORDER BY n;
+-- Keys go by the server's clock all the same: one that is over was not over when it signed, one that has just begun had not begun.
+INSERT INTO keys SELECT 'r4', scoreboard_create_key('r4', valid_from => now() - interval '2 days', valid_until => now() - interval '1 day');
+SELECT key, aged(129600, 'RECEIPT_OFFLINE', key) FROM (VALUES ('r1'), ('r4')) AS t(key);
+\set VERBOSITY terse
+UPDATE scoreboard.action_type SET receipt_max_age = '7 days 1 second' WHERE name = 'RECEIPT_OFFLINE';
+UPDATE scoreboard.action_type SET receipt_max_age = '-1 second' WHERE name = 'RECEIPT_OFFLINE';
+\set VERBOSITY default
 
 -- The audience names the database; what can't be one is an error that says so.
 SET scoreboard.audience = 'staging';

@@ -48,7 +48,7 @@ sub receipt
 	my ($action) = @_;
 
 	return 'v1:game:' . $node->safe_psql('game', qq{
-		SELECT encode(hmac(concat_ws(E'\\n', 'scoreboard-receipt-v1', 'game', 'global', 'a:ada', 'LEVEL', '$action', '', $now), secret, 'sha256'), 'hex') FROM signed WHERE what = 'key'});
+		SELECT encode(hmac(concat_ws(E'\\n', 'scoreboard-receipt-v1', 'game', 'global', 'a:ada', 'LEVEL', '$action', '', '', '', $now), secret, 'sha256'), 'hex') FROM signed WHERE what = 'key'});
 }
 
 my $receipt = receipt('a');

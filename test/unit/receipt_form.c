@@ -41,6 +41,7 @@ static void
 test_vector(const char *key, const json_t *vector)
 {
 	const json_t *points = json_object_get(vector, "points");
+	const json_t *subscore = json_object_get(vector, "subscore");
 	ReceiptFields fields = {
 		.audience = member(vector, "audience"),
 		.board = member(vector, "board"),
@@ -49,6 +50,9 @@ test_vector(const char *key, const json_t *vector)
 		.action_id = member(vector, "action_id"),
 		.has_points = points != NULL,
 		.points = json_integer_value(points),
+		.has_subscore = subscore != NULL,
+		.subscore = json_integer_value(subscore),
+		.detail = member(vector, "detail"),
 		.issued_at = json_integer_value(json_object_get(vector, "issued_at")),
 	};
 	ReceiptPart parts[RECEIPT_MAX_PARTS];
@@ -81,7 +85,7 @@ test_longest(void)
 	char		id[4 * 255 + 1];
 	char		name[63 + 1];
 	char		bytes[RECEIPT_SIGNED_MAX];
-	ReceiptFields fields = {name, name, id, name, id, true, INT64_MIN, INT64_MIN};
+	ReceiptFields fields = {name, name, id, name, id, true, INT64_MIN, true, INT64_MIN, id, INT64_MIN};
 
 	memset(name, 'n', 63);
 	name[63] = '\0';
