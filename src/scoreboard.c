@@ -248,7 +248,7 @@ _PG_init(void)
 	shmem_startup_hook = attach_shmem;
 
 	config_cache_init();
-	lookup_init();
+	tables_init();
 	receipt_init();
 	rank_index_init();
 	launcher_init();

@@ -256,7 +256,7 @@ verify_rank_tree(Verification *run)
 	if (no_tree || DatumGetBool(same))
 		return;
 	if (run->repair)
-		rank_notes_rebuild(lookup_table_id(LOOKUP_SCORE), run->board->board_id);
+		rank_notes_rebuild(tables_id(TABLE_SCORE), run->board->board_id);
 	report(run, "rank tree differs from the scores", NULL, NULL, NULL, run->repair);
 }
 
@@ -305,7 +305,7 @@ verify_document(Verification *run)
 		return;
 	/* The publisher looks again after our commit; a document that is right by then stays. */
 	if (run->repair)
-		rank_notes_rebuild(lookup_table_id(LOOKUP_SCORE), run->board->board_id);
+		rank_notes_rebuild(tables_id(TABLE_SCORE), run->board->board_id);
 	report(run, "published document differs from the scores", NULL, NULL, NULL, run->repair);
 }
 
@@ -341,6 +341,10 @@ verify_all(FunctionCallInfo fcinfo, bool repair)
 
 	InitMaterializedSRF(fcinfo, 0);
 	config_begin_call();
+	tables_require(TABLE_SCORE);
+	tables_require(TABLE_ACTION);
+	tables_require(TABLE_PLAYER);
+	tables_require(TABLE_TOP);
 	SPI_connect();
 	foreach(cell, boards_to_verify(fcinfo))
 	{

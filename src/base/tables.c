@@ -1,5 +1,9 @@
 /*
- * base/tables.c - one row of a table of ours by a unique index, below SQL
+ * base/tables.c - our tables below SQL: their checked layout, and one row by its key
+ *
+ * A layout is checked once after each change of its table (a relcache callback forgets it), under the caller's lock, which
+ * keeps the columns as they are. Only what was found good is kept: a table that was refused is looked at again, since
+ * not everything that mends it (dropping an heir) sends an invalidation.
  *
  * Where every increment and every rank pays, a plan to start and end is most of the
  * cost, and a planner that has seen an empty table must not decide how a row
@@ -11,7 +15,8 @@
  * update of a page that was filled as far as that: a lock for itself, a record in the WAL, the page tidied for one
  * dead row. Here a page is pruned only when it lacks the room for the version that comes next, once for some thirty.
  *
- * Locks: those of the tables, as the caller says, and ACCESS SHARE on their indexes.
+ * Locks: those of the tables, as the caller says, and ACCESS SHARE on their indexes: ALTER INDEX ... SET TABLESPACE
+ * locks nothing but the index.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -20,114 +25,421 @@
 #include "access/heapam.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am_d.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_collation_d.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_opfamily_d.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type_d.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
 #include "pgstat.h"
+#include "rewrite/prs2lock.h"
+#include "rewrite/rewriteDefine.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/reltrigger.h"
+#include "utils/rls.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
 #include "scoreboard.h"
 #include "base/tables.h"
 
-static struct
+typedef struct Column
 {
 	const char *name;
-	const char *index;			/* NULL: the primary key */
-	Oid			relid;			/* InvalidOid: not known */
-}			tables[] = {
-	[LOOKUP_PLAYER] = {"player", "player_user_id_key"},
-	[LOOKUP_ACTION] = {"action"},
-	[LOOKUP_SCORE] = {"score"},
-	[LOOKUP_TOP] = {"top"},
+	Oid			type;
+	bool		nullable;
+} Column;
+
+/* What the extension made, as far as it is used below SQL. */
+typedef struct Definition
+{
+	const char *name;
+	int			keys;
+	uint8		key[TABLE_KEYS_MAX];	/* the unique key that rows are found by */
+	bool		updated;		/* rows are updated below SQL, not only inserted */
+	Column		column[TABLE_COLUMNS_MAX];	/* up to the first without a name */
+} Definition;
+
+static const Definition definitions[TABLES] = {
+	[TABLE_BOARD] = {
+		.name = "board", .keys = 1, .key = {BOARD_NAME},
+		.column = {
+			[BOARD_ID] = {"board_id", INT4OID}, [BOARD_NAME] = {"name", TEXTOID},
+			[BOARD_SCORE_ORDER] = {"score_order", TEXTOID}, [BOARD_TOP_SIZE] = {"top_size", INT4OID}
+		}
+	},
+	[TABLE_PLAYER] = {
+		.name = "player", .keys = 1, .key = {PLAYER_USER_ID},
+		.column = {
+			[PLAYER_ID] = {"player_id", INT8OID}, [PLAYER_USER_ID] = {"user_id", TEXTOID},
+			[PLAYER_DISPLAY_NAME] = {"display_name", TEXTOID, true}, [PLAYER_AVATAR_URL] = {"avatar_url", TEXTOID, true},
+			[PLAYER_STATE] = {"state", TEXTOID}, [PLAYER_HIDDEN] = {"hidden", BOOLOID}
+		}
+	},
+	[TABLE_ACTION] = {
+		.name = "action", .keys = 2, .key = {ACTION_PLAYER_ID, ACTION_ID},
+		.column = {
+			[ACTION_PLAYER_ID] = {"player_id", INT8OID}, [ACTION_ID] = {"action_id", TEXTOID},
+			[ACTION_BOARD_ID] = {"board_id", INT4OID}, [ACTION_SEASON] = {"season", INT4OID},
+			[ACTION_TYPE_ID] = {"action_type_id", INT4OID}, [ACTION_POINTS] = {"points", INT8OID, true},
+			[ACTION_APPLIED] = {"applied_points", INT8OID}, [ACTION_PREVIOUS] = {"previous_score", INT8OID},
+			[ACTION_SCORE] = {"score", INT8OID}, [ACTION_RANK] = {"rank", INT8OID, true},
+			[ACTION_VERSION] = {"version", INT8OID}, [ACTION_CREATED_AT] = {"created_at", TIMESTAMPTZOID},
+			[ACTION_IDEMPOTENCY_KEY] = {"idempotency_key", TEXTOID, true},
+			[ACTION_SIGNING_KEY_ID] = {"signing_key_id", INT4OID, true}, [ACTION_METADATA] = {"metadata", JSONBOID, true},
+			[ACTION_REQUEST_ID] = {"request_id", TEXTOID, true}, [ACTION_CLIENT_ADDRESS] = {"client_address", INETOID, true},
+			[ACTION_SUBSCORE] = {"subscore", INT8OID, true}, [ACTION_DETAIL] = {"detail", TEXTOID, true}
+		}
+	},
+	[TABLE_SCORE] = {
+		.name = "score", .keys = 3, .key = {SCORE_BOARD_ID, SCORE_SEASON, SCORE_PLAYER_ID}, .updated = true,
+		.column = {
+			[SCORE_BOARD_ID] = {"board_id", INT4OID}, [SCORE_SEASON] = {"season", INT4OID},
+			[SCORE_PLAYER_ID] = {"player_id", INT8OID}, [SCORE_SCORE] = {"score", INT8OID},
+			[SCORE_REACHED_AT] = {"reached_at", TIMESTAMPTZOID}, [SCORE_LISTED] = {"listed", BOOLOID}
+		}
+	},
+	[TABLE_TOP] = {
+		.name = "top", .keys = 1, .key = {TOP_BOARD},
+		.column = {
+			[TOP_BOARD] = {"board", TEXTOID}, [TOP_SEASON] = {"season", INT4OID},
+			[TOP_VERSION] = {"version", INT8OID}, [TOP_DOCUMENT] = {"document", TEXTOID}
+		}
+	},
 };
+
+/* What is known of each in this process. */
+static struct
+{
+	Oid			relid;			/* InvalidOid: not known */
+	TableLayout layout;			/* of relid */
+}			known[TABLES];
+
+/* ---------- which table ---------- */
 
 /* Relcache callback: may run at any time, so it only forgets. */
 static void
 forget_table(Datum argument, Oid relid)
 {
-	for (int i = 0; i < lengthof(tables); i++)
+	for (int i = 0; i < TABLES; i++)
 	{
-		if (relid == InvalidOid || relid == tables[i].relid)
-			tables[i].relid = InvalidOid;
+		if (relid == InvalidOid || relid == known[i].relid)
+			known[i].relid = InvalidOid;
 	}
 }
 
 void
-lookup_init(void)
+tables_init(void)
 {
 	CacheRegisterRelcacheCallback(forget_table, (Datum) 0);
 }
 
 Oid
-lookup_table_id(LookupTable table)
+tables_id(TableName name)
 {
-	if (!OidIsValid(tables[table].relid))
+	if (!OidIsValid(known[name].relid))
 	{
 		Oid			schema = get_namespace_oid("scoreboard", true);
+		Oid			relid = OidIsValid(schema) ? get_relname_relid(definitions[name].name, schema) : InvalidOid;
 
-		if (OidIsValid(schema))
-			tables[table].relid = get_relname_relid(tables[table].name, schema);
+		known[name].layout.use = TABLE_UNCHECKED;
+		known[name].relid = relid;
 	}
-	return tables[table].relid;
+	return known[name].relid;
 }
 
-static Oid
-index_id(LookupTable table, Relation rel)
+Oid
+tables_lock(TableName name, LOCKMODE lock)
 {
-	return tables[table].index ? get_relname_relid(tables[table].index, RelationGetNamespace(rel)) : compat_primary_key(rel);
-}
-
-void
-lookup_open(Lookup *lookup, LookupTable table, LOCKMODE lock)
-{
-	Oid			relid = lookup_table_id(table);
-
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation \"scoreboard.%s\" does not exist", tables[table].name)));
-	lookup->rel = table_open(relid, lock);
-	lookup->index = index_open(index_id(table, lookup->rel), AccessShareLock);
-	lookup->updates = false;
-	lookup->context = CurrentMemoryContext;
-	lookup->scan = NULL;
-	lookup->slot = NULL;
-}
-
-void
-lookup_close(Lookup *lookup)
-{
-	if (lookup->scan)
+	for (;;)
 	{
-		ExecDropSingleTupleTableSlot(lookup->slot);
-		index_endscan(lookup->scan);
+		Oid			relid = tables_id(name);
+
+		if (!OidIsValid(relid))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("relation \"scoreboard.%s\" does not exist", definitions[name].name)));
+		LockRelationOid(relid, lock);
+		/* Waiting for it, we may have waited for somebody who put another one in its place. */
+		if (tables_id(name) == relid)
+			return relid;
+		UnlockRelationOid(relid, lock);
 	}
-	index_close(lookup->index, NoLock);
-	table_close(lookup->rel, NoLock);
+}
+
+/* ---------- is it what we take it for ---------- */
+
+/* The statement stays out of the log: a literal token may stand in it. */
+compat_noreturn static void
+refuse_table(Relation rel, const char *detail, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s.%s\" was changed into something that scoreboard can't serve",
+					get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel)),
+			 errdetail("%s", detail),
+			 errhint("%s", hint),
+			 errtable(rel),
+			 errhidestmt(true),
+			 errhidecontext(true)));
+	pg_unreachable();
+}
+
+static void
+check_column(Relation rel, const Column *column, Form_pg_attribute attribute)
+{
+	if (attribute->atttypid != column->type || attribute->atttypmod != -1)
+		refuse_table(rel, psprintf("Column \"%s\" is of type %s instead of %s.", column->name,
+								   format_type_with_typemod(attribute->atttypid, attribute->atttypmod),
+								   format_type_be(column->type)),
+					 "Give the column its type back: ALTER TABLE ... ALTER COLUMN ... TYPE.");
+	if (attribute->attgenerated != '\0')
+		refuse_table(rel, psprintf("Column \"%s\" is generated.", column->name),
+					 "Generate columns of your own; this one is written.");
+	if (!attribute->attnotnull && !column->nullable)
+		refuse_table(rel, psprintf("Column \"%s\" may be null.", column->name),
+					 "ALTER TABLE ... ALTER COLUMN ... SET NOT NULL.");
+}
+
+static AttrNumber
+find_column(Relation rel, const Column *column)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+
+		if (attribute->attisdropped || strcmp(NameStr(attribute->attname), column->name) != 0)
+			continue;
+		check_column(rel, column, attribute);
+		return attribute->attnum;
+	}
+	refuse_table(rel, psprintf("Column \"%s\" is missing.", column->name),
+				 psprintf("Give it back its name, or add it, of type %s.", format_type_be(column->type)));
+}
+
+static void
+check_scan(const Definition *table, Relation rel, TableLayout *layout)
+{
+	if (rel->rd_rel->relkind != RELKIND_RELATION)
+		refuse_table(rel, "It is not an ordinary table.",
+					 "Partitioned and foreign tables, and views, have no place for what is written below SQL.");
+	/* The flag stays when the last heir goes. */
+	if (rel->rd_rel->relhassubclass && find_inheritance_children(RelationGetRelid(rel), NoLock) != NIL)
+		refuse_table(rel, "Other tables inherit from it.",
+					 "Their rows would be left out. Copy the table instead, or ALTER TABLE ... NO INHERIT.");
+	for (layout->columns = 0; table->column[layout->columns].name; layout->columns++)
+		layout->attno[layout->columns] = find_column(rel, &table->column[layout->columns]);
+	layout->has_others = RelationGetNumberOfAttributes(rel) > layout->columns;
+}
+
+/* Which column of the key stands at a place of the index? -1: none does, as we would search it. */
+static int
+column_at(const Definition *table, const TableLayout *layout, Relation index, int place)
+{
+	for (int i = 0; i < table->keys; i++)
+	{
+		bool		is_text = table->column[table->key[i]].type == TEXTOID;
+
+		if (index->rd_index->indkey.values[place] == layout->attno[table->key[i]] &&
+			index->rd_opfamily[place] == (is_text ? TEXT_BTREE_FAM_OID : INTEGER_BTREE_FAM_OID) &&
+			(!is_text || index->rd_indcollation[place] == C_COLLATION_OID))
+			return table->key[i];
+	}
+	return -1;
+}
+
+/* An index that finds at most one row for our key, whatever the order of its columns. */
+static bool
+take_index(const Definition *table, Relation index, TableLayout *layout)
+{
+	Form_pg_index form = index->rd_index;
+
+	if (!form->indisvalid || !form->indisunique || !form->indimmediate || form->indnkeyatts != table->keys ||
+		index->rd_rel->relam != BTREE_AM_OID || RelationGetIndexPredicate(index) != NIL)
+		return false;
+	for (int place = 0; place < table->keys; place++)
+	{
+		int			column = column_at(table, layout, index, place);
+
+		if (column < 0)
+			return false;
+		layout->key_column[place] = (uint8) column;
+	}
+	layout->index = RelationGetRelid(index);
+	layout->keys = table->keys;
+	return true;
+}
+
+static void
+check_find(const Definition *table, Relation rel, TableLayout *layout)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+	StringInfoData columns;
+	ListCell   *cell;
+
+	if (rel->rd_rel->relam != HEAP_TABLE_AM_OID)
+		refuse_table(rel, "It is not of the access method \"heap\".", "ALTER TABLE ... SET ACCESS METHOD heap.");
+	foreach(cell, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+		bool		taken = take_index(table, index, layout);
+
+		index_close(index, AccessShareLock);
+		if (taken)
+			return;
+	}
+	initStringInfo(&columns);
+	for (int i = 0; i < table->keys; i++)
+		appendStringInfo(&columns, "%s%s", i > 0 ? ", " : "", table->column[table->key[i]].name);
+	refuse_table(rel, psprintf("It has no unique index on (%s) that is valid, not deferrable and not partial, of texts in collation \"C\".",
+							   columns.data),
+				 "Rows are found by it: ALTER TABLE ... ADD PRIMARY KEY or UNIQUE.");
+}
+
+/* One that only a plan would fire, or whose doing what we answer would not know. */
+static bool
+is_served(const Definition *table, const Trigger *trigger)
+{
+	if (trigger->tgenabled == TRIGGER_DISABLED ||
+		!(TRIGGER_FOR_INSERT(trigger->tgtype) || (table->updated && TRIGGER_FOR_UPDATE(trigger->tgtype))))
+		return true;
+	return TRIGGER_FOR_ROW(trigger->tgtype) && TRIGGER_FOR_AFTER(trigger->tgtype) &&
+		trigger->tgnattr == 0 && trigger->tgoldtable == NULL && trigger->tgnewtable == NULL;
+}
+
+static void
+check_write(const Definition *table, Relation rel, const TableLayout *layout)
+{
+	for (int i = 0; i < layout->columns; i++)
+	{
+		if (TupleDescAttr(RelationGetDescr(rel), layout->attno[i] - 1)->attidentity == ATTRIBUTE_IDENTITY_ALWAYS)
+			refuse_table(rel, psprintf("Column \"%s\" is an identity column that is generated always.", table->column[i].name),
+						 "It is written: ALTER TABLE ... ALTER COLUMN ... DROP IDENTITY.");
+	}
+	for (int i = 0; rel->rd_rules && i < rel->rd_rules->numLocks; i++)
+	{
+		const RewriteRule *rule = rel->rd_rules->rules[i];
+
+		if (rule->enabled != RULE_DISABLED && (rule->event == CMD_INSERT || (table->updated && rule->event == CMD_UPDATE)))
+			refuse_table(rel, "A rule rewrites what is written to it.", "Drop the rule, or disable it; use a row trigger AFTER the write.");
+	}
+	for (int i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)
+	{
+		const Trigger *trigger = &rel->trigdesc->triggers[i];
+
+		if (!is_served(table, trigger))
+			refuse_table(rel, psprintf("Trigger \"%s\" can't fire for increments.", trigger->tgname),
+						 "Use a trigger AFTER the write FOR EACH ROW, without a list of columns and transition tables; WHEN may compare OLD and NEW.");
+	}
+}
+
+const TableLayout *
+tables_layout(TableName name, Relation rel, TableUse use)
+{
+	const Definition *table = &definitions[name];
+	bool		ours = tables_id(name) == RelationGetRelid(rel);
+	static TableLayout checked;
+
+	if (ours && known[name].layout.use >= use)
+		return &known[name].layout;
+	memset(&checked, 0, sizeof(checked));
+	check_scan(table, rel, &checked);
+	if (use >= TABLE_FIND)
+		check_find(table, rel, &checked);
+	if (use >= TABLE_WRITE)
+		check_write(table, rel, &checked);
+	checked.use = use;
+	/* Looking at indexes may have brought an invalidation. */
+	if (known[name].relid != RelationGetRelid(rel))
+		return &checked;
+	known[name].layout = checked;
+	return &known[name].layout;
+}
+
+/* A superuser and the table's owner are past it, unless it is forced. */
+static void
+check_row_security(Relation rel)
+{
+	if (rel->rd_rel->relrowsecurity && check_enable_rls(RelationGetRelid(rel), InvalidOid, true) == RLS_ENABLED)
+		refuse_table(rel, psprintf("Its row security applies to \"%s\", as whom scoreboard's functions run.", GetUserNameFromId(GetUserId(), false)),
+					 "ALTER TABLE ... DISABLE ROW LEVEL SECURITY, or give the table to the functions' owner.");
 }
 
 void
-lookup_key_int4(ScanKey keys, int column, int32 value)
+tables_require(TableName name)
 {
-	ScanKeyInit(&keys[column - 1], column, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(value));
+	Relation	rel = table_open(tables_lock(name, AccessShareLock), NoLock);
+
+	(void) tables_layout(name, rel, TABLE_SCAN);
+	check_row_security(rel);
+	table_close(rel, NoLock);
+}
+
+/* ---------- one row ---------- */
+
+void
+tables_open(Table *table, TableName name, TableUse use, LOCKMODE lock)
+{
+	table->rel = table_open(tables_lock(name, lock), NoLock);
+	table->layout = *tables_layout(name, table->rel, use);
+	check_row_security(table->rel);
+	table->index = index_open(table->layout.index, AccessShareLock);
+	table->updates = false;
+	table->context = CurrentMemoryContext;
+	table->scan = NULL;
+	table->slot = NULL;
 }
 
 void
-lookup_key_int8(ScanKey keys, int column, int64 value)
+tables_close(Table *table)
 {
-	ScanKeyInit(&keys[column - 1], column, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(value));
+	if (table->scan)
+	{
+		ExecDropSingleTupleTableSlot(table->slot);
+		index_endscan(table->scan);
+	}
+	index_close(table->index, NoLock);
+	table_close(table->rel, NoLock);
+}
+
+static void
+set_key(Table *table, int column, RegProcedure equal, Oid collation, Datum value)
+{
+	for (int place = 0; place < table->layout.keys; place++)
+	{
+		if (table->layout.key_column[place] == column)
+			ScanKeyEntryInitialize(&table->keys[place], 0, place + 1, BTEqualStrategyNumber, InvalidOid, collation, equal, value);
+	}
 }
 
 void
-lookup_key_text(ScanKey keys, int column, const char *value)
+tables_key_int4(Table *table, int column, int32 value)
 {
-	ScanKeyEntryInitialize(&keys[column - 1], 0, column, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ,
-						   CStringGetTextDatum(value));
+	set_key(table, column, F_INT4EQ, InvalidOid, Int32GetDatum(value));
+}
+
+void
+tables_key_int8(Table *table, int column, int64 value)
+{
+	set_key(table, column, F_INT8EQ, InvalidOid, Int64GetDatum(value));
+}
+
+void
+tables_key_text(Table *table, int column, const char *value)
+{
+	set_key(table, column, F_TEXTEQ, C_COLLATION_OID, CStringGetTextDatum(value));
 }
 
 /* For this row's next version and two that others write meanwhile. */
@@ -139,23 +451,23 @@ room_for_versions(HeapTuple tuple)
 
 /* The version that the snapshot sees among those that the index entry leads to. */
 static bool
-fetch(Lookup *lookup, ItemPointer tid, Snapshot snapshot, bool *all_dead)
+fetch(Table *table, ItemPointer tid, Snapshot snapshot, bool *all_dead)
 {
-	Buffer		buffer = ReadBuffer(lookup->rel, ItemPointerGetBlockNumber(tid));
+	Buffer		buffer = ReadBuffer(table->rel, ItemPointerGetBlockNumber(tid));
 	ItemPointerData at = *tid;
-	HeapTuple	tuple = &((BufferHeapTupleTableSlot *) lookup->slot)->base.tupdata;
+	HeapTuple	tuple = &((BufferHeapTupleTableSlot *) table->slot)->base.tupdata;
 	bool		found;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	found = heap_hot_search_buffer(&at, lookup->rel, buffer, snapshot, tuple, all_dead, true);
-	if (found && lookup->updates && PageGetHeapFreeSpace(BufferGetPage(buffer)) < room_for_versions(tuple))
+	found = heap_hot_search_buffer(&at, table->rel, buffer, snapshot, tuple, all_dead, true);
+	if (found && table->updates && PageGetHeapFreeSpace(BufferGetPage(buffer)) < room_for_versions(tuple))
 	{
 		/* Takes a lock of its own, and moves what stands on the page. */
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-		heap_page_prune_opt(lookup->rel, buffer);
+		heap_page_prune_opt(table->rel, buffer);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		at = *tid;
-		found = heap_hot_search_buffer(&at, lookup->rel, buffer, snapshot, tuple, all_dead, true);
+		found = heap_hot_search_buffer(&at, table->rel, buffer, snapshot, tuple, all_dead, true);
 	}
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 	if (!found)
@@ -164,68 +476,70 @@ fetch(Lookup *lookup, ItemPointer tid, Snapshot snapshot, bool *all_dead)
 		return false;
 	}
 	tuple->t_self = at;
-	ExecStorePinnedBufferHeapTuple(tuple, lookup->slot, buffer);
-	pgstat_count_heap_fetch(lookup->index);
+	ExecStorePinnedBufferHeapTuple(tuple, table->slot, buffer);
+	pgstat_count_heap_fetch(table->index);
 	return true;
 }
 
 bool
-lookup_find(Lookup *lookup, ScanKey keys, int nkeys, Snapshot snapshot)
+tables_find(Table *table, Snapshot snapshot)
 {
-	MemoryContext caller = MemoryContextSwitchTo(lookup->context);
+	MemoryContext caller = MemoryContextSwitchTo(table->context);
 	ItemPointer tid;
 	bool		found = false;
 
-	if (lookup->scan == NULL)
+	if (table->scan == NULL)
 	{
-		lookup->slot = MakeSingleTupleTableSlot(RelationGetDescr(lookup->rel), &TTSOpsBufferHeapTuple);
-		lookup->scan = compat_index_beginscan(lookup->rel, lookup->index, snapshot, nkeys);
+		table->slot = MakeSingleTupleTableSlot(RelationGetDescr(table->rel), &TTSOpsBufferHeapTuple);
+		table->scan = compat_index_beginscan(table->rel, table->index, snapshot, table->layout.keys);
 	}
 	/* A page that is pinned twice can't be pruned. */
-	ExecClearTuple(lookup->slot);
-	lookup->scan->xs_snapshot = snapshot;
-	index_rescan(lookup->scan, keys, nkeys, NULL, 0);
-	while (!found && (tid = index_getnext_tid(lookup->scan, ForwardScanDirection)) != NULL)
+	ExecClearTuple(table->slot);
+	table->scan->xs_snapshot = snapshot;
+	index_rescan(table->scan, table->keys, table->layout.keys, NULL, 0);
+	while (!found && (tid = index_getnext_tid(table->scan, ForwardScanDirection)) != NULL)
 	{
 		bool		all_dead;
 
-		found = fetch(lookup, tid, snapshot, &all_dead);
+		found = fetch(table, tid, snapshot, &all_dead);
 		/* So that the index forgets it: not after a start in recovery, whose snapshots may see what the primary's don't. */
-		lookup->scan->kill_prior_tuple = all_dead && !lookup->scan->xactStartedInRecovery;
+		table->scan->kill_prior_tuple = all_dead && !table->scan->xactStartedInRecovery;
 	}
 	MemoryContextSwitchTo(caller);
 	return found;
 }
 
-int64
-lookup_int8(Lookup *lookup, int column)
+Datum
+tables_value(const TableLayout *layout, TupleTableSlot *slot, int column)
 {
 	bool		is_null;
-	Datum		value = slot_getattr(lookup->slot, column, &is_null);
 
-	return is_null ? 0 : DatumGetInt64(value);
+	return slot_getattr(slot, layout->attno[column], &is_null);
+}
+
+int64
+tables_int8(Table *table, int column)
+{
+	return DatumGetInt64(tables_value(&table->layout, table->slot, column));
 }
 
 bool
-lookup_bool(Lookup *lookup, int column)
+tables_bool(Table *table, int column)
 {
-	bool		is_null;
-	Datum		value = slot_getattr(lookup->slot, column, &is_null);
-
-	return !is_null && DatumGetBool(value);
+	return DatumGetBool(tables_value(&table->layout, table->slot, column));
 }
 
 char *
-lookup_text(Lookup *lookup, int column)
+tables_text(Table *table, int column)
 {
 	bool		is_null;
-	Datum		value = slot_getattr(lookup->slot, column, &is_null);
+	Datum		value = slot_getattr(table->slot, table->layout.attno[column], &is_null);
 
 	return is_null ? NULL : TextDatumGetCString(value);
 }
 
 Snapshot
-lookup_committed(void)
+tables_committed(void)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 

@@ -1,5 +1,8 @@
 /*
- * base/tables.h - one row of a table of ours by a unique index, below SQL
+ * base/tables.h - our tables below SQL: their checked layout, and one row by its key
+ *
+ * The only place that knows columns. Whoever reads or writes a tuple of ours below SQL asks here where a column
+ * stands. A table that an administrator has changed into something that we can't serve raises an error that names it.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -7,6 +10,7 @@
 #define SCOREBOARD_BASE_TABLES_H
 
 #include "postgres.h"
+#include "access/attnum.h"
 #include "access/genam.h"
 #include "access/skey.h"
 #include "executor/tuptable.h"
@@ -14,71 +18,114 @@
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
-/* Tables of the heap access method, each with the index that its rows are found by: the user_id, or the primary key. */
-typedef enum LookupTable
+typedef enum TableName
 {
-	LOOKUP_PLAYER,
-	LOOKUP_ACTION,
-	LOOKUP_SCORE,
-	LOOKUP_TOP
-} LookupTable;
+	TABLE_BOARD,
+	TABLE_PLAYER,
+	TABLE_ACTION,
+	TABLE_SCORE,
+	TABLE_TOP,
+	TABLES						/* how many there are */
+} TableName;
 
-/* Columns by their place in sql/scoreboard--1.0.sql; an administrator may have added others behind them. */
+/* Columns that we know, in the order of tables.c; an administrator may have added others. */
+enum BoardColumn
+{
+	BOARD_ID, BOARD_NAME, BOARD_SCORE_ORDER, BOARD_TOP_SIZE
+};
 enum PlayerColumn
 {
-	PLAYER_ID = 1, PLAYER_USER_ID, PLAYER_DISPLAY_NAME, PLAYER_AVATAR_URL, PLAYER_STATE, PLAYER_HIDDEN
+	PLAYER_ID, PLAYER_USER_ID, PLAYER_DISPLAY_NAME, PLAYER_AVATAR_URL, PLAYER_STATE, PLAYER_HIDDEN
 };
 enum ActionColumn
 {
-	ACTION_PLAYER_ID = 1, ACTION_ID, ACTION_BOARD_ID, ACTION_SEASON, ACTION_TYPE_ID, ACTION_POINTS,
+	ACTION_PLAYER_ID, ACTION_ID, ACTION_BOARD_ID, ACTION_SEASON, ACTION_TYPE_ID, ACTION_POINTS,
 	ACTION_APPLIED, ACTION_PREVIOUS, ACTION_SCORE, ACTION_RANK, ACTION_VERSION, ACTION_CREATED_AT,
 	ACTION_IDEMPOTENCY_KEY, ACTION_SIGNING_KEY_ID, ACTION_METADATA, ACTION_REQUEST_ID, ACTION_CLIENT_ADDRESS,
 	ACTION_SUBSCORE, ACTION_DETAIL
 };
 enum ScoreColumn
 {
-	SCORE_BOARD_ID = 1, SCORE_SEASON, SCORE_PLAYER_ID, SCORE_SCORE, SCORE_REACHED_AT, SCORE_LISTED
+	SCORE_BOARD_ID, SCORE_SEASON, SCORE_PLAYER_ID, SCORE_SCORE, SCORE_REACHED_AT, SCORE_LISTED
 };
 enum TopColumn
 {
-	TOP_BOARD = 1, TOP_SEASON, TOP_VERSION
+	TOP_BOARD, TOP_SEASON, TOP_VERSION, TOP_DOCUMENT
 };
 
-/* A table at hand. An error before lookup_close() closes by itself. */
-typedef struct Lookup
+#define TABLE_COLUMNS_MAX 24
+#define TABLE_KEYS_MAX 3
+
+/* What a table is to be used for; each includes those before. */
+typedef enum TableUse
 {
+	TABLE_UNCHECKED,
+	TABLE_SCAN,					/* its rows are read: columns, and an ordinary table without heirs */
+	TABLE_FIND,					/* a row is found by its key: the heap's, with a unique index */
+	TABLE_WRITE					/* rows are written below SQL: no rules, no triggers that only SQL can fire */
+} TableUse;
+
+/* What was checked. attno holds attribute numbers from 1; whoever holds a lock on the table may keep a copy as long. */
+typedef struct TableLayout
+{
+	TableUse	use;
+	int			columns;		/* that we know */
+	AttrNumber	attno[TABLE_COLUMNS_MAX];
+	bool		has_others;		/* columns that we don't know, or dropped ones */
+	Oid			index;			/* from TABLE_FIND on: of the key */
+	int			keys;			/* columns of the key */
+	uint8		key_column[TABLE_KEYS_MAX]; /* our column at each place of the index */
+} TableLayout;
+
+/* The table's oid; InvalidOid where the extension isn't there. A name is looked up once, and again after any change of the table. */
+extern Oid	tables_id(TableName name);
+
+/* Locks the table to the end of the transaction; what has the name once the lock is had. */
+extern Oid	tables_lock(TableName name, LOCKMODE lock);
+
+/* For who has it open and locked. Raises what is wrong with it. */
+extern const TableLayout *tables_layout(TableName name, Relation rel, TableUse use);
+
+/* Before SQL reads it: locks it in ACCESS SHARE and raises what is wrong with it. */
+extern void tables_require(TableName name);
+
+/* A column of a row in a slot. Null is 0 or false, which the columns that we need not ask don't allow. */
+extern Datum tables_value(const TableLayout *layout, TupleTableSlot *slot, int column);
+
+/* A table at hand. An error before tables_close() closes by itself. */
+typedef struct Table
+{
+	TableLayout layout;
 	bool		updates;		/* the caller will write the next version of the row */
 	Relation	rel;
 	Relation	index;
 	MemoryContext context;		/* where it was opened; scan and slot live there, however deep a look is taken */
 	IndexScanDesc scan;			/* NULL before the first look */
+	ScanKeyData keys[TABLE_KEYS_MAX];
 	TupleTableSlot *slot;		/* the row found last; its page is pinned */
-} Lookup;
+} Table;
 
-/* The table's oid; InvalidOid where the extension isn't there. A name is looked up once, and again after any change of the table. */
-extern Oid	lookup_table_id(LookupTable table);
+/* TABLE_FIND or TABLE_WRITE. Locks table and index, to the end of the transaction. */
+extern void tables_open(Table *table, TableName name, TableUse use, LOCKMODE lock);
+extern void tables_close(Table *table);
 
-/* For reading: updates is false. Locks table and index and keeps these locks to the end of the transaction. */
-extern void lookup_open(Lookup *lookup, LookupTable table, LOCKMODE lock);
-extern void lookup_close(Lookup *lookup);
-
-/* Keys for the index's columns from the first on, as many for every look. */
-extern void lookup_key_int4(ScanKey keys, int column, int32 value);
-extern void lookup_key_int8(ScanKey keys, int column, int64 value);
-extern void lookup_key_text(ScanKey keys, int column, const char *value);
+/* Every column of the key, before each look. */
+extern void tables_key_int4(Table *table, int column, int32 value);
+extern void tables_key_int8(Table *table, int column, int64 value);
+extern void tables_key_text(Table *table, int column, const char *value);
 
 /* The row that a snapshot sees: in slot, until the next look. */
-extern bool lookup_find(Lookup *lookup, ScanKey keys, int nkeys, Snapshot snapshot);
+extern bool tables_find(Table *table, Snapshot snapshot);
 
-/* A column of the row found last, from 1. Texts are copies; null is NULL, 0 or false. */
-extern int64 lookup_int8(Lookup *lookup, int column);
-extern bool lookup_bool(Lookup *lookup, int column);
-extern char *lookup_text(Lookup *lookup, int column);
+/* A column of the row found last. Texts are copies; null is NULL, 0 or false. */
+extern int64 tables_int8(Table *table, int column);
+extern bool tables_bool(Table *table, int column);
+extern char *tables_text(Table *table, int column);
 
 /* What is committed now, without this transaction's own changes; to be given to UnregisterSnapshot(). */
-extern Snapshot lookup_committed(void);
+extern Snapshot tables_committed(void);
 
 /* Once per process, from _PG_init: relcache callback. */
-extern void lookup_init(void);
+extern void tables_init(void);
 
 #endif

@@ -389,7 +389,8 @@ run_cycle(Cycle *cycle)
 	ListCell   *cell;
 
 	publisher_begin_transaction();
-	cycle->score_table = lookup_table_id(LOOKUP_SCORE);
+	tables_require(TABLE_TOP);
+	cycle->score_table = tables_id(TABLE_SCORE);
 	rows = read_rows(cycle);
 	cycle->step = STEP_BOARD;
 	foreach(cell, rows)

@@ -131,7 +131,7 @@ want_all_boards(Oid relid)
 {
 	PushActiveSnapshot(GetLatestSnapshot());
 	SPI_connect();
-	if (SPI_execute("SELECT board_id FROM scoreboard.board", true, 0) != SPI_OK_SELECT)
+	if (SPI_execute("SELECT board_id::int FROM scoreboard.board", true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "reading scoreboard.board failed");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -226,7 +226,7 @@ read_settings(Build *build)
 
 	SPI_connect();
 	build->tracked = trigger_is_on(RelationGetRelid(build->rel));
-	if (SPI_execute("SELECT board_id, score_order = 'low', top_size FROM scoreboard.board", true, 0) != SPI_OK_SELECT)
+	if (SPI_execute("SELECT board_id::int, score_order = 'low', top_size::int FROM scoreboard.board", true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "reading scoreboard.board failed");
 	for (int t = 0; t < build->count; t++)
 	{
@@ -349,18 +349,6 @@ begin_building(Build *build)
  * Scanning and loading
  * ------------------------------------------------------------------------- */
 
-static AttrNumber
-column(Relation rel, const char *name)
-{
-	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), name);
-
-	if (attnum == InvalidAttrNumber)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("table \"%s\" has no column \"%s\"", RelationGetRelationName(rel), name)));
-	return attnum;
-}
-
 static void
 add_key(Target *target, const RankTreeKey *key, MemoryContext memory)
 {
@@ -385,31 +373,25 @@ add_key(Target *target, const RankTreeKey *key, MemoryContext memory)
 static void
 scan_table(Build *build, Snapshot snapshot)
 {
-	AttrNumber	board_id = column(build->rel, "board_id");
-	AttrNumber	season = column(build->rel, "season");
-	AttrNumber	player = column(build->rel, "player_id");
-	AttrNumber	score = column(build->rel, "score");
-	AttrNumber	reached = column(build->rel, "reached_at");
-	AttrNumber	listed = column(build->rel, "listed");
+	const TableLayout layout = *tables_layout(TABLE_SCORE, build->rel, TABLE_SCAN);
 	TupleTableSlot *slot = table_slot_create(build->rel, NULL);
 	TableScanDesc scan = table_beginscan(build->rel, snapshot, 0, NULL);
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
-		Datum	   *values = slot->tts_values;
 		Target	   *target;
 		RankTreeKey key;
 
 		CHECK_FOR_INTERRUPTS();
-		slot_getallattrs(slot);
-		target = find_target(build, DatumGetInt32(values[board_id - 1]), DatumGetInt32(values[season - 1]));
-		if (target == NULL || target->too_many || !DatumGetBool(values[listed - 1]))
+		target = find_target(build, DatumGetInt32(tables_value(&layout, slot, SCORE_BOARD_ID)),
+							 DatumGetInt32(tables_value(&layout, slot, SCORE_SEASON)));
+		if (target == NULL || target->too_many || !DatumGetBool(tables_value(&layout, slot, SCORE_LISTED)))
 			continue;
-		key.order = DatumGetInt64(values[score - 1]);
+		key.order = DatumGetInt64(tables_value(&layout, slot, SCORE_SCORE));
 		if (!target->low_first)
 			key.order = -key.order;
-		key.moment = DatumGetInt64(values[reached - 1]);
-		key.player = DatumGetInt64(values[player - 1]);
+		key.moment = DatumGetInt64(tables_value(&layout, slot, SCORE_REACHED_AT));
+		key.player = DatumGetInt64(tables_value(&layout, slot, SCORE_PLAYER_ID));
 		add_key(target, &key, build->memory);
 	}
 	table_endscan(scan);
@@ -557,7 +539,7 @@ build_targets(Build *build)
 void
 rank_build(void)
 {
-	Oid			relid = lookup_table_id(LOOKUP_SCORE);
+	Oid			relid = tables_id(TABLE_SCORE);
 	uint32		calls;
 	Build		build = {0};
 

@@ -350,7 +350,7 @@ try_board(const RankBoardKey *key, bool low_first, bool wanted, RankBoard **lock
 static RankBoard *
 lock_ready(const Board *board, int32 season, int64 wait_us, bool wait_for_build)
 {
-	RankBoardKey key = {.database = MyDatabaseId, .relid = lookup_table_id(LOOKUP_SCORE),
+	RankBoardKey key = {.database = MyDatabaseId, .relid = tables_id(TABLE_SCORE),
 	.board_id = board->board_id, .season = season};
 	RankBoard  *locked = NULL;
 	instr_time	start;
@@ -472,7 +472,7 @@ rank_index_published(Oid table, int32 board_id, int32 season, int64 version)
 void
 rank_index_learn_version(const Board *board, int32 season, int64 version)
 {
-	RankBoardKey key = {.database = MyDatabaseId, .relid = lookup_table_id(LOOKUP_SCORE), .board_id = board->board_id, .season = season};
+	RankBoardKey key = {.database = MyDatabaseId, .relid = tables_id(TABLE_SCORE), .board_id = board->board_id, .season = season};
 
 	/* What the publisher said meanwhile is newer. */
 	set_version(&key, (uint64) version, false);

@@ -59,7 +59,7 @@ extern bool rank_index_range(const Board *board, int32 season, int64 skip, int c
 extern bool rank_index_position(const Board *board, int32 season, const RankKey *key,
 								int64 *position);
 
-/* For the publisher, once a version is committed; table: what lookup_table_id() said within that transaction. */
+/* For the publisher, once a version is committed; table: what tables_id() said within that transaction. */
 extern void rank_index_published(Oid table, int32 board_id, int32 season, int64 version);
 
 /* For who found in scoreboard.top what rank_index_rank_of_new() didn't know. */

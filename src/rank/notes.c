@@ -27,13 +27,11 @@
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
-#include "access/tupdesc.h"
 #include "access/xact.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_trigger.h"
-#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
@@ -46,6 +44,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "base/tables.h"
 #include "rank/index.h"
 #include "rank/notes.h"
 
@@ -74,21 +73,6 @@ static int	start_count = 0;
 static int	start_capacity = 0;
 
 static object_access_hook_type previous_object_access_hook = NULL;
-
-/* Where the columns of scoreboard.score stand; checked by name at each use, since tables can be altered. */
-typedef enum ScoreColumn
-{
-	SCORE_BOARD_ID, SCORE_SEASON, SCORE_PLAYER_ID, SCORE_SCORE, SCORE_REACHED_AT, SCORE_LISTED,
-	SCORE_COLUMNS
-} ScoreColumn;
-
-static const char *const score_column_names[SCORE_COLUMNS] = {
-	"board_id", "season", "player_id", "score", "reached_at", "listed"
-};
-static const Oid score_column_types[SCORE_COLUMNS] = {
-	INT4OID, INT4OID, INT8OID, INT8OID, TIMESTAMPTZOID, BOOLOID
-};
-static AttrNumber score_columns[SCORE_COLUMNS];
 
 PG_FUNCTION_INFO_V1(scoreboard_score_changed);
 PG_FUNCTION_INFO_V1(scoreboard_board_touched);
@@ -242,59 +226,6 @@ trigger_data(FunctionCallInfo fcinfo, const char *function)
 	return (TriggerData *) fcinfo->context;
 }
 
-static bool
-column_is(TupleDesc tupdesc, AttrNumber attnum, const char *name)
-{
-	Form_pg_attribute attribute;
-
-	if (attnum < 1 || attnum > tupdesc->natts)
-		return false;
-	attribute = TupleDescAttr(tupdesc, attnum - 1);
-	return !attribute->attisdropped && strcmp(NameStr(attribute->attname), name) == 0;
-}
-
-static AttrNumber
-find_column(Relation rel, const char *name, Oid type)
-{
-	TupleDesc	tupdesc = RelationGetDescr(rel);
-
-	for (AttrNumber attnum = 1; attnum <= tupdesc->natts; attnum++)
-	{
-		if (column_is(tupdesc, attnum, name) && TupleDescAttr(tupdesc, attnum - 1)->atttypid == type)
-			return attnum;
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_COLUMN),
-			 errmsg("table \"%s\" has no column \"%s\" as the extension made it",
-					RelationGetRelationName(rel), name)));
-	return InvalidAttrNumber;	/* not reached */
-}
-
-/* One look at each name a row: far cheaper than the row's update, and right after any ALTER TABLE. */
-static void
-find_score_columns(Relation rel)
-{
-	TupleDesc	tupdesc = RelationGetDescr(rel);
-
-	for (int i = 0; i < SCORE_COLUMNS; i++)
-	{
-		if (!column_is(tupdesc, score_columns[i], score_column_names[i]) ||
-			TupleDescAttr(tupdesc, score_columns[i] - 1)->atttypid != score_column_types[i])
-			score_columns[i] = find_column(rel, score_column_names[i], score_column_types[i]);
-	}
-}
-
-static Datum
-column_value(TupleTableSlot *slot, AttrNumber attnum)
-{
-	bool		is_null;
-	Datum		value = slot_getattr(slot, attnum, &is_null);
-
-	if (is_null)
-		elog(ERROR, "column %d of a table of scoreboard is null", attnum);
-	return value;
-}
-
 /* A row of scoreboard.score, as far as the order is concerned. */
 typedef struct ScoreRow
 {
@@ -305,19 +236,16 @@ typedef struct ScoreRow
 } ScoreRow;
 
 static ScoreRow
-read_score_row(TupleTableSlot *slot)
+read_score_row(const TableLayout *layout, TupleTableSlot *slot)
 {
-	ScoreRow	row = {0};
-
-	if (slot == NULL || TTS_EMPTY(slot))
-		return row;
-	row.listed = DatumGetBool(column_value(slot, score_columns[SCORE_LISTED]));
-	row.board_id = DatumGetInt32(column_value(slot, score_columns[SCORE_BOARD_ID]));
-	row.season = DatumGetInt32(column_value(slot, score_columns[SCORE_SEASON]));
-	row.key.score = DatumGetInt64(column_value(slot, score_columns[SCORE_SCORE]));
-	row.key.reached_at = DatumGetTimestampTz(column_value(slot, score_columns[SCORE_REACHED_AT]));
-	row.key.player_id = DatumGetInt64(column_value(slot, score_columns[SCORE_PLAYER_ID]));
-	return row;
+	return (ScoreRow) {
+		.listed = DatumGetBool(tables_value(layout, slot, SCORE_LISTED)),
+		.board_id = DatumGetInt32(tables_value(layout, slot, SCORE_BOARD_ID)),
+		.season = DatumGetInt32(tables_value(layout, slot, SCORE_SEASON)),
+		.key.score = DatumGetInt64(tables_value(layout, slot, SCORE_SCORE)),
+		.key.reached_at = DatumGetTimestampTz(tables_value(layout, slot, SCORE_REACHED_AT)),
+		.key.player_id = DatumGetInt64(tables_value(layout, slot, SCORE_PLAYER_ID)),
+	};
 }
 
 static bool
@@ -340,29 +268,33 @@ check_range(int64 score)
 }
 
 /*
- * AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW, and AFTER TRUNCATE, on scoreboard.score.
+ * AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW, and AFTER TRUNCATE, on scoreboard.score. A table that was set aside
+ * under another name, or a partition of what took its place, has no ranks.
  */
 Datum
 scoreboard_score_changed(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = trigger_data(fcinfo, "scoreboard_score_changed");
 	Oid			relid = RelationGetRelid(trigger->tg_relation);
+	const TableLayout *layout;
 	ScoreRow	old_row = {0};
 	ScoreRow	new_row = {0};
 
+	if (relid != tables_id(TABLE_SCORE))
+		return PointerGetDatum(NULL);
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 	{
 		add_note(NOTE_CLEAR, relid, 0, 0);
 		add_note(NOTE_TOUCH, relid, 0, 0);
 		return PointerGetDatum(NULL);
 	}
-	find_score_columns(trigger->tg_relation);
+	layout = tables_layout(TABLE_SCORE, trigger->tg_relation, TABLE_SCAN);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		new_row = read_score_row(trigger->tg_trigslot);
+		new_row = read_score_row(layout, trigger->tg_trigslot);
 	else
-		old_row = read_score_row(trigger->tg_trigslot);
+		old_row = read_score_row(layout, trigger->tg_trigslot);
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-		new_row = read_score_row(trigger->tg_newslot);
+		new_row = read_score_row(layout, trigger->tg_newslot);
 
 	check_range(new_row.key.score);
 	if (same_place(&old_row, &new_row))
@@ -376,34 +308,18 @@ scoreboard_score_changed(PG_FUNCTION_ARGS)
 
 /* Did a column change? Bytewise: a false yes only makes the publisher look once more. */
 static bool
-column_changed(TriggerData *trigger, const char *name)
+column_changed(TriggerData *trigger, const TableLayout *layout, int column)
 {
-	TupleDesc	tupdesc = RelationGetDescr(trigger->tg_relation);
+	AttrNumber	attno = layout->attno[column];
+	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(trigger->tg_relation), attno - 1);
+	bool		old_null,
+				new_null;
+	Datum		old_value = slot_getattr(trigger->tg_trigslot, attno, &old_null);
+	Datum		new_value = slot_getattr(trigger->tg_newslot, attno, &new_null);
 
-	for (AttrNumber attnum = 1; attnum <= tupdesc->natts; attnum++)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(tupdesc, attnum - 1);
-		bool		old_null,
-					new_null;
-		Datum		old_value,
-					new_value;
-
-		if (!column_is(tupdesc, attnum, name))
-			continue;
-		old_value = slot_getattr(trigger->tg_trigslot, attnum, &old_null);
-		new_value = slot_getattr(trigger->tg_newslot, attnum, &new_null);
-		if (old_null || new_null)
-			return old_null != new_null;
-		return !datum_image_eq(old_value, new_value, attribute->attbyval, attribute->attlen);
-	}
-	return true;
-}
-
-/* The score table beside scoreboard.board or scoreboard.player. */
-static Oid
-score_table(Relation neighbour)
-{
-	return get_relname_relid("score", RelationGetNamespace(neighbour));
+	if (old_null || new_null)
+		return old_null != new_null;
+	return !datum_image_eq(old_value, new_value, attribute->attbyval, attribute->attlen);
 }
 
 /*
@@ -413,8 +329,8 @@ Datum
 scoreboard_board_touched(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = trigger_data(fcinfo, "scoreboard_board_touched");
-	Relation	rel = trigger->tg_relation;
-	Oid			relid = score_table(rel);
+	Oid			relid = tables_id(TABLE_SCORE);
+	const TableLayout *layout;
 	TupleTableSlot *slot = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newslot : trigger->tg_trigslot;
 	int32		board_id;
 
@@ -424,18 +340,19 @@ scoreboard_board_touched(PG_FUNCTION_ARGS)
 		add_note(NOTE_TOUCH, relid, 0, 0);
 		return PointerGetDatum(NULL);
 	}
-	board_id = DatumGetInt32(column_value(slot, find_column(rel, "board_id", INT4OID)));
+	layout = tables_layout(TABLE_BOARD, trigger->tg_relation, TABLE_SCAN);
+	board_id = DatumGetInt32(tables_value(layout, slot, BOARD_ID));
 	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		add_note(NOTE_FREE_BOARD, relid, board_id, 0);
 	else if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 	{
-		if (column_changed(trigger, "score_order"))
+		if (column_changed(trigger, layout, BOARD_SCORE_ORDER))
 			add_note(NOTE_REBUILD, relid, board_id, 0);
-		if (column_changed(trigger, "name"))
+		if (column_changed(trigger, layout, BOARD_NAME))
 			add_note(NOTE_RENAMED, relid, board_id, 0);
-		if (column_changed(trigger, "top_size"))
+		if (column_changed(trigger, layout, BOARD_TOP_SIZE))
 			add_note(NOTE_TOP_SIZE, relid, board_id, 0)->key.score =
-				DatumGetInt32(column_value(slot, find_column(rel, "top_size", INT4OID)));
+				DatumGetInt32(tables_value(layout, slot, BOARD_TOP_SIZE));
 	}
 	add_note(NOTE_TOUCH, relid, board_id, 0);
 	return PointerGetDatum(NULL);
@@ -453,9 +370,13 @@ scoreboard_player_changed(PG_FUNCTION_ARGS)
 	bool		shown = !TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
 
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-		shown = column_changed(trigger, "display_name") || column_changed(trigger, "avatar_url") ||
-			column_changed(trigger, "state") || column_changed(trigger, "hidden") ||
-			column_changed(trigger, "user_id");
+	{
+		const TableLayout *layout = tables_layout(TABLE_PLAYER, trigger->tg_relation, TABLE_SCAN);
+
+		shown = column_changed(trigger, layout, PLAYER_DISPLAY_NAME) || column_changed(trigger, layout, PLAYER_AVATAR_URL) ||
+			column_changed(trigger, layout, PLAYER_STATE) || column_changed(trigger, layout, PLAYER_HIDDEN) ||
+			column_changed(trigger, layout, PLAYER_USER_ID);
+	}
 	/* One such note is enough, and a thousand renames in a row are common in an import. */
 	if (shown && !(note_count > 0 && notes[note_count - 1].kind == NOTE_TOUCH &&
 				   notes[note_count - 1].board_id == 0))

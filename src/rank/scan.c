@@ -29,6 +29,7 @@
 #include "scoreboard.h"
 #include "base/plan.h"
 #include "base/refusal.h"
+#include "base/tables.h"
 #include "rank/scan.h"
 
 #define RANK_SCAN_TIME 2000		/* milliseconds */
@@ -234,6 +235,7 @@ scan_ranks(const RankScan *scan)
 static void
 run(void (*question) (const RankScan *scan), const RankScan *scan)
 {
+	tables_require(TABLE_SCORE);
 	SPI_connect();
 	plan_push_committed();
 	question(scan);

@@ -59,7 +59,7 @@ typedef struct Verification
 static RankBoardKey
 key_of(int32 board_id, int32 season)
 {
-	RankBoardKey key = {.database = MyDatabaseId, .relid = lookup_table_id(LOOKUP_SCORE), .board_id = board_id, .season = season};
+	RankBoardKey key = {.database = MyDatabaseId, .relid = tables_id(TABLE_SCORE), .board_id = board_id, .season = season};
 
 	return key;
 }
@@ -158,18 +158,11 @@ begin_check(Verification *check)
 	return kept ? RegisterSnapshot(snapshot) : NULL;
 }
 
-static Datum
-column(TupleTableSlot *slot, Relation rel, const char *name)
-{
-	bool		is_null;
-
-	return slot_getattr(slot, get_attnum(RelationGetRelid(rel), name), &is_null);
-}
-
 /* Step 2. */
 static void
 sum_table(Verification *check, Relation rel, Snapshot snapshot)
 {
+	const TableLayout layout = *tables_layout(TABLE_SCORE, rel, TABLE_SCAN);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
 
@@ -178,15 +171,15 @@ sum_table(Verification *check, Relation rel, Snapshot snapshot)
 		RankTreeKey key;
 
 		CHECK_FOR_INTERRUPTS();
-		if (DatumGetInt32(column(slot, rel, "board_id")) != check->key.board_id ||
-			DatumGetInt32(column(slot, rel, "season")) != check->key.season ||
-			!DatumGetBool(column(slot, rel, "listed")))
+		if (DatumGetInt32(tables_value(&layout, slot, SCORE_BOARD_ID)) != check->key.board_id ||
+			DatumGetInt32(tables_value(&layout, slot, SCORE_SEASON)) != check->key.season ||
+			!DatumGetBool(tables_value(&layout, slot, SCORE_LISTED)))
 			continue;
-		key.order = DatumGetInt64(column(slot, rel, "score"));
+		key.order = DatumGetInt64(tables_value(&layout, slot, SCORE_SCORE));
 		if (!check->low_first)
 			key.order = -key.order;
-		key.moment = DatumGetInt64(column(slot, rel, "reached_at"));
-		key.player = DatumGetInt64(column(slot, rel, "player_id"));
+		key.moment = DatumGetInt64(tables_value(&layout, slot, SCORE_REACHED_AT));
+		key.player = DatumGetInt64(tables_value(&layout, slot, SCORE_PLAYER_ID));
 		check->table += rank_tree_key_checksum(&key);
 	}
 	table_endscan(scan);

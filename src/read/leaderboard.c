@@ -183,21 +183,20 @@ begin_reading(FunctionCallInfo fcinfo, int board_number, int season_number, int 
 static bool
 read_key(const Reading *reading, Snapshot snapshot, RankKey *key)
 {
-	Lookup		table;
-	ScanKeyData keys[3];
+	Table		table;
 	bool		listed = false;
 
-	lookup_open(&table, LOOKUP_SCORE, AccessShareLock);
-	lookup_key_int4(keys, 1, reading->board.board_id);
-	lookup_key_int4(keys, 2, reading->season);
-	lookup_key_int8(keys, 3, key->player_id);
-	if (lookup_find(&table, keys, 3, snapshot))
+	tables_open(&table, TABLE_SCORE, TABLE_FIND, AccessShareLock);
+	tables_key_int4(&table, SCORE_BOARD_ID, reading->board.board_id);
+	tables_key_int4(&table, SCORE_SEASON, reading->season);
+	tables_key_int8(&table, SCORE_PLAYER_ID, key->player_id);
+	if (tables_find(&table, snapshot))
 	{
-		key->score = lookup_int8(&table, SCORE_SCORE);
-		key->reached_at = lookup_int8(&table, SCORE_REACHED_AT);
-		listed = lookup_bool(&table, SCORE_LISTED);
+		key->score = tables_int8(&table, SCORE_SCORE);
+		key->reached_at = tables_int8(&table, SCORE_REACHED_AT);
+		listed = tables_bool(&table, SCORE_LISTED);
 	}
-	lookup_close(&table);
+	tables_close(&table);
 	return listed;
 }
 
@@ -205,24 +204,23 @@ read_key(const Reading *reading, Snapshot snapshot, RankKey *key)
 static bool
 read_standing(const Reading *reading, const char *user_id, Standing *standing)
 {
-	Snapshot	snapshot = lookup_committed();
-	Lookup		table;
-	ScanKeyData key;
+	Snapshot	snapshot = tables_committed();
+	Table		table;
 	bool		found;
 
 	memset(standing, 0, sizeof(*standing));
 	standing->user_id = pstrdup(user_id);
 	standing->display_name = pstrdup("Player"); /* who has no number yet */
-	lookup_open(&table, LOOKUP_PLAYER, AccessShareLock);
-	lookup_key_text(&key, 1, user_id);
-	found = lookup_find(&table, &key, 1, snapshot);
+	tables_open(&table, TABLE_PLAYER, TABLE_FIND, AccessShareLock);
+	tables_key_text(&table, PLAYER_USER_ID, user_id);
+	found = tables_find(&table, snapshot);
 	if (found)
 	{
-		standing->key.player_id = lookup_int8(&table, PLAYER_ID);
-		standing->display_name = listing_label(lookup_text(&table, PLAYER_DISPLAY_NAME), standing->key.player_id);
+		standing->key.player_id = tables_int8(&table, PLAYER_ID);
+		standing->display_name = listing_label(tables_text(&table, PLAYER_DISPLAY_NAME), standing->key.player_id);
 		standing->listed = read_key(reading, snapshot, &standing->key);
 	}
-	lookup_close(&table);
+	tables_close(&table);
 	UnregisterSnapshot(snapshot);
 	return found;
 }
@@ -500,6 +498,8 @@ read_friends(const Reading *reading, ArrayType *user_ids, int *count)
 	values[0] = PointerGetDatum(user_ids);
 	values[1] = Int32GetDatum(reading->board.board_id);
 	values[2] = Int32GetDatum(reading->season);
+	tables_require(TABLE_PLAYER);
+	tables_require(TABLE_SCORE);
 	SPI_connect();
 	plan_read_committed(&friends_plan, values, NULL, 0);
 	*count = (int) SPI_processed;
@@ -521,7 +521,7 @@ read_friends(const Reading *reading, ArrayType *user_ids, int *count)
 static bool
 reread_key(const Reading *reading, RankKey *key)
 {
-	Snapshot	snapshot = lookup_committed();
+	Snapshot	snapshot = tables_committed();
 	bool		listed = read_key(reading, snapshot, key);
 
 	UnregisterSnapshot(snapshot);

@@ -5,8 +5,7 @@
  * increment. It goes below SQL where every increment pays: look-ups through
  * base/tables.c, the two writes through the executor's own row functions: indexes,
  * constraints and row triggers AFTER the write as with an INSERT or UPDATE,
- * without a plan to start and end. Statement triggers, row triggers BEFORE an update and those AFTER UPDATE OF named
- * columns don't fire; one with a transition table fails, since there is none.
+ * without a plan to start and end. Tables with rules, or with triggers that only a plan fires, are refused (base/tables.c).
  *
  * Reads under the lock use the latest snapshot at every isolation level. Under
  * REPEATABLE READ and SERIALIZABLE the transaction's own snapshot is asked too:
@@ -30,6 +29,7 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/inet.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -42,7 +42,7 @@
 /* One of our tables: how rows are found, and how they are written. */
 typedef struct LedgerTable
 {
-	Lookup		lookup;
+	Table		at_hand;
 	Datum	   *values;			/* of the row found last, or to be written; as many as the table has columns */
 	bool	   *nulls;
 	ResultRelInfo *target;		/* the rest: NULL until the first write */
@@ -92,15 +92,15 @@ raise_serialization_failure(void)
 void
 ledger_lock(void)
 {
-	LockRelationOid(lookup_table_id(LOOKUP_SCORE), RowExclusiveLock);
+	(void) tables_lock(TABLE_SCORE, RowExclusiveLock);
 }
 
 static void
-open_table(LedgerTable *table, LookupTable which, LOCKMODE lock)
+open_table(LedgerTable *table, TableName name, TableUse use, LOCKMODE lock)
 {
-	lookup_open(&table->lookup, which, lock);
-	table->values = palloc0(RelationGetNumberOfAttributes(table->lookup.rel) * sizeof(Datum));
-	table->nulls = palloc0(RelationGetNumberOfAttributes(table->lookup.rel) * sizeof(bool));
+	tables_open(&table->at_hand, name, use, lock);
+	table->values = palloc0(RelationGetNumberOfAttributes(table->at_hand.rel) * sizeof(Datum));
+	table->nulls = palloc0(RelationGetNumberOfAttributes(table->at_hand.rel) * sizeof(bool));
 }
 
 Ledger *
@@ -108,10 +108,10 @@ ledger_open(void)
 {
 	Ledger	   *ledger = palloc0(sizeof(Ledger));
 
-	open_table(&ledger->score, LOOKUP_SCORE, RowExclusiveLock);
-	ledger->score.lookup.updates = true;
-	open_table(&ledger->action, LOOKUP_ACTION, RowExclusiveLock);
-	open_table(&ledger->player, LOOKUP_PLAYER, AccessShareLock);
+	open_table(&ledger->score, TABLE_SCORE, TABLE_WRITE, RowExclusiveLock);
+	ledger->score.at_hand.updates = true;
+	open_table(&ledger->action, TABLE_ACTION, TABLE_WRITE, RowExclusiveLock);
+	open_table(&ledger->player, TABLE_PLAYER, TABLE_FIND, AccessShareLock);
 	return ledger;
 }
 
@@ -124,7 +124,7 @@ close_table(LedgerTable *table)
 			ExecCloseIndices(table->target);
 		ExecDropSingleTupleTableSlot(table->slot);
 	}
-	lookup_close(&table->lookup);
+	tables_close(&table->at_hand);
 }
 
 void
@@ -155,62 +155,80 @@ ledger_look(Ledger *ledger)
 
 /* Finds a row as committed now, as the table's values; see the file's header for 40001. */
 static bool
-find(Ledger *ledger, LedgerTable *table, ScanKey keys, int nkeys)
+find(Ledger *ledger, LedgerTable *table)
 {
-	Lookup	   *lookup = &table->lookup;
+	Table	   *at_hand = &table->at_hand;
 	bool		own = false;
 	bool		found;
 	ItemPointerData own_at;
 
 	if (IsolationUsesXactSnapshot())
 	{
-		own = lookup_find(lookup, keys, nkeys, GetTransactionSnapshot());
-		own_at = lookup->slot->tts_tid;
+		own = tables_find(at_hand, GetTransactionSnapshot());
+		own_at = at_hand->slot->tts_tid;
 	}
-	found = lookup_find(lookup, keys, nkeys, ledger->latest);
+	found = tables_find(at_hand, ledger->latest);
 	if (IsolationUsesXactSnapshot() &&
-		(own != found || (found && !ItemPointerEquals(&lookup->slot->tts_tid, &own_at))))
+		(own != found || (found && !ItemPointerEquals(&at_hand->slot->tts_tid, &own_at))))
 		raise_serialization_failure();
 	if (found)
 	{
 		/* Lets the page go: an UPDATE through SQL couldn't prune it under our pin. */
-		ExecMaterializeSlot(lookup->slot);
-		slot_getallattrs(lookup->slot);
-		memcpy(table->values, lookup->slot->tts_values, lookup->slot->tts_nvalid * sizeof(Datum));
-		memcpy(table->nulls, lookup->slot->tts_isnull, lookup->slot->tts_nvalid * sizeof(bool));
+		ExecMaterializeSlot(at_hand->slot);
+		slot_getallattrs(at_hand->slot);
+		memcpy(table->values, at_hand->slot->tts_values, at_hand->slot->tts_nvalid * sizeof(Datum));
+		memcpy(table->nulls, at_hand->slot->tts_isnull, at_hand->slot->tts_nvalid * sizeof(bool));
 	}
 	return found;
+}
+
+/* A column of the row found last, or of the one to be written. */
+static Datum *
+value_at(const LedgerTable *table, int column)
+{
+	return &table->values[table->at_hand.layout.attno[column] - 1];
+}
+
+static bool *
+null_at(const LedgerTable *table, int column)
+{
+	return &table->nulls[table->at_hand.layout.attno[column] - 1];
 }
 
 static char *
 text_or_null(const LedgerTable *table, int column)
 {
-	return table->nulls[column - 1] ? NULL : TextDatumGetCString(table->values[column - 1]);
+	return *null_at(table, column) ? NULL : TextDatumGetCString(*value_at(table, column));
 }
 
 static int64
 int64_or_zero(const LedgerTable *table, int column)
 {
-	return table->nulls[column - 1] ? 0 : DatumGetInt64(table->values[column - 1]);
+	return *null_at(table, column) ? 0 : DatumGetInt64(*value_at(table, column));
+}
+
+static int32
+int32_or_zero(const LedgerTable *table, int column)
+{
+	return *null_at(table, column) ? 0 : DatumGetInt32(*value_at(table, column));
 }
 
 void
 ledger_find_player(Ledger *ledger, const char *user_id, LedgerPlayer *player)
 {
 	LedgerTable *table = &ledger->player;
-	ScanKeyData key;
 
 	memset(player, 0, sizeof(*player));
-	lookup_key_text(&key, 1, user_id);
-	if (find(ledger, table, &key, 1))
+	tables_key_text(&table->at_hand, PLAYER_USER_ID, user_id);
+	if (find(ledger, table))
 	{
 		char	   *state = text_or_null(table, PLAYER_STATE);
 
 		player->exists = true;
 		player->player_id = int64_or_zero(table, PLAYER_ID);
-		player->frozen = strcmp(state, "frozen") == 0;
-		player->banned = strcmp(state, "banned") == 0;
-		player->hidden = DatumGetBool(table->values[PLAYER_HIDDEN - 1]);
+		player->frozen = state && strcmp(state, "frozen") == 0;
+		player->banned = state && strcmp(state, "banned") == 0;
+		player->hidden = DatumGetBool(*value_at(table, PLAYER_HIDDEN));
 		player->display_name = text_or_null(table, PLAYER_DISPLAY_NAME);
 		player->avatar_url = text_or_null(table, PLAYER_AVATAR_URL);
 	}
@@ -220,12 +238,12 @@ static void
 fill_action(LedgerAction *action, const LedgerTable *table)
 {
 	action->exists = true;
-	action->board_id = DatumGetInt32(table->values[ACTION_BOARD_ID - 1]);
-	action->season = DatumGetInt32(table->values[ACTION_SEASON - 1]);
-	action->action_type_id = DatumGetInt32(table->values[ACTION_TYPE_ID - 1]);
-	action->has_points = !table->nulls[ACTION_POINTS - 1];
+	action->board_id = int32_or_zero(table, ACTION_BOARD_ID);
+	action->season = int32_or_zero(table, ACTION_SEASON);
+	action->action_type_id = int32_or_zero(table, ACTION_TYPE_ID);
+	action->has_points = !*null_at(table, ACTION_POINTS);
 	action->points = int64_or_zero(table, ACTION_POINTS);
-	action->has_subscore = !table->nulls[ACTION_SUBSCORE - 1];
+	action->has_subscore = !*null_at(table, ACTION_SUBSCORE);
 	action->subscore = int64_or_zero(table, ACTION_SUBSCORE);
 	action->detail = text_or_null(table, ACTION_DETAIL);
 	action->applied_points = int64_or_zero(table, ACTION_APPLIED);
@@ -233,38 +251,38 @@ fill_action(LedgerAction *action, const LedgerTable *table)
 	action->score = int64_or_zero(table, ACTION_SCORE);
 	action->rank = int64_or_zero(table, ACTION_RANK);
 	action->version = int64_or_zero(table, ACTION_VERSION);
-	action->created_at = DatumGetTimestampTz(table->values[ACTION_CREATED_AT - 1]);
+	action->created_at = int64_or_zero(table, ACTION_CREATED_AT);
 	action->idempotency_key = text_or_null(table, ACTION_IDEMPOTENCY_KEY);
-	action->metadata = table->nulls[ACTION_METADATA - 1] ? NULL : DatumGetJsonbPCopy(table->values[ACTION_METADATA - 1]);
+	action->metadata = *null_at(table, ACTION_METADATA) ? NULL : DatumGetJsonbPCopy(*value_at(table, ACTION_METADATA));
 }
 
 void
 ledger_find_action(Ledger *ledger, int64 player_id, const char *action_id, LedgerAction *action)
 {
-	ScanKeyData keys[2];
+	LedgerTable *table = &ledger->action;
 
 	memset(action, 0, sizeof(*action));
-	lookup_key_int8(keys, 1, player_id);
-	lookup_key_text(keys, 2, action_id);
-	if (find(ledger, &ledger->action, keys, 2))
-		fill_action(action, &ledger->action);
+	tables_key_int8(&table->at_hand, ACTION_PLAYER_ID, player_id);
+	tables_key_text(&table->at_hand, ACTION_ID, action_id);
+	if (find(ledger, table))
+		fill_action(action, table);
 }
 
 void
 ledger_find_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id, LedgerScore *score)
 {
-	ScanKeyData keys[3];
+	LedgerTable *table = &ledger->score;
 
 	memset(score, 0, sizeof(*score));
-	lookup_key_int4(keys, 1, board_id);
-	lookup_key_int4(keys, 2, season);
-	lookup_key_int8(keys, 3, player_id);
-	if (find(ledger, &ledger->score, keys, 3))
+	tables_key_int4(&table->at_hand, SCORE_BOARD_ID, board_id);
+	tables_key_int4(&table->at_hand, SCORE_SEASON, season);
+	tables_key_int8(&table->at_hand, SCORE_PLAYER_ID, player_id);
+	if (find(ledger, table))
 	{
 		score->exists = true;
-		score->at = ledger->score.lookup.slot->tts_tid;
-		score->score = int64_or_zero(&ledger->score, SCORE_SCORE);
-		score->reached_at = DatumGetTimestampTz(ledger->score.values[SCORE_REACHED_AT - 1]);
+		score->at = table->at_hand.slot->tts_tid;
+		score->score = int64_or_zero(table, SCORE_SCORE);
+		score->reached_at = int64_or_zero(table, SCORE_REACHED_AT);
 	}
 }
 
@@ -272,15 +290,14 @@ ledger_find_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id,
 int64
 ledger_version(Ledger *ledger, const char *board)
 {
-	Lookup		top;
-	ScanKeyData key;
+	Table		top;
 	int64		version = 0;
 
-	lookup_open(&top, LOOKUP_TOP, AccessShareLock);
-	lookup_key_text(&key, 1, board);
-	if (lookup_find(&top, &key, 1, ledger->latest))
-		version = lookup_int8(&top, TOP_VERSION);
-	lookup_close(&top);
+	tables_open(&top, TABLE_TOP, TABLE_FIND, AccessShareLock);
+	tables_key_text(&top, TOP_BOARD, board);
+	if (tables_find(&top, ledger->latest))
+		version = tables_int8(&top, TOP_VERSION);
+	tables_close(&top);
 	return version;
 }
 
@@ -363,8 +380,8 @@ prepare_write(Ledger *ledger, LedgerTable *table)
 		MemoryContext caller = MemoryContextSwitchTo(ledger->estate->es_query_cxt);
 
 		table->target = makeNode(ResultRelInfo);
-		InitResultRelInfo(table->target, table->lookup.rel, 0, NULL, 0);
-		table->slot = table_slot_create(table->lookup.rel, NULL);
+		InitResultRelInfo(table->target, table->at_hand.rel, 0, NULL, 0);
+		table->slot = table_slot_create(table->at_hand.rel, NULL);
 		/* Where triggers look for the table that they fire for. */
 		ledger->estate->es_opened_result_relations =
 			lappend(ledger->estate->es_opened_result_relations, table->target);
@@ -386,7 +403,7 @@ finish_write(Ledger *ledger, LedgerTable *table)
 static void
 fill_slot(LedgerTable *table)
 {
-	int			columns = RelationGetNumberOfAttributes(table->lookup.rel);
+	int			columns = RelationGetNumberOfAttributes(table->at_hand.rel);
 
 	ExecClearTuple(table->slot);
 	memcpy(table->slot->tts_values, table->values, columns * sizeof(Datum));
@@ -397,39 +414,69 @@ fill_slot(LedgerTable *table)
 static void
 set_value(LedgerTable *table, int column, Datum value)
 {
-	table->values[column - 1] = value;
-	table->nulls[column - 1] = false;
+	*value_at(table, column) = value;
+	*null_at(table, column) = false;
 }
 
 static void
 set_int64(LedgerTable *table, int column, int64 value, bool is_null)
 {
-	table->values[column - 1] = Int64GetDatum(value);
-	table->nulls[column - 1] = is_null;
+	*value_at(table, column) = Int64GetDatum(value);
+	*null_at(table, column) = is_null;
 }
 
 static void
 set_text(LedgerTable *table, int column, const char *text)
 {
-	table->values[column - 1] = text ? CStringGetTextDatum(text) : (Datum) 0;
-	table->nulls[column - 1] = text == NULL;
+	*value_at(table, column) = text ? CStringGetTextDatum(text) : (Datum) 0;
+	*null_at(table, column) = text == NULL;
 }
 
-/* Columns that we don't know get what an INSERT that doesn't name them would give them. */
+/* What an INSERT that doesn't name the column would give it. Generated ones are the executor's. */
 static void
-clear_values(Ledger *ledger, LedgerTable *table, int known_columns)
+set_default(Ledger *ledger, LedgerTable *table, Form_pg_attribute attribute)
 {
-	ExprContext *context = GetPerTupleExprContext(ledger->estate);
+	int			at = attribute->attnum - 1;
+	Node	   *preset = NULL;
 
-	for (int column = 1; column <= RelationGetNumberOfAttributes(table->lookup.rel); column++)
+	if (!attribute->attisdropped && attribute->attgenerated == '\0')
+		preset = build_column_default(table->at_hand.rel, attribute->attnum);
+	if (preset)
+		table->values[at] = ExecEvalExpr(ExecPrepareExpr((Expr *) preset, ledger->estate),
+										 GetPerTupleExprContext(ledger->estate), &table->nulls[at]);
+	else if (!attribute->attisdropped && get_typtype(attribute->atttypid) == TYPTYPE_DOMAIN)
+		domain_check((Datum) 0, true, attribute->atttypid, NULL, CurrentMemoryContext);
+}
+
+/* A row of nulls, with the defaults of columns that we don't know. */
+static void
+clear_values(Ledger *ledger, LedgerTable *table)
+{
+	TupleDesc	desc = RelationGetDescr(table->at_hand.rel);
+	const TableLayout *layout = &table->at_hand.layout;
+
+	memset(table->nulls, true, desc->natts * sizeof(bool));
+	for (int i = 0; layout->has_others && i < desc->natts; i++)
 	{
-		Node	   *preset = NULL;
+		int			column = 0;
 
-		table->nulls[column - 1] = true;
-		if (column > known_columns && !TupleDescAttr(RelationGetDescr(table->lookup.rel), column - 1)->attisdropped)
-			preset = build_column_default(table->lookup.rel, column);
-		if (preset)
-			table->values[column - 1] = ExecEvalExpr(ExecPrepareExpr((Expr *) preset, ledger->estate), context, &table->nulls[column - 1]);
+		while (column < layout->columns && layout->attno[column] != i + 1)
+			column++;
+		if (column == layout->columns)
+			set_default(ledger, table, TupleDescAttr(desc, i));
+	}
+}
+
+/* An UPDATE doesn't carry on what a dropped column held. */
+static void
+forget_dropped(LedgerTable *table)
+{
+	TupleDesc	desc = RelationGetDescr(table->at_hand.rel);
+
+	for (int i = 0; table->at_hand.layout.has_others && i < desc->natts; i++)
+	{
+		if (TupleDescAttr(desc, i)->attisdropped)
+			table->nulls[i] = true;
 	}
 }
 
@@ -449,14 +496,18 @@ update_row(Ledger *ledger, LedgerTable *table, ItemPointer at)
 	LockTupleMode lock_mode;
 	List	   *recheck = NIL;
 
-	if (table->lookup.rel->rd_att->constr)
+	/* The executor's own update of a plan asks it before the first row. */
+	CheckCmdReplicaIdentity(table->at_hand.rel, CMD_UPDATE);
+	if (table->at_hand.rel->rd_att->constr)
 	{
 		/* As for an INSERT: every generated column, whatever it is made from. */
-		if (table->lookup.rel->rd_att->constr->has_generated_stored)
+		if (table->at_hand.rel->rd_att->constr->has_generated_stored)
 			ExecComputeStoredGenerated(table->target, ledger->estate, table->slot, CMD_INSERT);
 		ExecConstraints(table->target, table->slot, ledger->estate);
 	}
-	if (table_tuple_update(table->lookup.rel, at, table->slot, ledger->estate->es_output_cid, ledger->latest, InvalidSnapshot,
+	if (table->at_hand.rel->rd_rel->relispartition)
+		ExecPartitionCheck(table->target, table->slot, ledger->estate, true);
+	if (table_tuple_update(table->at_hand.rel, at, table->slot, ledger->estate->es_output_cid, ledger->latest, InvalidSnapshot,
 						   true, &failure, &lock_mode, &indexes) != TM_Ok)
 		raise_serialization_failure();
 	if (compat_indexes_need_update(indexes))
@@ -475,9 +526,11 @@ ledger_set_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id,
 	ItemPointerData at = old->at;
 
 	prepare_write(ledger, table);
-	if (!old->exists)
+	if (old->exists)
+		forget_dropped(table);
+	else
 	{
-		clear_values(ledger, table, SCORE_LISTED);
+		clear_values(ledger, table);
 		set_value(table, SCORE_BOARD_ID, Int32GetDatum(board_id));
 		set_value(table, SCORE_SEASON, Int32GetDatum(season));
 		set_value(table, SCORE_PLAYER_ID, Int64GetDatum(player_id));
@@ -499,7 +552,7 @@ ledger_add_action(Ledger *ledger, int64 player_id, const Request *request, const
 	LedgerTable *table = &ledger->action;
 
 	prepare_write(ledger, table);
-	clear_values(ledger, table, ACTION_DETAIL);
+	clear_values(ledger, table);
 	set_value(table, ACTION_PLAYER_ID, Int64GetDatum(player_id));
 	set_text(table, ACTION_ID, request->action_id);
 	set_value(table, ACTION_BOARD_ID, Int32GetDatum(action->board_id));
