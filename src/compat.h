@@ -37,6 +37,13 @@
 #define compat_register_tranche(id, name) LWLockRegisterTranche(id, name)
 #endif
 
+/* 19 tells a signal's handler who sent it; what a handler passes on. */
+#if PG_VERSION_NUM >= 190000
+#define COMPAT_SIGNAL_ARGS postgres_signal_arg, pg_siginfo
+#else
+#define COMPAT_SIGNAL_ARGS postgres_signal_arg
+#endif
+
 /* 17 lets a library name what its workers wait for ("utils/wait_event.h"); ask once per process. */
 #if PG_VERSION_NUM >= 170000
 #define compat_wait_event(name) WaitEventExtensionNew(name)

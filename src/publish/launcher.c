@@ -34,11 +34,9 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
-#include "tcop/tcopprot.h"
 #include "utils/backend_status.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
@@ -55,7 +53,7 @@
 
 #define LOOKING_MAX 3
 
-/* A publisher that died comes back after this time, doubled with each death in a row. */
+/* A publisher that ended comes back after this time, doubled with each failure in a row. */
 #define FIRST_BACK_OFF_MS 250
 #define LONGEST_BACK_OFF_MS 60000
 
@@ -76,7 +74,7 @@ typedef struct Database
 	bool		listed;			/* pg_database has it, and a publisher may run there */
 	bool		without;		/* a worker looked: no extension there */
 	bool		look_again;		/* reported while a worker was there already */
-	int			failures;		/* deaths in a row */
+	int			failures;		/* in a row */
 	int64		not_before;		/* worker_clock_ms() */
 	int64		started_at;
 	BackgroundWorkerHandle *handle; /* of the worker in our slot; NULL: none, or an earlier launcher's */
@@ -161,14 +159,17 @@ drop_handle(Database *database)
 	database->handle = NULL;
 }
 
+/* Has its next worker started in a while, after so many failures in a row. */
 static void
-note_death(Database *database, int64 now)
+start_later(Database *database, int failures, int64 now)
 {
-	/* One that had worked for a while starts the count anew. */
-	if (now - database->started_at > LONGEST_BACK_OFF_MS)
-		database->failures = 0;
-	database->not_before = now + worker_back_off_ms(database->failures++, FIRST_BACK_OFF_MS,
-													LONGEST_BACK_OFF_MS);
+	int64		wait_ms = worker_back_off_ms(failures, FIRST_BACK_OFF_MS, LONGEST_BACK_OFF_MS);
+
+	database->failures = failures;
+	database->not_before = now + wait_ms;
+	ereport(DEBUG1,
+			(errmsg_internal("scoreboard publisher for database %u starts again in " INT64_FORMAT " ms",
+							 database->oid, wait_ms)));
 }
 
 /* The postmaster could not start it, or it was turned away before it came. */
@@ -197,8 +198,11 @@ reap(int slot, const SlotView *view, int64 now)
 		case OUTCOME_TOLD:
 			database->not_before = now + LOCKED_MS;
 			break;
-		case OUTCOME_DIED:
-			note_death(database, now);
+		case OUTCOME_ENDED:
+			start_later(database, 0, now);
+			break;
+		case OUTCOME_FAILED:
+			start_later(database, database->failures + 1, now);
 			break;
 	}
 	drop_handle(database);
@@ -416,9 +420,7 @@ scoreboard_launcher_main(Datum arg)
 	HASHCTL		control = {.keysize = sizeof(Oid), .entrysize = sizeof(Database)};
 	uint32		wait_event = compat_wait_event("ScoreboardLauncherMain");
 
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
-	BackgroundWorkerUnblockSignals();
+	worker_accept_signals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	SetConfigOption("application_name", "scoreboard launcher " SCOREBOARD_VERSION, PGC_SUSET, PGC_S_OVERRIDE);
 	databases = hash_create("scoreboard databases", 64, &control, HASH_ELEM | HASH_BLOBS);

@@ -49,10 +49,8 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
-#include "tcop/tcopprot.h"
 #include "utils/array.h"
 #include "utils/backend_status.h"
 #include "utils/builtins.h"
@@ -436,6 +434,8 @@ cycle_succeeded(const Cycle *cycle)
 		known->not_before = Max(cycle->began + LOOK_INTERVAL_MS, now + (now - cycle->began));
 	}
 	all_failures = 0;
+	if (cycle->done != NIL)
+		slots_set_outcome(OUTCOME_ENDED);
 	if (notified && queue_full_reported)
 	{
 		queue_full_reported = false;
@@ -643,9 +643,7 @@ start(Datum arg)
 	PublisherStart extra;
 	Oid			database;
 
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
-	BackgroundWorkerUnblockSignals();
+	worker_accept_signals();
 
 	memcpy(&extra, MyBgworkerEntry->bgw_extra, sizeof(extra));
 	if (!slots_arrive(DatumGetInt32(arg), extra.reservation, &database))

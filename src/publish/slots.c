@@ -48,6 +48,7 @@
 #include "scoreboard.h"
 #include "publish/publisher.h"
 #include "publish/slots.h"
+#include "publish/worker.h"
 
 /* Databases that can wait for the launcher's look at once; one more and it looks at all. */
 #define LOOKS 64
@@ -342,7 +343,7 @@ slots_reserve(Oid database, uint32 *reservation)
 			continue;
 		found = i;
 		*reservation = ++slot->reservation;
-		slot->outcome = OUTCOME_DIED;
+		slot->outcome = OUTCOME_FAILED;
 		slot->told_to_end = false;
 		slot->database = database;
 		slot_set_state(slot, SLOT_REGISTERED);
@@ -418,8 +419,12 @@ slots_arrive(int slot, uint32 reservation, Oid *database)
 static void
 leave(int code, Datum arg)
 {
+	PublisherSlot *own = &shared->slots[own_slot];
+
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	slot_set_state(&shared->slots[own_slot], SLOT_ENDED);
+	if (own->outcome == OUTCOME_FAILED && worker_was_ended())
+		own->outcome = OUTCOME_ENDED;
+	slot_set_state(own, SLOT_ENDED);
 	LWLockRelease(&shared->lock);
 	ConditionVariableBroadcast(&shared->left);
 	wake(&shared->launcher_latch);

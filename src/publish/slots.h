@@ -28,7 +28,8 @@ typedef enum SlotState
 
 typedef enum SlotOutcome
 {
-	OUTCOME_DIED,				/* an error, a signal: start another one */
+	OUTCOME_FAILED,				/* it left before it had published anything: each in a row makes the next one wait longer */
+	OUTCOME_ENDED,				/* it had published, or a signal ended it: no failure, start another one */
 	OUTCOME_WITHOUT,			/* the database has no extension (any more) */
 	OUTCOME_TOLD				/* it was told to make room for a command on the database */
 } SlotOutcome;

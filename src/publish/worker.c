@@ -8,16 +8,45 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
+#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
+#include "compat.h"
 #include "publish/worker.h"
+
+static volatile sig_atomic_t was_ended = false;
+
+/* The server forgets its own mark of it on the way out. */
+static void
+end_worker(SIGNAL_ARGS)
+{
+	was_ended = true;
+	die(COMPAT_SIGNAL_ARGS);
+}
+
+void
+worker_accept_signals(void)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, end_worker);
+	BackgroundWorkerUnblockSignals();
+}
+
+bool
+worker_was_ended(void)
+{
+	return was_ended;
+}
 
 int64
 worker_clock_ms(void)

@@ -17,6 +17,12 @@ extern int64 worker_clock_ms(void);
 /* min(first * 2^failures, longest), without overflow. */
 extern int64 worker_back_off_ms(int failures, int64 first, int64 longest);
 
+/* Signals as our workers take them, from here on. */
+extern void worker_accept_signals(void);
+
+/* Has a signal told this process to end (an administrator, a shutdown)? */
+extern bool worker_was_ended(void);
+
 /* Interrupts and reload, as every turn of a worker's loop begins. */
 extern void worker_begin_turn(void);
 

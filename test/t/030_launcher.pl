@@ -76,7 +76,26 @@ $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
 wait_until($node, 'postgres',
 	"EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'scoreboard publisher' AND datname = 'one' AND pid <> $pid)",
 	'the publisher is another process');
-pass('a publisher that died is replaced');
+pass('a publisher that was ended is replaced');
+
+# Being ended is no failure: the launcher doesn't wait longer each time, also where nothing could be published meanwhile.
+$node->append_conf('postgresql.conf', 'log_min_messages = debug1');
+$node->reload;
+$node->safe_psql('one', 'ALTER TABLE scoreboard.top ADD CONSTRAINT poison CHECK (false) NOT VALID');
+my $start = -s $node->logfile;
+foreach (1 .. 5)
+{
+	$pid = publisher_pid($node, 'one');
+	$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+	wait_until($node, 'postgres',
+		"EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'scoreboard publisher' AND datname = 'one' AND pid <> $pid)",
+		'the publisher is another process');
+}
+my @waits = PostgreSQL::Test::Utils::slurp_file($node->logfile, $start) =~ /scoreboard publisher for database \d+ starts again in (\d+) ms/g;
+is("@waits", '250 250 250 250 250', 'a publisher that is ended again and again comes back as soon as after the first time');
+$node->safe_psql('one', 'ALTER TABLE scoreboard.top DROP CONSTRAINT poison');
+$node->append_conf('postgresql.conf', 'log_min_messages = warning');
+
 $node->restart;
 wait_for_publisher($node, 'one');
 pass('a restart of the server starts it');
