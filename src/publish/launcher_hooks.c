@@ -6,7 +6,7 @@
  * hook, told at commit. A rolled-back note costs nothing, and a note too many
  * costs the launcher a look.
  *
- * DROP DATABASE, CREATE DATABASE … TEMPLATE, RENAME and SET TABLESPACE fail
+ * DROP DATABASE, CREATE DATABASE (of its template), RENAME and SET TABLESPACE fail
  * while anybody is connected to the database. The utility hook takes the very
  * lock that the command takes a moment later, then has the publisher leave.
  * Until the command's transaction ends, that lock holds up whoever connects
@@ -118,6 +118,7 @@ transaction_ends(XactEvent event, void *arg)
  * Databases
  * ------------------------------------------------------------------------ */
 
+/* NULL where it is not given, or as DEFAULT. */
 static const char *
 option_text(List *options, const char *name)
 {
@@ -140,6 +141,8 @@ option_text(List *options, const char *name)
 static const char *
 wanted_database(Node *statement, LOCKMODE *mode)
 {
+	const char *template;
+
 	*mode = AccessExclusiveLock;
 	switch (nodeTag(statement))
 	{
@@ -147,7 +150,8 @@ wanted_database(Node *statement, LOCKMODE *mode)
 			return ((DropdbStmt *) statement)->dbname;
 		case T_CreatedbStmt:
 			*mode = ShareLock;
-			return option_text(((CreatedbStmt *) statement)->options, "template");
+			template = option_text(((CreatedbStmt *) statement)->options, "template");
+			return template ? template : "template1";
 		case T_RenameStmt:
 			if (((RenameStmt *) statement)->renameType != OBJECT_DATABASE)
 				return NULL;

@@ -56,6 +56,26 @@ pass('it publishes there');
 $node->safe_psql('postgres', 'DROP DATABASE four');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname = 'four'}),
 	0, 'DROP DATABASE');
+
+
+# Without a TEMPLATE it is template1, which has a publisher where it isn't marked as a template.
+$node->safe_psql('template1', 'CREATE EXTENSION scoreboard CASCADE');
+$node->safe_psql('postgres', 'CREATE DATABASE seven');
+wait_for_publisher($node, 'seven');
+wait_for_no_publisher($node, 'template1');
+pass('a database made from template1 with the extension has a publisher, template1 has none');
+$node->safe_psql('postgres', 'ALTER DATABASE template1 IS_TEMPLATE false');
+foreach my $options ('', 'TEMPLATE DEFAULT', 'TEMPLATE = template1', 'STRATEGY file_copy')
+{
+	$node->safe_psql('postgres', 'DROP DATABASE seven');
+	wait_for_publisher($node, 'template1');
+	$node->safe_psql('postgres', "CREATE DATABASE seven $options");
+	wait_for_publisher($node, 'seven');
+	pass("CREATE DATABASE $options: template1's publisher makes room");
+}
+$node->safe_psql('template1', 'DROP EXTENSION scoreboard');
+$node->safe_psql('postgres', 'ALTER DATABASE template1 IS_TEMPLATE true');
+$node->safe_psql('postgres', 'DROP DATABASE seven');
 $node->safe_psql('postgres', 'ALTER DATABASE one ALLOW_CONNECTIONS false');
 wait_for_no_publisher($node, 'one');
 $node->safe_psql('postgres', 'ALTER DATABASE one ALLOW_CONNECTIONS true');
