@@ -555,6 +555,21 @@ test_extremes(void)
 	return wrong;
 }
 
+/* scoreboard_verify() tells trees apart by their sums alone: each field of a key has to count. */
+static const char *
+test_checksum_fields(void)
+{
+	RankTreeKey key = {7, 8, 9};
+	RankTreeKey others[] = {{6, 8, 9}, {7, 6, 9}, {7, 8, 6}, {8, 7, 9}, {7, 9, 8}, {9, 8, 7}};
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+	{
+		if (rank_tree_key_checksum(&others[i]) == rank_tree_key_checksum(&key))
+			return "a field of a key doesn't count in its checksum";
+	}
+	return NULL;
+}
+
 /* Many boards in one arena, changed in turns; one is given back whole, its nodes serve the others. */
 static const char *
 test_shared_arena(long operations)
@@ -808,6 +823,7 @@ main(int argc, char **argv)
 	report("right edges of loaded trees", test_right_edge());
 	report("high first and low first", test_orders());
 	report("extreme keys and sums", test_extremes());
+	report("checksums of keys", test_checksum_fields());
 	report("many trees in one arena", test_shared_arena(operations));
 	report("threads in one arena", test_threads(operations / 2 + 10000));
 	report("memory a player", test_memory(30000 + operations / 10));

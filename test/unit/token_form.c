@@ -149,6 +149,7 @@ test_header(void)
 	tap_ok(accepts("{\"alg\":\"HS256\",\"typ\":\"JWT\"}", SIGNATURE) &&
 		   accepts("{\"alg\":\"HS256\",\"typ\":\"at+jwt\"}", SIGNATURE), "typ JWT and at+jwt");
 	tap_ok(!accepts("{\"alg\":\"HS256\",\"typ\":\"jose\"}", SIGNATURE) &&
+		   !accepts("{\"alg\":\"HS256\",\"typ\":\"jwt\"}", SIGNATURE) &&
 		   !accepts("{\"alg\":\"HS256\",\"typ\":null}", SIGNATURE) &&
 		   !accepts("{\"alg\":\"HS256\",\"typ\":\"\"}", SIGNATURE), "any other typ is refused");
 	tap_ok(!accepts("{\"alg\":\"HS256\"}", "AAAA") && !accepts("{\"alg\":\"ES256\"}", SIGNATURE),

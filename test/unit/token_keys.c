@@ -37,15 +37,16 @@ takes(const char *members)
 	return reads(text);
 }
 
-/* An RSA key with a modulus of so many bytes, all bits set, and that exponent. */
+/* An RSA key with a modulus of so many bytes, all bits set but perhaps the first, and that exponent. */
 static bool
-takes_rsa(size_t bytes, const char *e, const char *more)
+takes_modulus(char first, size_t bytes, const char *e, const char *more)
 {
 	char		n[2048];
 	char		members[4000];
 	size_t		digits = (bytes * 8 + 5) / 6;
 
 	memset(n, '_', digits);
+	n[0] = first;
 	if (bytes % 3 == 1)
 		n[digits - 1] = 'w';
 	else if (bytes % 3 == 2)
@@ -53,6 +54,12 @@ takes_rsa(size_t bytes, const char *e, const char *more)
 	n[digits] = '\0';
 	snprintf(members, sizeof(members), "\"kty\":\"RSA\",\"n\":\"%s\",\"e\":\"%s\"%s", n, e, more);
 	return takes(members);
+}
+
+static bool
+takes_rsa(size_t bytes, const char *e, const char *more)
+{
+	return takes_modulus('_', bytes, e, more);
 }
 
 static void
@@ -81,6 +88,7 @@ test_rsa(void)
 		   "RSA for RS256 or PS256");
 	tap_ok(!takes_rsa(256, "AQAB", ""), "RSA needs alg");
 	tap_ok(!takes_rsa(255, "AQAB", ",\"alg\":\"RS256\""), "2040 bits are too few");
+	tap_ok(!takes_modulus('f', 256, "AQAB", ",\"alg\":\"RS256\""), "so are 2047 in 256 bytes");
 	tap_ok(!takes_rsa(1025, "AQAB", ",\"alg\":\"RS256\""), "8200 bits are too many");
 	tap_ok(!takes_rsa(256, "Aw", ",\"alg\":\"RS256\"") && !takes_rsa(256, "AP__", ",\"alg\":\"RS256\"") &&
 		   !takes_rsa(256, "AQAC", ",\"alg\":\"RS256\"") && !takes_rsa(256, "", ",\"alg\":\"RS256\""),
