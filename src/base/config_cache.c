@@ -59,15 +59,15 @@ static bool stale = true;
 static uint64 generation = 0;
 
 static SavedPlan board_plan = {
-	.text = "SELECT name, board_id, score_order, ties, operator, top_size, lowest_score, publish_interval_ms"
+	.text = "SELECT name::text, board_id::int, score_order::text, ties::text, operator::text, top_size::int, lowest_score::bigint, publish_interval_ms::int"
 	" FROM scoreboard.board WHERE name = $1 OR board_id = $2",
 	.nargs = 2, .types = {TEXTOID, INT4OID}
 };
 
 static SavedPlan rule_plan = {
-	.text = "SELECT t.action_type_id, t.proof, t.enabled AND coalesce(r.enabled, true),"
-	" CASE WHEN r.min_points IS NULL THEN coalesce(r.points, t.points) END,"
-	" coalesce(r.min_points, t.min_points, 0), coalesce(r.max_points, t.max_points, 0), t.permission,"
+	.text = "SELECT t.action_type_id::int, t.proof::text, t.enabled AND coalesce(r.enabled, true),"
+	" CASE WHEN r.min_points IS NULL THEN coalesce(r.points, t.points)::bigint END,"
+	" coalesce(r.min_points, t.min_points, 0)::bigint, coalesce(r.max_points, t.max_points, 0)::bigint, t.permission::text,"
 	" coalesce(floor(extract(epoch FROM t.receipt_max_age))::bigint, -1)"
 	" FROM scoreboard.action_type t LEFT JOIN scoreboard.action_rule r ON r.action_type_id = t.action_type_id AND r.board_id = $2"
 	" WHERE t.name = $1",
@@ -75,19 +75,20 @@ static SavedPlan rule_plan = {
 };
 
 static SavedPlan signing_key_plan = {
-	.text = "SELECT key_id, signing_key_id, secret, valid_from, coalesce(valid_until, 'infinity'), revoked_at IS NOT NULL, board_ids, action_type_ids"
+	.text = "SELECT key_id::text, signing_key_id::int, secret::text, valid_from::timestamptz, coalesce(valid_until::timestamptz, 'infinity'),"
+	" revoked_at IS NOT NULL, board_ids::int[], action_type_ids::int[]"
 	" FROM scoreboard.signing_key WHERE key_id = $1",
 	.nargs = 1, .types = {TEXTOID}
 };
 
 static SavedPlan issuer_plan = {
-	.text = "SELECT issuer, user_id_prefix, user_claim, audience, greatest(floor(extract(epoch FROM max_lifetime)), 1)::bigint,"
-	" name_claim, avatar_claim, permissions_claim FROM scoreboard.jwt_issuer WHERE issuer = $1",
+	.text = "SELECT issuer::text, user_id_prefix::text, user_claim::text, audience::text, greatest(floor(extract(epoch FROM max_lifetime)), 1)::bigint,"
+	" name_claim::text, avatar_claim::text, permissions_claim::text FROM scoreboard.jwt_issuer WHERE issuer = $1",
 	.nargs = 1, .types = {TEXTOID}
 };
 
 static SavedPlan issuer_keys_plan = {
-	.text = "SELECT kid, algorithm, jwk FROM scoreboard.jwt_key WHERE issuer = $1",
+	.text = "SELECT kid::text, algorithm::text, jwk::text FROM scoreboard.jwt_key WHERE issuer = $1",
 	.nargs = 1, .types = {TEXTOID}
 };
 
@@ -192,13 +193,13 @@ load_board(const char *name, int32 board_id)
 	{
 		HeapTuple	row = SPI_tuptable->vals[0];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
-		char	   *found_name = plan_text(row, desc, 1);
+		char	   *found_name = plan_known_text(row, desc, 1);
 
 		board = hash_search(boards, found_name, HASH_ENTER, NULL);
 		board->board_id = DatumGetInt32(plan_datum(row, desc, 2));
-		board->low_first = plan_text(row, desc, 3)[0] == 'l';
-		board->ties_shared = plan_text(row, desc, 4)[0] == 's';
-		board->operator = (BoardOperator) plan_text(row, desc, 5)[0];
+		board->low_first = plan_known_text(row, desc, 3)[0] == 'l';
+		board->ties_shared = plan_known_text(row, desc, 4)[0] == 's';
+		board->operator = (BoardOperator) plan_known_text(row, desc, 5)[0];
 		board->top_size = DatumGetInt32(plan_datum(row, desc, 6));
 		board->lowest_score = DatumGetInt64(plan_datum(row, desc, 7));
 		board->publish_interval_ms = DatumGetInt32(plan_datum(row, desc, 8));
@@ -260,7 +261,7 @@ fill_rule(ActionRule *rule, HeapTuple row, TupleDesc desc)
 	Datum		points = SPI_getbinval(row, desc, 4, &open);
 
 	rule->action_type_id = DatumGetInt32(plan_datum(row, desc, 1));
-	rule->proof = proof_from_text(plan_text(row, desc, 2));
+	rule->proof = proof_from_text(plan_known_text(row, desc, 2));
 	rule->enabled = DatumGetBool(plan_datum(row, desc, 3));
 	rule->points_fixed = !open;
 	rule->points = open ? 0 : DatumGetInt64(points);
@@ -344,9 +345,9 @@ config_signing_key(const char *key_id)
 		TupleDesc	desc = SPI_tuptable->tupdesc;
 		SigningKey	found = {0};
 
-		strlcpy(found.key_id, plan_text(row, desc, 1), sizeof(found.key_id));
+		strlcpy(found.key_id, plan_known_text(row, desc, 1), sizeof(found.key_id));
 		found.signing_key_id = DatumGetInt32(plan_datum(row, desc, 2));
-		strlcpy(found.secret, plan_text(row, desc, 3), sizeof(found.secret));
+		strlcpy(found.secret, plan_known_text(row, desc, 3), sizeof(found.secret));
 		found.valid_from = DatumGetTimestampTz(plan_datum(row, desc, 4));
 		found.valid_until = DatumGetTimestampTz(plan_datum(row, desc, 5));
 		found.revoked = DatumGetBool(plan_datum(row, desc, 6));

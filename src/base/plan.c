@@ -88,7 +88,18 @@ plan_datum(HeapTuple row, TupleDesc desc, int column)
 	bool		isnull;
 	Datum		value = SPI_getbinval(row, desc, column, &isnull);
 
+	/* What the table forbids, as long as nobody has taken that back. */
 	if (isnull)
-		elog(ERROR, "column %d is null", column);
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("scoreboard needs a value in column \"%s\", which is null", NameStr(TupleDescAttr(desc, column - 1)->attname)),
+				 errhidestmt(true),		/* a literal token may stand in it */
+				 errhidecontext(true)));
 	return value;
+}
+
+char *
+plan_known_text(HeapTuple row, TupleDesc desc, int column)
+{
+	return TextDatumGetCString(plan_datum(row, desc, column));
 }

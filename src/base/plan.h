@@ -45,7 +45,8 @@ extern void plan_write(SavedPlan *plan, Datum *values, const char *nulls, int ex
 /* A text column of a row as a C string in the current context; NULL where it is null. */
 extern char *plan_text(HeapTuple row, TupleDesc desc, int column);
 
-/* A column that is not null. */
+/* A column that is not null, as statements cast it to the type that the caller takes: an administrator may have changed it. */
 extern Datum plan_datum(HeapTuple row, TupleDesc desc, int column);
+extern char *plan_known_text(HeapTuple row, TupleDesc desc, int column);
 
 #endif

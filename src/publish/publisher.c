@@ -145,8 +145,8 @@ static int64 notify_not_before = 0;
 static bool queue_full_reported = false;
 
 static SavedPlan read_boards = {
-	.text = "SELECT b.board_id, b.name, b.score_order, b.operator, b.ties, b.top_size, b.lowest_score,"
-	" b.publish_interval_ms, t.season, t.version, t.document"
+	.text = "SELECT b.board_id::int, b.name::text, b.score_order::text, b.operator::text, b.ties::text, b.top_size::int, b.lowest_score::bigint,"
+	" b.publish_interval_ms::int, t.season, t.version, t.document"
 	" FROM scoreboard.board b LEFT JOIN scoreboard.top t ON t.board = b.name"
 	" WHERE b.board_id & 1023 = ANY ($1)",
 	.nargs = 1,
@@ -210,10 +210,10 @@ board_row(HeapTuple row, TupleDesc desc)
 	Board	   *board = &result->board;
 
 	board->board_id = DatumGetInt32(plan_datum(row, desc, 1));
-	strlcpy(board->name, plan_text(row, desc, 2), sizeof(board->name));
-	board->low_first = strcmp(plan_text(row, desc, 3), "low") == 0;
-	board->operator = operator_of(plan_text(row, desc, 4));
-	board->ties_shared = strcmp(plan_text(row, desc, 5), "shared") == 0;
+	strlcpy(board->name, plan_known_text(row, desc, 2), sizeof(board->name));
+	board->low_first = strcmp(plan_known_text(row, desc, 3), "low") == 0;
+	board->operator = operator_of(plan_known_text(row, desc, 4));
+	board->ties_shared = strcmp(plan_known_text(row, desc, 5), "shared") == 0;
 	board->top_size = DatumGetInt32(plan_datum(row, desc, 6));
 	board->lowest_score = DatumGetInt64(plan_datum(row, desc, 7));
 	board->publish_interval_ms = DatumGetInt32(plan_datum(row, desc, 8));

@@ -78,14 +78,14 @@ static SavedPlan friends_plan = {
 };
 
 static SavedPlan document_plan = {
-	.text = "SELECT document FROM scoreboard.top WHERE board = $1 AND season = $2",
+	.text = "SELECT document::text FROM scoreboard.top WHERE board = $1 AND season = $2",
 	.nargs = 2, .types = {TEXTOID, INT4OID}
 };
 
 /* A board that was removed keeps its row in top, for the version; it is gone nevertheless. */
 static SavedPlan documents_plan = {
 	.text = "WITH known AS (SELECT key, value FROM json_each_text($1))"
-	" SELECT t.board, t.season, t.version, t.document"
+	" SELECT t.board::text, t.season::int, t.version::bigint, t.document::text"
 	" FROM scoreboard.top t JOIN scoreboard.board b ON b.name = t.board"
 	" WHERE NOT EXISTS (SELECT FROM known k WHERE k.key = t.board AND k.value = t.version::text)"
 	" UNION ALL"

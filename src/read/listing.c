@@ -19,7 +19,7 @@
 #include "read/listing.h"
 
 static SavedPlan names_plan = {
-	.text = "SELECT p.user_id, p.display_name, p.avatar_url"
+	.text = "SELECT p.user_id::text, p.display_name::text, p.avatar_url::text"
 	" FROM unnest($1) WITH ORDINALITY AS u (player_id, n)"
 	" LEFT JOIN scoreboard.player p ON p.player_id = u.player_id ORDER BY u.n",
 	.nargs = 1, .types = {INT8ARRAYOID}

@@ -295,6 +295,22 @@ ALTER TABLE scoreboard.action DROP CONSTRAINT action_pkey;
 SELECT * FROM bent.try('keyless');
 ALTER TABLE scoreboard.action ADD PRIMARY KEY (player_id, action_id);
 
+-- The configuration is read by SQL: another type that holds the same is served, a null is refused.
+ALTER TABLE scoreboard.board ALTER top_size TYPE numeric, ALTER publish_interval_ms TYPE bigint, ALTER title TYPE varchar(200);
+ALTER TABLE scoreboard.action_type ALTER proof TYPE varchar(20), ALTER max_points TYPE numeric;
+ALTER TABLE scoreboard.jwt_key ALTER algorithm TYPE name;
+ALTER TABLE scoreboard.signing_key ALTER secret TYPE varchar(64);
+UPDATE scoreboard.board SET title = 'Bent' WHERE name = 'bent';
+SELECT * FROM bent.try('configuration');
+ALTER TABLE scoreboard.board ALTER top_size TYPE integer, ALTER publish_interval_ms TYPE integer, ALTER title TYPE text, ALTER operator DROP NOT NULL;
+ALTER TABLE scoreboard.action_type ALTER proof TYPE text, ALTER max_points TYPE bigint;
+ALTER TABLE scoreboard.jwt_key ALTER algorithm TYPE text;
+ALTER TABLE scoreboard.signing_key ALTER secret TYPE text;
+INSERT INTO scoreboard.board (name, operator) VALUES ('bent-null', NULL);
+SELECT bent.outcome($$ SELECT scoreboard_increment_for('bent best', 'AWARD', 'null', 'bent-null', 1) $$);
+DELETE FROM scoreboard.board WHERE operator IS NULL;
+ALTER TABLE scoreboard.board ALTER operator SET NOT NULL;
+
 -- Row security, for who is not past it
 CREATE ROLE regress_bent;
 GRANT USAGE ON SCHEMA scoreboard TO regress_bent;
