@@ -38,6 +38,9 @@ static const RefusalKind refusal_kinds[REFUSAL_CODES] = {
 	[REFUSAL_UNAVAILABLE] = {"UNAVAILABLE", 503, "PT503"},
 };
 
+static void fill(Refusal *refusal, RefusalCode code, int retry_after, const char *hint,
+				 const char *format, va_list args) pg_attribute_printf(5, 0);
+
 static void
 fill(Refusal *refusal, RefusalCode code, int retry_after, const char *hint,
 	 const char *format, va_list args)

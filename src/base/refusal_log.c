@@ -21,6 +21,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "scoreboard.h"
 #include "base/plan.h"
 #include "base/refusal_log.h"
@@ -74,17 +75,15 @@ refusal_log_shmem_size(void)
 void
 refusal_log_attach(void)
 {
-	static int	tranche;
 	bool		found;
 
 	ring = ShmemInitStruct("scoreboard refusals", sizeof(RefusalRing), &found);
 	if (!found)
 	{
 		memset(ring, 0, sizeof(RefusalRing));
-		tranche = LWLockNewTrancheId();
-		LWLockInitialize(&ring->lock, tranche);
+		LWLockInitialize(&ring->lock, compat_new_tranche("scoreboard_refusal"));
 	}
-	LWLockRegisterTranche(ring->lock.tranche, "scoreboard_refusal");
+	compat_register_tranche(ring->lock.tranche, "scoreboard_refusal");
 }
 
 /* Cut between characters; an absent text is empty. */

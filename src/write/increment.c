@@ -228,7 +228,7 @@ check_issued_at(const Increment *increment, TimestampTz now, Refusal *refusal)
 		return true;
 	if (age < 0 || max_age < 0)
 	{
-		age = Abs(age);
+		age = age < 0 ? -age : age;
 		max_age = scoreboard_receipt_window;
 	}
 	if (age > max_age)

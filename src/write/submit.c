@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "utils/builtins.h"
+#include "utils/tuplestore.h"
 
 #include "base/locks.h"
 #include "base/refusal_log.h"
