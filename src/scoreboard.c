@@ -22,6 +22,7 @@
 #include "compat.h"
 #include "scoreboard.h"
 #include "base/config_cache.h"
+#include "base/locks.h"
 #include "base/refusal_log.h"
 #include "base/tables.h"
 #include "publish/launcher.h"
@@ -249,6 +250,7 @@ _PG_init(void)
 
 	config_cache_init();
 	tables_init();
+	player_lock_init();
 	receipt_init();
 	rank_index_init();
 	launcher_init();

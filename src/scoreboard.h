@@ -8,6 +8,8 @@
 
 #include "postgres.h"
 
+#define SCOREBOARD_EXTENSION "scoreboard"
+
 /* Every score, every points value: what each JSON reader holds exactly. */
 #define SCOREBOARD_SCORE_MAX INT64CONST(9007199254740991)	/* 2^53 - 1 */
 

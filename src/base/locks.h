@@ -17,4 +17,7 @@ extern void player_lock_acquire(uint64 hash);
 /* True if it was had at once. */
 extern bool player_lock_try(uint64 hash);
 
+/* Once per process, from _PG_init: transaction callbacks. */
+extern void player_lock_init(void);
+
 #endif

@@ -8,8 +8,6 @@
 
 #include "postgres.h"
 
-#define SCOREBOARD_EXTENSION "scoreboard"
-
 /* Where a publisher finds its slot: bgw_main_arg is the slot, bgw_extra this. */
 typedef struct PublisherStart
 {

@@ -33,6 +33,7 @@
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
+#include "utils/memutils.h"
 #include "utils/syscache.h"
 
 #include "scoreboard.h"
@@ -47,7 +48,7 @@ static ProcessUtility_hook_type next_utility = NULL;
 /* What this transaction did; cleared at its end. */
 static struct
 {
-	bool		extension_came; /* some extension, ours or another */
+	List	   *extensions;		/* oids of those that came; in TopTransactionContext */
 	bool		ours_changed;
 	bool		databases_changed;
 }			noted;
@@ -66,7 +67,12 @@ note_object(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, vo
 
 	/* The new row can't be read yet; whose it is, is looked up before the commit. */
 	if (access == OAT_POST_CREATE)
-		noted.extension_came = true;
+	{
+		MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
+
+		noted.extensions = lappend_oid(noted.extensions, object_id);
+		MemoryContextSwitchTo(caller);
+	}
 	else if (access == OAT_DROP && !noted.ours_changed)
 	{
 		char	   *name = get_extension_name(object_id);
@@ -88,7 +94,7 @@ transaction_ends(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
-			if (noted.extension_came && OidIsValid(get_extension_oid(SCOREBOARD_EXTENSION, true)))
+			if (noted.extensions != NIL && list_member_oid(noted.extensions, get_extension_oid(SCOREBOARD_EXTENSION, true)))
 				noted.ours_changed = true;
 			if (event == XACT_EVENT_PRE_PREPARE && noted.ours_changed)
 				ereport(ERROR,

@@ -15,7 +15,7 @@
 #include "storage/lmgr.h"
 #include "utils/snapmgr.h"
 
-#include "publish/launcher.h"
+#include "scoreboard.h"
 #include "publish/publisher_transaction.h"
 #include "publish/slots.h"
 #include "publish/worker.h"

@@ -32,6 +32,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_trigger.h"
+#include "commands/extension.h"
 #include "commands/trigger.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
@@ -44,6 +45,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "scoreboard.h"
 #include "base/tables.h"
 #include "rank/index.h"
 #include "rank/notes.h"
@@ -384,16 +386,11 @@ scoreboard_player_changed(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
-/* Or a stranger's table of that name: no board will be found for it. */
+/* The extension's: a stranger's table of that name, in a database without the extension, is no concern of ours. */
 static bool
 is_score_table(Oid relid)
 {
-	char	   *name = get_rel_name(relid);
-	bool		is = name != NULL && strcmp(name, "score") == 0;
-
-	if (name != NULL)
-		pfree(name);
-	return is;
+	return relid == tables_id(TABLE_SCORE) && OidIsValid(get_extension_oid(SCOREBOARD_EXTENSION, true));
 }
 
 void
