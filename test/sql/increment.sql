@@ -91,6 +91,7 @@ SELECT pg_temp.with('{}', issued_at => sign.now() + 600);
 SELECT sign.outcome($$ SELECT * FROM scoreboard_increment_for(NULL, 'AWARD', 'a', 'inc', 1) $$);
 SELECT sign.outcome($$ SELECT * FROM scoreboard_increment_for('', 'AWARD', 'a', 'inc', 1) $$);
 SELECT sign.outcome($$ SELECT * FROM scoreboard_increment_for(repeat('u', 256), 'AWARD', 'a', 'inc', 1) $$);
+SELECT sign.outcome($$ SELECT * FROM scoreboard_increment_for('inc-wide', 'AWARD', 'a', 'inc', 1, metadata => jsonb_build_object('a', repeat('x', 4088))) $$);
 SELECT sign.outcome($$ SELECT * FROM scoreboard_increment_for(e'a\u0001', 'AWARD', 'a', 'inc', 1) $$);
 SELECT sign.outcome($$ SELECT * FROM scoreboard_increment_for('inc-new', 'AWARD', 'a', 'inc') $$);
 SELECT sign.outcome($$ SELECT * FROM scoreboard_increment_for('inc-new', 'NO_SUCH_TYPE', 'a', 'inc') $$);
@@ -253,6 +254,7 @@ SELECT pg_temp.profile('{"name": "", "picture": "http://img.test/a.png"}', 'p3')
 SELECT pg_temp.profile('{"name": 5, "picture": ["https://img.test/b.png"]}', 'p4');
 SELECT pg_temp.profile('{"name": "A\u202eB", "picture": "javascript:alert(1)"}', 'p5');
 SELECT pg_temp.profile(jsonb_build_object('name', repeat('n', 51)), 'p6');
+SELECT pg_temp.profile(jsonb_build_object('name', format('A%sB', chr(c))), 'bidi-' || c) FROM unnest(ARRAY[1564, 8206, 8207, 8234, 8238, 8294, 8297]) AS c;
 SELECT pg_temp.profile('{"name": "Bea"}', 'p7');
 
 -- In a transaction: what is rolled back was never there, and can be counted again.

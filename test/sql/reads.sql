@@ -25,7 +25,8 @@ INSERT INTO scoreboard.score (board_id, season, player_id, score, reached_at, li
         (990005, 999, '2026-01-01 08:00:00', false), (990006, 5, '2026-01-01 08:00:00', false)) AS s (player_id, score, reached_at, listed)
     WHERE b.name IN ('reads', 'reads-low', 'reads-shared');
 
--- Lists: both orders, both kinds of ties, nobody who is hidden or banned.
+-- Lists: both orders, both kinds of ties, nobody who is hidden or banned. From the rank trees (061_rank_scan.pl compares with SQL).
+SELECT sign.wait_for_ranks();
 SELECT * FROM scoreboard_top('reads');
 SELECT * FROM scoreboard_top('reads-low');
 SELECT rank, user_id, score FROM scoreboard_top('reads-shared');
@@ -68,6 +69,7 @@ SELECT rank, user_id FROM scoreboard_around('reads-dan', 'reads-low', radius => 
 -- Friends: in order, each once, with their ranks on the whole board; others are left out.
 SELECT rank, user_id, display_name, score FROM scoreboard_ranks(ARRAY['reads-dan', 'reads-bob', 'reads-eve', 'reads-bob', 'reads-nobody', ''], 'reads');
 SELECT rank, user_id FROM scoreboard_ranks(ARRAY['reads-dan', 'reads-bob', 'reads-ada'], 'reads-shared');
+SELECT rank, user_id FROM scoreboard_ranks(ARRAY['reads-cyd', 'reads-dan', 'reads-bob', 'reads-ada'], 'reads-low');
 SELECT * FROM scoreboard_ranks('{}', 'reads');
 
 -- What is committed counts, not what this transaction has done.
@@ -82,6 +84,10 @@ BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY;
 SELECT rank, user_id FROM scoreboard_top('reads');
 SELECT rank, user_id FROM scoreboard_around('reads-bob', 'reads', 1);
 COMMIT;
+
+-- A score that not every JSON reader holds exactly enters by no way.
+UPDATE scoreboard.score SET score = 9007199254740992 WHERE player_id = 990001;
+UPDATE scoreboard.score SET score = -9007199254740992 WHERE player_id = 990001;
 
 -- Bounds: refused, never clamped.
 SELECT * FROM scoreboard_top('reads', entries => 0);
@@ -153,6 +159,7 @@ SELECT board, season, version > 0 AS version, document::text = scoreboard_leader
 SELECT board, version IS NULL AS gone, document IS NULL AS empty FROM scoreboard_documents(
     (SELECT json_object_agg(d.board, d.version) FROM scoreboard_documents() d WHERE d.board <> 'reads-low'))
     WHERE board LIKE 'reads%';
+SELECT board FROM scoreboard_documents('{"reads":1,"reads-low":1}') WHERE board LIKE 'reads%';
 SELECT d.* FROM scoreboard_documents('{"reads-gone":17,"Not a \"board\"":null}') d WHERE version IS NULL;
 SELECT * FROM scoreboard_documents('[]');
 SELECT * FROM scoreboard_documents(NULL);

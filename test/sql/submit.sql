@@ -40,6 +40,10 @@ SELECT * FROM pg_temp.submit(pg_temp.request('sub-ok', '1'), pg_temp.request('su
 SELECT * FROM pg_temp.submit(pg_temp.request('sub-dan', 'x1', '{"requestId": "req-9", "clientAddress": "192.0.2.7", "idempotencyKey": "k9", "metadata": {"n": 12.50}, "unknown": [1, {"a": null}], "replayed": true, "userId": "sub-ada"}'),
     pg_temp.request('sub-dan', 'x2', '{"clientAddress": "2001:db8::1", "metadata": {}}'));
 SELECT a.action_id, a.request_id, a.client_address, a.idempotency_key, a.metadata FROM scoreboard.action a JOIN scoreboard.player p USING (player_id) WHERE p.user_id = 'sub-dan' ORDER BY 1;
+-- A time in an answer is cut to milliseconds, never rounded up: it must not lie ahead of what happened.
+CREATE TEMP TABLE answered AS SELECT r.body ->> 'updatedAt' AS updated_at, 'ms-' || r.ordinal AS action_id
+    FROM scoreboard_submit((SELECT format('[%s]', string_agg(pg_temp.request('sub-ms', 'ms-' || n), ',' ORDER BY n)) FROM generate_series(1, 40) AS n)::json) AS r;
+SELECT count(*), bool_and(w.updated_at::timestamptz = date_trunc('milliseconds', a.created_at)) AS cut FROM answered w JOIN scoreboard.action a USING (action_id);
 -- Poison: each element by itself; left and right of it are counted.
 CREATE TEMP TABLE poison (n int, element text);
 -- Text that replaces "@" in an element that is right otherwise
