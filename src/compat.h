@@ -51,15 +51,31 @@
 #define compat_wait_event(name) PG_WAIT_EXTENSION
 #endif
 
+/* 19 has room for options where a row is updated; we have none. */
+#if PG_VERSION_NUM >= 190000
+#define compat_tuple_update(rel, tid, slot, cid, snapshot, failure, lock_mode, indexes) \
+	table_tuple_update(rel, tid, slot, cid, 0, snapshot, InvalidSnapshot, true, failure, lock_mode, indexes)
+#else
+#define compat_tuple_update(rel, tid, slot, cid, snapshot, failure, lock_mode, indexes) \
+	table_tuple_update(rel, tid, slot, cid, snapshot, InvalidSnapshot, true, failure, lock_mode, indexes)
+#endif
+
 /* 16 can update only an index that summarises; before, it was all of them or none. */
 #if PG_VERSION_NUM >= 160000
 #define CompatUpdateIndexes TU_UpdateIndexes
 #define compat_indexes_need_update(indexes) ((indexes) != TU_None)
-#define compat_update_index_tuples(target, slot, estate, indexes) \
-	ExecInsertIndexTuples(target, slot, estate, true, false, NULL, NIL, (indexes) == TU_Summarizing)
 #else
 #define CompatUpdateIndexes bool
 #define compat_indexes_need_update(indexes) (indexes)
+#endif
+#if PG_VERSION_NUM >= 190000
+#define compat_update_index_tuples(target, slot, estate, indexes) \
+	ExecInsertIndexTuples(target, estate, EIIT_IS_UPDATE | ((indexes) == TU_Summarizing ? EIIT_ONLY_SUMMARIZING : 0), \
+						  slot, NIL, NULL)
+#elif PG_VERSION_NUM >= 160000
+#define compat_update_index_tuples(target, slot, estate, indexes) \
+	ExecInsertIndexTuples(target, slot, estate, true, false, NULL, NIL, (indexes) == TU_Summarizing)
+#else
 #define compat_update_index_tuples(target, slot, estate, indexes) \
 	ExecInsertIndexTuples(target, slot, estate, true, false, NULL, NIL)
 #endif
@@ -87,11 +103,36 @@
 #define compat_json_go_on() return
 #endif
 
-/* 18 counts what a scan searched, for EXPLAIN. */
-#if PG_VERSION_NUM >= 180000
+/* 18 counts what a scan searched, for EXPLAIN; 19 takes hints about it, and so of a scan of a table. */
+#if PG_VERSION_NUM >= 190000
+#define compat_index_beginscan(rel, index, snapshot, nkeys) index_beginscan(rel, index, snapshot, NULL, nkeys, 0, SO_NONE)
+#define compat_table_beginscan(rel, snapshot) table_beginscan(rel, snapshot, 0, NULL, SO_NONE)
+#elif PG_VERSION_NUM >= 180000
 #define compat_index_beginscan(rel, index, snapshot, nkeys) index_beginscan(rel, index, snapshot, NULL, nkeys, 0)
+#define compat_table_beginscan(rel, snapshot) table_beginscan(rel, snapshot, 0, NULL)
 #else
 #define compat_index_beginscan(rel, index, snapshot, nkeys) index_beginscan(rel, index, snapshot, nkeys, 0)
+#define compat_table_beginscan(rel, snapshot) table_beginscan(rel, snapshot, 0, NULL)
+#endif
+
+/* 19 pins a page of the visibility map for whoever prunes the next page too; nobody does. */
+#if PG_VERSION_NUM >= 190000
+#define compat_page_prune(rel, buffer) \
+	do { \
+		Buffer		map_ = InvalidBuffer; \
+		heap_page_prune_opt(rel, buffer, &map_, false); \
+		if (BufferIsValid(map_)) \
+			ReleaseBuffer(map_); \
+	} while (0)
+#else
+#define compat_page_prune(rel, buffer) heap_page_prune_opt(rel, buffer)
+#endif
+
+/* 19 makes a table of shared memory as large as it will ever be. */
+#if PG_VERSION_NUM >= 190000
+#define compat_shmem_hash(name, size, control, flags) ShmemInitHash(name, size, control, flags)
+#else
+#define compat_shmem_hash(name, size, control, flags) ShmemInitHash(name, size, size, control, flags)
 #endif
 
 #endif

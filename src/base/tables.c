@@ -464,7 +464,7 @@ fetch(Table *table, ItemPointer tid, Snapshot snapshot, bool *all_dead)
 	{
 		/* Takes a lock of its own, and moves what stands on the page. */
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-		heap_page_prune_opt(table->rel, buffer);
+		compat_page_prune(table->rel, buffer);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		at = *tid;
 		found = heap_hot_search_buffer(&at, table->rel, buffer, snapshot, tuple, all_dead, true);

@@ -138,8 +138,8 @@ rank_board_attach(void)
 		}
 	}
 	compat_register_tranche(directory->lock.tranche, "scoreboard_rank");
-	directory_hash = ShmemInitHash("scoreboard rank boards", directory->places, directory->places,
-								   &control, HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+	directory_hash = compat_shmem_hash("scoreboard rank boards", directory->places, &control,
+									   HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 
 	memory = ShmemInitStruct("scoreboard rank arena", arena_size(), &found);
 	arena = found ? (RankArena *) memory : rank_arena_init(memory, arena_size());

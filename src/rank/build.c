@@ -375,7 +375,7 @@ scan_table(Build *build, Snapshot snapshot)
 {
 	const TableLayout layout = *tables_layout(TABLE_SCORE, build->rel, TABLE_SCAN);
 	TupleTableSlot *slot = table_slot_create(build->rel, NULL);
-	TableScanDesc scan = table_beginscan(build->rel, snapshot, 0, NULL);
+	TableScanDesc scan = compat_table_beginscan(build->rel, snapshot);
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{

@@ -165,7 +165,7 @@ sum_table(Verification *check, Relation rel, Snapshot snapshot)
 {
 	const TableLayout layout = *tables_layout(TABLE_SCORE, rel, TABLE_SCAN);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TableScanDesc scan = compat_table_beginscan(rel, snapshot);
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{

@@ -507,8 +507,8 @@ update_row(Ledger *ledger, LedgerTable *table, ItemPointer at)
 	}
 	if (table->at_hand.rel->rd_rel->relispartition)
 		ExecPartitionCheck(table->target, table->slot, ledger->estate, true);
-	if (table_tuple_update(table->at_hand.rel, at, table->slot, ledger->estate->es_output_cid, ledger->latest, InvalidSnapshot,
-						   true, &failure, &lock_mode, &indexes) != TM_Ok)
+	if (compat_tuple_update(table->at_hand.rel, at, table->slot, ledger->estate->es_output_cid, ledger->latest,
+							&failure, &lock_mode, &indexes) != TM_Ok)
 		raise_serialization_failure();
 	if (compat_indexes_need_update(indexes))
 	{
