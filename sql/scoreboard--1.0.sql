@@ -30,7 +30,7 @@ CREATE TABLE scoreboard.board (
     title               text NOT NULL DEFAULT '' CHECK (pg_catalog.length(title) <= 200),
     score_order         text NOT NULL DEFAULT 'high' CHECK (score_order IN ('high', 'low')),
     operator            text NOT NULL DEFAULT 'sum' CHECK (operator IN ('sum', 'best', 'latest')),
-    ties                text NOT NULL DEFAULT 'first' CHECK (ties IN ('first', 'shared')),
+    ties                text NOT NULL DEFAULT 'first' CHECK (ties IN ('first', 'shared', 'subscore high', 'subscore low')),
     top_size            integer NOT NULL DEFAULT 10 CHECK (top_size BETWEEN 1 AND 100),
     publish_interval_ms integer NOT NULL DEFAULT 100 CHECK (publish_interval_ms BETWEEN 10 AND 3600000),
     lowest_score        bigint NOT NULL DEFAULT 0 CHECK (lowest_score BETWEEN -9007199254740991 AND 9007199254740991),
@@ -47,7 +47,8 @@ COMMENT ON TABLE scoreboard.board IS 'leaderboards and their settings';
 COMMENT ON COLUMN scoreboard.board.name IS 'what applications call it: [a-z0-9_.-]{1,63}';
 COMMENT ON COLUMN scoreboard.board.score_order IS 'high: the highest score ranks first; low: the lowest';
 COMMENT ON COLUMN scoreboard.board.operator IS 'sum: points are added; best: the better of old and new stays; latest: the new one stays';
-COMMENT ON COLUMN scoreboard.board.ties IS 'first: who reached a score earlier ranks higher; shared: equal scores share a rank (1 2 2 4)';
+COMMENT ON COLUMN scoreboard.board.ties IS 'first: who reached a score earlier ranks higher; shared: equal scores share a rank (1 2 2 4);
+subscore high, subscore low: the subscore decides, then who appeared first';
 COMMENT ON COLUMN scoreboard.board.top_size IS 'entries of the published list, 1-100';
 COMMENT ON COLUMN scoreboard.board.publish_interval_ms IS 'shortest time between two published versions, 10 ms to 1 h';
 COMMENT ON COLUMN scoreboard.board.lowest_score IS 'penalties stop here; best and latest refuse a value below it';
@@ -174,10 +175,14 @@ CREATE TABLE scoreboard.score (
     score      bigint NOT NULL,
     reached_at timestamptz NOT NULL,
     listed     boolean NOT NULL DEFAULT true,
+    subscore   bigint,
+    detail     text,
     PRIMARY KEY (board_id, season, player_id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
-COMMENT ON TABLE scoreboard.score IS 'the current scores; never index score, reached_at or listed, since that ends HOT updates (order lives in the rank index)';
+COMMENT ON TABLE scoreboard.score IS 'the current scores; index nothing but the primary key, since that ends HOT updates (order lives in the rank index)';
 COMMENT ON COLUMN scoreboard.score.reached_at IS 'when the score was last changed: the first tie-break';
+COMMENT ON COLUMN scoreboard.score.subscore IS 'of the action that set the score; decides between equal scores where the board''s ties say so';
+COMMENT ON COLUMN scoreboard.score.detail IS 'of the action that set the score: what lists show beside it';
 COMMENT ON COLUMN scoreboard.score.listed IS 'false for hidden and banned players; follows scoreboard.player';
 
 CREATE TABLE scoreboard.action (
@@ -200,10 +205,12 @@ CREATE TABLE scoreboard.action (
     client_address  inet,
     subscore        bigint,
     detail          text,
+    sets_score      boolean NOT NULL DEFAULT true,
     PRIMARY KEY (player_id, action_id)
 );
 COMMENT ON TABLE scoreboard.action IS 'the log of accepted actions: what was counted, what was answered';
 COMMENT ON COLUMN scoreboard.action.points IS 'as submitted; null where the action type fixes them';
+COMMENT ON COLUMN scoreboard.action.sets_score IS 'subscore and detail of the score were this action''s from then on; false where operator best kept an earlier action';
 COMMENT ON COLUMN scoreboard.action.version IS 'the board''s last published version when it was counted';
 
 CREATE TABLE scoreboard.credit (
@@ -214,6 +221,7 @@ CREATE TABLE scoreboard.credit (
     applied_points bigint NOT NULL,
     previous_score bigint NOT NULL,
     score          bigint NOT NULL,
+    sets_score     boolean NOT NULL DEFAULT true,
     PRIMARY KEY (player_id, action_id, board_id)
 );
 COMMENT ON TABLE scoreboard.credit IS 'what an action added to further boards; its own board stands in the action';

@@ -13,6 +13,9 @@
 /* Every score, every points value: what each JSON reader holds exactly. */
 #define SCOREBOARD_SCORE_MAX INT64CONST(9007199254740991)	/* 2^53 - 1 */
 
+/* An absent subscore, where one must be a number: ranks last, whichever way subscores are ordered. */
+#define NO_SUBSCORE PG_INT64_MAX
+
 #define SCOREBOARD_NAME_MAX 63	/* board, action type, key id; bytes */
 #define SCOREBOARD_ID_MAX 255	/* user_id, action_id; characters */
 

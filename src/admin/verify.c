@@ -74,6 +74,27 @@ static SavedPlan scores_plan = {
 	.nargs = 2, .types = {INT4OID, INT4OID}
 };
 
+/* Of those who have such a thing or should: their last action that set the score. */
+static SavedPlan extras_plan = {
+	.text =
+	"WITH concerned AS ("
+	" SELECT player_id FROM scoreboard.score WHERE board_id = $1 AND season = $2 AND (subscore IS NOT NULL OR detail IS NOT NULL)"
+	" UNION SELECT player_id FROM scoreboard.action WHERE board_id = $1 AND season = $2 AND (subscore IS NOT NULL OR detail IS NOT NULL)"
+	" UNION SELECT player_id FROM scoreboard.credit c JOIN scoreboard.action a USING (player_id, action_id)"
+	"  WHERE c.board_id = $1 AND c.season = $2 AND (subscore IS NOT NULL OR detail IS NOT NULL)),"
+	" log AS (SELECT DISTINCT ON (player_id) player_id, subscore, detail FROM ("
+	"  SELECT player_id, created_at, subscore, detail FROM scoreboard.action WHERE board_id = $1 AND season = $2 AND sets_score"
+	"  UNION ALL SELECT player_id, created_at, subscore, detail FROM scoreboard.credit c JOIN scoreboard.action a USING (player_id, action_id)"
+	"  WHERE c.board_id = $1 AND c.season = $2 AND c.sets_score) AS setters"
+	" JOIN concerned USING (player_id) ORDER BY player_id, created_at DESC)"
+	" SELECT p.user_id, player_id,"
+	"  pg_catalog.json_strip_nulls(pg_catalog.json_build_object('subscore', log.subscore, 'detail', log.detail))::text,"
+	"  pg_catalog.json_strip_nulls(pg_catalog.json_build_object('subscore', s.subscore, 'detail', s.detail))::text"
+	" FROM log JOIN scoreboard.score s USING (player_id) JOIN scoreboard.player p USING (player_id)"
+	" WHERE s.board_id = $1 AND s.season = $2 AND (log.subscore, log.detail) IS DISTINCT FROM (s.subscore, s.detail) ORDER BY player_id",
+	.nargs = 2, .types = {INT4OID, INT4OID}
+};
+
 static SavedPlan listed_plan = {
 	.text =
 	"SELECT p.user_id, s.player_id, (p.state <> 'banned' AND NOT p.hidden)::text, s.listed::text"
@@ -110,17 +131,33 @@ static SavedPlan board_names_plan = {
 	.text = "SELECT name FROM scoreboard.board ORDER BY board_id",
 };
 
+/* The player's last action that set the score. */
+#define LAST_SETTER \
+	"(SELECT subscore, detail FROM (" \
+	"  SELECT created_at, subscore, detail FROM scoreboard.action WHERE player_id = $3 AND board_id = $1 AND season = $2 AND sets_score" \
+	"  UNION ALL SELECT created_at, subscore, detail FROM scoreboard.credit c JOIN scoreboard.action a USING (player_id, action_id)" \
+	"  WHERE c.player_id = $3 AND c.board_id = $1 AND c.season = $2 AND c.sets_score) AS setters" \
+	" ORDER BY created_at DESC LIMIT 1) AS last"
+
 static SavedPlan mend_score_plan = {
 	.text =
-	"INSERT INTO scoreboard.score (board_id, season, player_id, score, reached_at, listed)"
-	" SELECT $1, $2, $3, log.score, log.reached_at, p.state <> 'banned' AND NOT p.hidden"
+	"INSERT INTO scoreboard.score (board_id, season, player_id, score, reached_at, listed, subscore, detail)"
+	" SELECT $1, $2, $3, log.score, log.reached_at, p.state <> 'banned' AND NOT p.hidden, last.subscore, last.detail"
 	" FROM (SELECT sum(applied_points)::bigint AS score,"
 	"  coalesce(max(created_at) FILTER (WHERE applied_points <> 0), min(created_at)) AS reached_at FROM ("
 	"  SELECT applied_points, created_at FROM scoreboard.action WHERE player_id = $3 AND board_id = $1 AND season = $2"
 	"  UNION ALL SELECT c.applied_points, a.created_at FROM scoreboard.credit c JOIN scoreboard.action a USING (player_id, action_id)"
 	"  WHERE c.player_id = $3 AND c.board_id = $1 AND c.season = $2) AS credits) AS log"
-	" JOIN scoreboard.player p ON p.player_id = $3 WHERE log.score IS NOT NULL"
-	" ON CONFLICT (board_id, season, player_id) DO UPDATE SET score = excluded.score, reached_at = excluded.reached_at",
+	" JOIN scoreboard.player p ON p.player_id = $3 LEFT JOIN " LAST_SETTER " ON true WHERE log.score IS NOT NULL"
+	" ON CONFLICT (board_id, season, player_id) DO UPDATE SET score = excluded.score, reached_at = excluded.reached_at,"
+	" subscore = excluded.subscore, detail = excluded.detail",
+	.nargs = 3, .types = {INT4OID, INT4OID, INT8OID}
+};
+
+static SavedPlan mend_extras_plan = {
+	.text =
+	"UPDATE scoreboard.score s SET subscore = last.subscore, detail = last.detail FROM " LAST_SETTER
+	" WHERE s.board_id = $1 AND s.season = $2 AND s.player_id = $3",
 	.nargs = 3, .types = {INT4OID, INT4OID, INT8OID}
 };
 
@@ -213,20 +250,33 @@ verify_scores(Verification *run)
 	}
 }
 
+/* Comparisons that always find both sides. */
 static void
-verify_listed(Verification *run)
+verify_rows(Verification *run, SavedPlan *comparison, SavedPlan *mending, const char *finding)
 {
 	int			count;
-	PlayerFinding *findings;
+	PlayerFinding *findings = compare(comparison, run, &count);
 
-	progress(run, "listed scores against the players' states");
-	findings = compare(&listed_plan, run, &count);
 	for (int i = 0; i < count; i++)
 	{
 		if (run->repair)
-			mend(&mend_listed_plan, run, &findings[i], SPI_OK_UPDATE);
-		report(run, "listed differs from the player's state", findings[i].user_id, findings[i].expected, findings[i].found, run->repair);
+			mend(mending, run, &findings[i], SPI_OK_UPDATE);
+		report(run, finding, findings[i].user_id, findings[i].expected, findings[i].found, run->repair);
 	}
+}
+
+static void
+verify_extras(Verification *run)
+{
+	progress(run, "subscores and details against the action log");
+	verify_rows(run, &extras_plan, &mend_extras_plan, "subscore or detail differs from the action log");
+}
+
+static void
+verify_listed(Verification *run)
+{
+	progress(run, "listed scores against the players' states");
+	verify_rows(run, &listed_plan, &mend_listed_plan, "listed differs from the player's state");
 }
 
 /* Findings that nobody but an administrator can mend. */
@@ -317,6 +367,7 @@ verify_board(Verification *run)
 	verify_rank_tree(run);
 	verify_document(run);
 	verify_scores(run);
+	verify_extras(run);
 	verify_listed(run);
 	verify_schema(run);
 }

@@ -181,6 +181,16 @@ load(SavedPlan *plan, Datum *values, const char *nulls)
 	} while (generation != before);
 }
 
+BoardTies
+config_ties(const char *ties)
+{
+	if (strcmp(ties, "shared") == 0)
+		return TIES_SHARED;
+	if (strcmp(ties, "subscore high") == 0)
+		return TIES_SUBSCORE_HIGH;
+	return strcmp(ties, "subscore low") == 0 ? TIES_SUBSCORE_LOW : TIES_FIRST;
+}
+
 static const Board *
 load_board(const char *name, int32 board_id)
 {
@@ -198,7 +208,7 @@ load_board(const char *name, int32 board_id)
 		board = hash_search(boards, found_name, HASH_ENTER, NULL);
 		board->board_id = DatumGetInt32(plan_datum(row, desc, 2));
 		board->low_first = plan_known_text(row, desc, 3)[0] == 'l';
-		board->ties_shared = plan_known_text(row, desc, 4)[0] == 's';
+		board->ties = config_ties(plan_known_text(row, desc, 4));
 		board->operator = (BoardOperator) plan_known_text(row, desc, 5)[0];
 		board->top_size = DatumGetInt32(plan_datum(row, desc, 6));
 		board->lowest_score = DatumGetInt64(plan_datum(row, desc, 7));

@@ -23,12 +23,20 @@ typedef enum BoardOperator
 	OPERATOR_LATEST = 'l'
 } BoardOperator;
 
+typedef enum BoardTies
+{
+	TIES_FIRST,					/* who reached a score earlier ranks higher */
+	TIES_SHARED,				/* 1 2 2 4 */
+	TIES_SUBSCORE_HIGH,			/* the subscore, then the order of first appearance */
+	TIES_SUBSCORE_LOW
+} BoardTies;
+
 typedef struct Board
 {
 	char		name[SCOREBOARD_NAME_MAX + 1];	/* hash key */
 	int32		board_id;
 	bool		low_first;		/* the lowest score ranks first */
-	bool		ties_shared;	/* 1 2 2 4 instead of who reached it first */
+	BoardTies	ties;
 	BoardOperator operator;
 	int			top_size;
 	int64		lowest_score;	/* corrections and penalties stop here */
@@ -99,6 +107,9 @@ extern void config_begin_call(void);
 
 /* Grows with every change of the configuration; a cache of verified tokens is keyed by it. */
 extern uint64 config_generation(void);
+
+/* The setting's text; read here and by who reads boards by themselves. */
+extern BoardTies config_ties(const char *ties);
 
 extern const Board *config_board(const char *name);
 extern const Board *config_board_by_id(int32 board_id);

@@ -75,7 +75,7 @@ static const Definition definitions[TABLES] = {
 		.name = "board", .keys = 1, .key = {BOARD_NAME},
 		.column = {
 			[BOARD_ID] = {"board_id", INT4OID}, [BOARD_NAME] = {"name", TEXTOID},
-			[BOARD_SCORE_ORDER] = {"score_order", TEXTOID}, [BOARD_TOP_SIZE] = {"top_size", INT4OID}
+			[BOARD_SCORE_ORDER] = {"score_order", TEXTOID}, [BOARD_TIES] = {"ties", TEXTOID}, [BOARD_TOP_SIZE] = {"top_size", INT4OID}
 		}
 	},
 	[TABLE_PLAYER] = {
@@ -98,7 +98,8 @@ static const Definition definitions[TABLES] = {
 			[ACTION_IDEMPOTENCY_KEY] = {"idempotency_key", TEXTOID, true},
 			[ACTION_SIGNING_KEY_ID] = {"signing_key_id", INT4OID, true}, [ACTION_METADATA] = {"metadata", JSONBOID, true},
 			[ACTION_REQUEST_ID] = {"request_id", TEXTOID, true}, [ACTION_CLIENT_ADDRESS] = {"client_address", INETOID, true},
-			[ACTION_SUBSCORE] = {"subscore", INT8OID, true}, [ACTION_DETAIL] = {"detail", TEXTOID, true}
+			[ACTION_SUBSCORE] = {"subscore", INT8OID, true}, [ACTION_DETAIL] = {"detail", TEXTOID, true},
+			[ACTION_SETS_SCORE] = {"sets_score", BOOLOID}
 		}
 	},
 	[TABLE_SCORE] = {
@@ -106,7 +107,8 @@ static const Definition definitions[TABLES] = {
 		.column = {
 			[SCORE_BOARD_ID] = {"board_id", INT4OID}, [SCORE_SEASON] = {"season", INT4OID},
 			[SCORE_PLAYER_ID] = {"player_id", INT8OID}, [SCORE_SCORE] = {"score", INT8OID},
-			[SCORE_REACHED_AT] = {"reached_at", TIMESTAMPTZOID}, [SCORE_LISTED] = {"listed", BOOLOID}
+			[SCORE_REACHED_AT] = {"reached_at", TIMESTAMPTZOID}, [SCORE_LISTED] = {"listed", BOOLOID},
+			[SCORE_SUBSCORE] = {"subscore", INT8OID, true}, [SCORE_DETAIL] = {"detail", TEXTOID, true}
 		}
 	},
 	[TABLE_TOP] = {

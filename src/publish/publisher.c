@@ -213,7 +213,7 @@ board_row(HeapTuple row, TupleDesc desc)
 	strlcpy(board->name, plan_known_text(row, desc, 2), sizeof(board->name));
 	board->low_first = strcmp(plan_known_text(row, desc, 3), "low") == 0;
 	board->operator = operator_of(plan_known_text(row, desc, 4));
-	board->ties_shared = strcmp(plan_known_text(row, desc, 5), "shared") == 0;
+	board->ties = config_ties(plan_known_text(row, desc, 5));
 	board->top_size = DatumGetInt32(plan_datum(row, desc, 6));
 	board->lowest_score = DatumGetInt64(plan_datum(row, desc, 7));
 	board->publish_interval_ms = DatumGetInt32(plan_datum(row, desc, 8));

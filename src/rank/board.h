@@ -16,6 +16,7 @@
 #include "utils/snapshot.h"
 
 #include "plain/rank_tree.h"
+#include "rank/order.h"
 
 /* relid names one CREATE EXTENSION: an old tree is never met by a new table. No padding: it is hashed as bytes. */
 typedef struct RankBoardKey
@@ -50,7 +51,7 @@ typedef struct RankBoard
 	RankBoardKey key;
 	RankState	state;
 	uint32		state_count;		/* changes with every state: the builder sees that it was overtaken */
-	bool		low_first;		/* as the tree's keys are signed; set while it is built or ready */
+	RankOrder	order;			/* of the tree's keys; set while it is built or ready */
 	int			top_size;		/* at least the board's: a change beyond it wakes nobody */
 	RankTree	tree;
 	bool		cut_known;

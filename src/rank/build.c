@@ -42,6 +42,7 @@
 
 #include "compat.h"
 #include "scoreboard.h"
+#include "base/plan.h"
 #include "base/tables.h"
 #include "publish/publisher.h"
 #include "rank/board.h"
@@ -63,7 +64,7 @@ typedef struct Target
 	RankBoardKey key;
 	uint32		state_count;		/* of its BUILDING */
 	bool		exists;			/* the board has a row */
-	bool		low_first;
+	RankOrder	order;
 	int			top_size;
 	RankTreeKey *keys;
 	size_t		count;
@@ -226,7 +227,7 @@ read_settings(Build *build)
 
 	SPI_connect();
 	build->tracked = trigger_is_on(RelationGetRelid(build->rel));
-	if (SPI_execute("SELECT board_id::int, score_order = 'low', top_size::int FROM scoreboard.board", true, 0) != SPI_OK_SELECT)
+	if (SPI_execute("SELECT board_id::int, score_order::text, ties::text, top_size::int FROM scoreboard.board", true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "reading scoreboard.board failed");
 	for (int t = 0; t < build->count; t++)
 	{
@@ -243,10 +244,10 @@ read_settings(Build *build)
 			if (DatumGetInt32(SPI_getbinval(row, desc, 1, &is_null)) != target->key.board_id)
 				continue;
 			target->exists = true;
-			target->low_first = DatumGetBool(SPI_getbinval(row, desc, 2, &is_null));
-			target->top_size = DatumGetInt32(SPI_getbinval(row, desc, 3, &is_null));
+			target->order = rank_order_of_texts(plan_known_text(row, desc, 2), plan_known_text(row, desc, 3));
+			target->top_size = DatumGetInt32(SPI_getbinval(row, desc, 4, &is_null));
 		}
-		same = same && was.exists == target->exists && was.low_first == target->low_first &&
+		same = same && was.exists == target->exists && rank_order_same(was.order, target->order) &&
 			was.top_size == target->top_size;
 	}
 	SPI_finish();
@@ -315,7 +316,7 @@ begin_board(RankBoard *board, Target *target, Snapshot snapshot)
 	if (!is_to_build(board) || !target->exists || memcmp(&board->key, &target->key, sizeof(RankBoardKey)) != 0)
 		return;
 	rank_board_set_state(board, RANK_BUILDING);
-	board->low_first = target->low_first;
+	board->order = target->order;
 	board->top_size = target->top_size;
 	if (!rank_board_keep_snapshot(&board->snapshot, snapshot))
 		rank_board_set_state(board, RANK_FULL);
@@ -380,6 +381,7 @@ scan_table(Build *build, Snapshot snapshot)
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		Target	   *target;
+		RankKey		row;
 		RankTreeKey key;
 
 		CHECK_FOR_INTERRUPTS();
@@ -387,11 +389,8 @@ scan_table(Build *build, Snapshot snapshot)
 							 DatumGetInt32(tables_value(&layout, slot, SCORE_SEASON)));
 		if (target == NULL || target->too_many || !DatumGetBool(tables_value(&layout, slot, SCORE_LISTED)))
 			continue;
-		key.order = DatumGetInt64(tables_value(&layout, slot, SCORE_SCORE));
-		if (!target->low_first)
-			key.order = -key.order;
-		key.moment = DatumGetInt64(tables_value(&layout, slot, SCORE_REACHED_AT));
-		key.player = DatumGetInt64(tables_value(&layout, slot, SCORE_PLAYER_ID));
+		row = rank_key_read(&layout, slot);
+		key = rank_order_key(target->order, &row);
 		add_key(target, &key, build->memory);
 	}
 	table_endscan(scan);

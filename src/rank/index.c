@@ -55,27 +55,6 @@ rank_index_memory(int64 *used, int64 *size)
 	*size = (int64) arena->nodes * RANK_NODE_SIZE;
 }
 
-static RankTreeKey
-tree_key(bool low_first, const RankKey *key)
-{
-	RankTreeKey result = {
-		.order = low_first ? key->score : -key->score,
-		.moment = key->reached_at,
-		.player = key->player_id
-	};
-
-	return result;
-}
-
-/* The least key there can be at the score of key: what is before it is ahead by score alone. */
-static RankTreeKey
-least_at_score(const RankTreeKey *key)
-{
-	RankTreeKey result = {.order = key->order, .moment = INT64_MIN, .player = INT64_MIN};
-
-	return result;
-}
-
 /* ---------------------------------------------------------------------------
  * Commits
  * ------------------------------------------------------------------------- */
@@ -217,7 +196,7 @@ enter_board(RankNote *notes, int count, FullTransactionId xid)
 		note->kind = NOTE_DONE;
 		if (!entering)
 			continue;
-		tkey = tree_key(board->low_first, &note->key);
+		tkey = rank_order_key(board->order, &note->key);
 		if (verified)
 			board->late_checksum += (uint64) (int64) change * rank_tree_key_checksum(&tkey);
 		touched |= enter_change(board, &tkey, change, &entering);
@@ -315,7 +294,7 @@ typedef enum Presence
 } Presence;
 
 static Presence
-try_board(const RankBoardKey *key, bool low_first, bool wanted, RankBoard **locked)
+try_board(const RankBoardKey *key, RankOrder order, bool wanted, RankBoard **locked)
 {
 	RankBoard  *board = rank_board_lock(key, LW_SHARED);
 	Presence	presence = ABSENT;
@@ -327,7 +306,7 @@ try_board(const RankBoardKey *key, bool low_first, bool wanted, RankBoard **lock
 		publisher_wake();
 		return UNBUILT;
 	}
-	if (board->state == RANK_READY && board->low_first == low_first)
+	if (board->state == RANK_READY && rank_order_same(board->order, order))
 	{
 		if (rank_tree_regular(&board->tree))
 		{
@@ -360,7 +339,7 @@ lock_ready(const Board *board, int32 season, int64 wait_us, bool wait_for_build)
 		return NULL;
 	for (;;)
 	{
-		Presence	presence = try_board(&key, board->low_first, season == board->season, &locked);
+		Presence	presence = try_board(&key, rank_order_of(board), season == board->season, &locked);
 		instr_time	passed;
 
 		if (presence == PRESENT)
@@ -409,18 +388,12 @@ lock_for_writing(const Board *board, int32 season)
 	return locked;
 }
 
-/* The key whose predecessors are ahead of key, ties as the board has them. */
-static RankTreeKey
-rank_bound(const Board *board, const RankTreeKey *key)
-{
-	return board->ties_shared ? least_at_score(key) : *key;
-}
-
 bool
 rank_index_rank_of_new(const Board *board, int32 season, const RankKey *key, int64 *rank, int64 *version)
 {
-	RankTreeKey new_key = tree_key(board->low_first, key);
-	RankTreeKey bound = rank_bound(board, &new_key);
+	RankOrder	order = rank_order_of(board);
+	RankTreeKey new_key = rank_order_key(order, key);
+	RankTreeKey bound = rank_order_ahead(board, &new_key);
 	RankArena  *arena = rank_board_arena();
 	RankBoard  *locked;
 	RankKey		old;
@@ -435,7 +408,7 @@ rank_index_rank_of_new(const Board *board, int32 season, const RankKey *key, int
 	ahead = rank_tree_before(arena, &locked->tree, &bound);
 	if (has_old)
 	{
-		RankTreeKey old_key = tree_key(board->low_first, &old);
+		RankTreeKey old_key = rank_order_key(order, &old);
 
 		if (rank_tree_compare(&old_key, &bound) < 0 && rank_tree_sum(arena, &locked->tree, &old_key) > 0)
 			ahead--;
@@ -481,18 +454,18 @@ rank_index_learn_version(const Board *board, int32 season, int64 version)
 bool
 rank_index_standing_of(const Board *board, int32 season, const RankKey *key, RankStanding *at)
 {
-	RankTreeKey tkey = tree_key(board->low_first, key);
-	RankTreeKey bound = rank_bound(board, &tkey);
-	RankTreeKey next_score = least_at_score(&tkey);
+	RankOrder	order = rank_order_of(board);
+	RankTreeKey tkey = rank_order_key(order, key);
+	RankTreeKey ahead = rank_order_ahead(board, &tkey);
+	RankTreeKey behind = rank_order_behind(order, &tkey);
 	RankArena  *arena = rank_board_arena();
 	RankBoard  *locked = lock_for_reading(board, season);
 
 	if (locked == NULL)
 		return false;
-	next_score.order++;			/* scores are far from the end of their type */
 	at->players = locked->tree.total;
-	at->rank = rank_tree_sum(arena, &locked->tree, &tkey) == 1 ? rank_tree_before(arena, &locked->tree, &bound) + 1 : 0;
-	at->behind = at->players - rank_tree_before(arena, &locked->tree, &next_score);
+	at->rank = rank_tree_sum(arena, &locked->tree, &tkey) == 1 ? rank_tree_before(arena, &locked->tree, &ahead) + 1 : 0;
+	at->behind = at->players - rank_tree_before(arena, &locked->tree, &behind);
 	rank_board_unlock(locked);
 	return true;
 }
@@ -501,14 +474,14 @@ rank_index_standing_of(const Board *board, int32 season, const RankKey *key, Ran
 static void
 fill_rows(const Board *board, int64 skip, int64 first_rank, const RankTreeKey *keys, int count, RankRow *rows)
 {
+	RankOrder	order = rank_order_of(board);
+
 	for (int i = 0; i < count; i++)
 	{
-		rows[i].key.score = board->low_first ? keys[i].order : -keys[i].order;
-		rows[i].key.reached_at = keys[i].moment;
-		rows[i].key.player_id = keys[i].player;
+		rows[i].key = rank_order_row(order, &keys[i]);
 		if (i == 0)
 			rows[i].rank = first_rank;
-		else if (board->ties_shared && keys[i].order == keys[i - 1].order)
+		else if (board->ties == TIES_SHARED && keys[i].order == keys[i - 1].order)
 			rows[i].rank = rows[i - 1].rank;
 		else
 			rows[i].rank = skip + i + 1;
@@ -531,9 +504,9 @@ rank_index_range(const Board *board, int32 season, int64 skip, int count,
 	}
 	*players = locked->tree.total;
 	*found = (int) rank_tree_range(arena, &locked->tree, skip, keys, (size_t) Max(count, 0));
-	if (*found > 0 && board->ties_shared)
+	if (*found > 0 && board->ties == TIES_SHARED)
 	{
-		RankTreeKey bound = least_at_score(&keys[0]);
+		RankTreeKey bound = rank_order_ahead(board, &keys[0]);
 
 		first_rank = rank_tree_before(arena, &locked->tree, &bound) + 1;
 	}
@@ -546,7 +519,7 @@ rank_index_range(const Board *board, int32 season, int64 skip, int count,
 bool
 rank_index_position(const Board *board, int32 season, const RankKey *key, int64 *position)
 {
-	RankTreeKey tkey = tree_key(board->low_first, key);
+	RankTreeKey tkey = rank_order_key(rank_order_of(board), key);
 	RankBoard  *locked = lock_for_reading(board, season);
 
 	if (locked == NULL)

@@ -14,14 +14,7 @@
 #include "datatype/timestamp.h"
 
 #include "base/config_cache.h"
-
-/* An entry's key: in board order by score, then the moment it was reached, then first appearance. */
-typedef struct RankKey
-{
-	int64		score;
-	TimestampTz reached_at;
-	int64		player_id;
-} RankKey;
+#include "rank/order.h"
 
 /* A key where it stands. */
 typedef struct RankRow
@@ -43,7 +36,7 @@ typedef struct RankStanding
 {
 	int64		rank;			/* from 1; ties as the board says; 0: the key isn't there (yet, or any more) */
 	int64		players;		/* how many stand in the list */
-	int64		behind;			/* how many of them strictly behind it by score, for the percentile */
+	int64		behind;			/* how many of them strictly behind it (rank/order.h), for the percentile */
 } RankStanding;
 
 extern bool rank_index_standing_of(const Board *board, int32 season, const RankKey *key, RankStanding *at);

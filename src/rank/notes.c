@@ -37,6 +37,7 @@
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -46,6 +47,7 @@
 
 #include "compat.h"
 #include "scoreboard.h"
+#include "base/form.h"
 #include "base/tables.h"
 #include "rank/index.h"
 #include "rank/notes.h"
@@ -244,9 +246,7 @@ read_score_row(const TableLayout *layout, TupleTableSlot *slot)
 		.listed = DatumGetBool(tables_value(layout, slot, SCORE_LISTED)),
 		.board_id = DatumGetInt32(tables_value(layout, slot, SCORE_BOARD_ID)),
 		.season = DatumGetInt32(tables_value(layout, slot, SCORE_SEASON)),
-		.key.score = DatumGetInt64(tables_value(layout, slot, SCORE_SCORE)),
-		.key.reached_at = DatumGetTimestampTz(tables_value(layout, slot, SCORE_REACHED_AT)),
-		.key.player_id = DatumGetInt64(tables_value(layout, slot, SCORE_PLAYER_ID)),
+		.key = rank_key_read(layout, slot)
 	};
 }
 
@@ -254,58 +254,36 @@ static bool
 same_place(const ScoreRow *a, const ScoreRow *b)
 {
 	return a->listed == b->listed && a->board_id == b->board_id && a->season == b->season &&
-		a->key.score == b->key.score && a->key.reached_at == b->key.reached_at &&
-		a->key.player_id == b->key.player_id;
+		a->key.score == b->key.score && a->key.subscore == b->key.subscore &&
+		a->key.reached_at == b->key.reached_at && a->key.player_id == b->key.player_id;
 }
 
-/* Increments keep within the range; somebody's own UPDATE must too. */
 static void
-check_range(int64 score)
+check_range(const char *column, int64 value)
 {
-	if (score > SCOREBOARD_SCORE_MAX || score < -SCOREBOARD_SCORE_MAX)
+	if (value > SCOREBOARD_SCORE_MAX || value < -SCOREBOARD_SCORE_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_CHECK_VIOLATION),
-				 errmsg("score must lie between -9007199254740991 and 9007199254740991"),
-				 errdetail("Not every JSON reader holds " INT64_FORMAT " exactly.", score)));
+				 errmsg("%s must lie between -9007199254740991 and 9007199254740991", column),
+				 errdetail("Not every JSON reader holds " INT64_FORMAT " exactly.", value)));
 }
 
-/*
- * AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW, and AFTER TRUNCATE, on scoreboard.score. A table that was set aside
- * under another name, or a partition of what took its place, has no ranks.
- */
-Datum
-scoreboard_score_changed(PG_FUNCTION_ARGS)
+/* Increments write nothing else; somebody's own INSERT or UPDATE must not either. */
+static void
+check_row(const TableLayout *layout, TupleTableSlot *slot, const ScoreRow *row)
 {
-	TriggerData *trigger = trigger_data(fcinfo, "scoreboard_score_changed");
-	Oid			relid = RelationGetRelid(trigger->tg_relation);
-	const TableLayout *layout;
-	ScoreRow	old_row = {0};
-	ScoreRow	new_row = {0};
+	bool		no_subscore;
+	Datum		subscore = slot_getattr(slot, layout->attno[SCORE_SUBSCORE], &no_subscore);
+	bool		no_detail;
+	Datum		detail = slot_getattr(slot, layout->attno[SCORE_DETAIL], &no_detail);
 
-	if (relid != tables_id(TABLE_SCORE))
-		return PointerGetDatum(NULL);
-	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
-	{
-		add_note(NOTE_CLEAR, relid, 0, 0);
-		add_note(NOTE_TOUCH, relid, 0, 0);
-		return PointerGetDatum(NULL);
-	}
-	layout = tables_layout(TABLE_SCORE, trigger->tg_relation, TABLE_SCAN);
-	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		new_row = read_score_row(layout, trigger->tg_trigslot);
-	else
-		old_row = read_score_row(layout, trigger->tg_trigslot);
-	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-		new_row = read_score_row(layout, trigger->tg_newslot);
-
-	check_range(new_row.key.score);
-	if (same_place(&old_row, &new_row))
-		return PointerGetDatum(NULL);
-	if (old_row.listed)
-		add_key_note(NOTE_REMOVE, relid, old_row.board_id, old_row.season, &old_row.key);
-	if (new_row.listed)
-		add_key_note(NOTE_ADD, relid, new_row.board_id, new_row.season, &new_row.key);
-	return PointerGetDatum(NULL);
+	check_range("score", row->key.score);
+	if (!no_subscore)
+		check_range("subscore", DatumGetInt64(subscore));
+	if (!no_detail && !form_is_detail(TextDatumGetCString(detail)))
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("detail must have 1 to 256 bytes, something visible among them, no control and no bidirectional-override characters")));
 }
 
 /* Did a column change? Bytewise: a false yes only makes the publisher look once more. */
@@ -322,6 +300,59 @@ column_changed(TriggerData *trigger, const TableLayout *layout, int column)
 	if (old_null || new_null)
 		return old_null != new_null;
 	return !datum_image_eq(old_value, new_value, attribute->attbyval, attribute->attlen);
+}
+
+/*
+ * AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW, and AFTER TRUNCATE, on scoreboard.score. A table that was set aside
+ * under another name, or a partition of what took its place, has no ranks.
+ */
+Datum
+scoreboard_score_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = trigger_data(fcinfo, "scoreboard_score_changed");
+	Oid			relid = RelationGetRelid(trigger->tg_relation);
+	const TableLayout *layout;
+	TupleTableSlot *new_slot = NULL;
+	ScoreRow	old_row = {0};
+	ScoreRow	new_row = {0};
+
+	if (relid != tables_id(TABLE_SCORE))
+		return PointerGetDatum(NULL);
+	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+	{
+		add_note(NOTE_CLEAR, relid, 0, 0);
+		add_note(NOTE_TOUCH, relid, 0, 0);
+		return PointerGetDatum(NULL);
+	}
+	layout = tables_layout(TABLE_SCORE, trigger->tg_relation, TABLE_SCAN);
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		new_slot = trigger->tg_trigslot;
+	else
+		old_row = read_score_row(layout, trigger->tg_trigslot);
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		new_slot = trigger->tg_newslot;
+	if (new_slot)
+	{
+		new_row = read_score_row(layout, new_slot);
+		check_row(layout, new_slot, &new_row);
+	}
+
+	/* A key that comes back has the list looked at, if it stands there: what lists show beside it is another. */
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) && same_place(&old_row, &new_row) &&
+		!column_changed(trigger, layout, SCORE_DETAIL))
+		return PointerGetDatum(NULL);
+	if (old_row.listed)
+		add_key_note(NOTE_REMOVE, relid, old_row.board_id, old_row.season, &old_row.key);
+	if (new_row.listed)
+		add_key_note(NOTE_ADD, relid, new_row.board_id, new_row.season, &new_row.key);
+	return PointerGetDatum(NULL);
+}
+
+static RankOrder
+read_order(const TableLayout *layout, TupleTableSlot *slot)
+{
+	return rank_order_of_texts(TextDatumGetCString(tables_value(layout, slot, BOARD_SCORE_ORDER)),
+							   TextDatumGetCString(tables_value(layout, slot, BOARD_TIES)));
 }
 
 /*
@@ -348,7 +379,7 @@ scoreboard_board_touched(PG_FUNCTION_ARGS)
 		add_note(NOTE_FREE_BOARD, relid, board_id, 0);
 	else if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 	{
-		if (column_changed(trigger, layout, BOARD_SCORE_ORDER))
+		if (!rank_order_same(read_order(layout, trigger->tg_trigslot), read_order(layout, trigger->tg_newslot)))
 			add_note(NOTE_REBUILD, relid, board_id, 0);
 		if (column_changed(trigger, layout, BOARD_NAME))
 			add_note(NOTE_RENAMED, relid, board_id, 0);

@@ -55,11 +55,24 @@ typedef struct RankScan
 	int		   *found;
 } RankScan;
 
-static SavedPlan count_plan = {
-	.text = "SELECT count(*), count(*) FILTER (WHERE score > $3), count(*) FILTER (WHERE score < $3),"
-	" count(*) FILTER (WHERE score = $3 AND (reached_at, player_id) < ($4, $5))"
-	" FROM scoreboard.score WHERE board_id = $1 AND season = $2 AND listed AND player_id <> $5",
-	.nargs = 5, .types = {INT4OID, INT4OID, INT8OID, TIMESTAMPTZOID, INT8OID}
+/* What decides between equal scores, less is better, as rank/order.c has it; an absent subscore comes last. */
+#define MOMENT "reached_at"
+#define SUBSCORE_HIGH "coalesce(-subscore, 9223372036854775807)"
+#define SUBSCORE_LOW "coalesce(subscore, 9223372036854775807)"
+
+/* Strictly behind a key at the same score: by subscore only. */
+#define COUNT_PLAN(tie, behind, type) { \
+	.text = "SELECT count(*), count(*) FILTER (WHERE score > $3), count(*) FILTER (WHERE score < $3)," \
+	" count(*) FILTER (WHERE score = $3 AND (" tie ", player_id) < ($4, $5))," \
+	" count(*) FILTER (WHERE score = $3 AND " behind ")" \
+	" FROM scoreboard.score WHERE board_id = $1 AND season = $2 AND listed AND player_id <> $5", \
+	.nargs = 5, .types = {INT4OID, INT4OID, INT8OID, type, INT8OID} \
+}
+
+static SavedPlan count_plans[RANK_TIE_BREAKS] = {
+	[TIE_MOMENT] = COUNT_PLAN(MOMENT, "false", TIMESTAMPTZOID),
+	[TIE_SUBSCORE_HIGH] = COUNT_PLAN(SUBSCORE_HIGH, SUBSCORE_HIGH " > $4", INT8OID),
+	[TIE_SUBSCORE_LOW] = COUNT_PLAN(SUBSCORE_LOW, SUBSCORE_LOW " > $4", INT8OID)
 };
 
 static SavedPlan players_plan = {
@@ -67,31 +80,41 @@ static SavedPlan players_plan = {
 	.nargs = 2, .types = {INT4OID, INT4OID}
 };
 
-static SavedPlan high_range_plan = {
-	.text = "SELECT score, reached_at, player_id FROM scoreboard.score"
-	" WHERE board_id = $1 AND season = $2 AND listed"
-	" ORDER BY score DESC, reached_at, player_id OFFSET $3 LIMIT $4",
-	.nargs = 4, .types = {INT4OID, INT4OID, INT8OID, INT8OID}
-};
+#define KEY_COLUMNS "score, coalesce(subscore, 9223372036854775807) AS subscore, reached_at, player_id"
 
-static SavedPlan low_range_plan = {
-	.text = "SELECT score, reached_at, player_id FROM scoreboard.score"
-	" WHERE board_id = $1 AND season = $2 AND listed"
-	" ORDER BY score, reached_at, player_id OFFSET $3 LIMIT $4",
-	.nargs = 4, .types = {INT4OID, INT4OID, INT8OID, INT8OID}
-};
+#define RANGE_PLAN(direction, tie) { \
+	.text = "SELECT " KEY_COLUMNS " FROM scoreboard.score" \
+	" WHERE board_id = $1 AND season = $2 AND listed" \
+	" ORDER BY score " direction ", " tie ", player_id OFFSET $3 LIMIT $4", \
+	.nargs = 4, .types = {INT4OID, INT4OID, INT8OID, INT8OID} \
+}
+
+#define RANGE_PLANS(direction) { \
+	[TIE_MOMENT] = RANGE_PLAN(direction, MOMENT), \
+	[TIE_SUBSCORE_HIGH] = RANGE_PLAN(direction, SUBSCORE_HIGH), \
+	[TIE_SUBSCORE_LOW] = RANGE_PLAN(direction, SUBSCORE_LOW) \
+}
+
+static SavedPlan high_range_plans[RANK_TIE_BREAKS] = RANGE_PLANS("DESC");
+static SavedPlan low_range_plans[RANK_TIE_BREAKS] = RANGE_PLANS("ASC");
 
 /* $4: low scores first; $5: equal scores share a rank. */
-static SavedPlan ranks_plan = {
-	.text = "SELECT r.score, r.reached_at, r.player_id, CASE WHEN $5 THEN r.shared ELSE r.single END"
-	" FROM unnest($3) WITH ORDINALITY AS u (player_id, n)"
-	" LEFT JOIN (SELECT s.score, s.reached_at, s.player_id,"
-	"  rank() OVER (ORDER BY o.score) AS shared,"
-	"  row_number() OVER (ORDER BY o.score, s.reached_at, s.player_id) AS single"
-	"  FROM scoreboard.score s, LATERAL (SELECT CASE WHEN $4 THEN s.score ELSE -s.score END) AS o (score)"
-	"  WHERE s.board_id = $1 AND s.season = $2 AND s.listed) r ON r.player_id = u.player_id"
-	" ORDER BY u.n",
-	.nargs = 5, .types = {INT4OID, INT4OID, INT8ARRAYOID, BOOLOID, BOOLOID}
+#define RANKS_PLAN(tie) { \
+	.text = "SELECT r.score, r.subscore, r.reached_at, r.player_id, CASE WHEN $5 THEN r.shared ELSE r.single END" \
+	" FROM unnest($3) WITH ORDINALITY AS u (player_id, n)" \
+	" LEFT JOIN (SELECT " KEY_COLUMNS "," \
+	"  rank() OVER (ORDER BY o.place) AS shared," \
+	"  row_number() OVER (ORDER BY o.place, " tie ", player_id) AS single" \
+	"  FROM scoreboard.score s, LATERAL (SELECT CASE WHEN $4 THEN s.score ELSE -s.score END) AS o (place)" \
+	"  WHERE s.board_id = $1 AND s.season = $2 AND s.listed) r ON r.player_id = u.player_id" \
+	" ORDER BY u.n", \
+	.nargs = 5, .types = {INT4OID, INT4OID, INT8ARRAYOID, BOOLOID, BOOLOID} \
+}
+
+static SavedPlan ranks_plans[RANK_TIE_BREAKS] = {
+	[TIE_MOMENT] = RANKS_PLAN(MOMENT),
+	[TIE_SUBSCORE_HIGH] = RANKS_PLAN(SUBSCORE_HIGH),
+	[TIE_SUBSCORE_LOW] = RANKS_PLAN(SUBSCORE_LOW)
 };
 
 static TimeoutId scan_timeout = MAX_TIMEOUTS;	/* not registered yet */
@@ -107,70 +130,68 @@ int64_at(int row, int column)
 	return DatumGetInt64(plan_datum(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column));
 }
 
-/* How many others stand before and behind key by score, and before it at the same score. */
-static void
-count_around(const RankScan *scan, const RankKey *key,
-			 int64 *others, int64 *ahead, int64 *behind, int64 *tied_before)
+/* How many others there are, stand before and behind key by score, before it at the same score, and strictly behind it. */
+typedef struct Surroundings
 {
-	Datum		values[5];
+	int64		others;
+	int64		ahead;
+	int64		tied_before;
+	int64		behind;
+} Surroundings;
+
+static Surroundings
+count_around(const RankScan *scan, const RankKey *key)
+{
+	RankOrder	order = rank_order_of(scan->board);
 	int			greater = 2,
 				less = 3;
+	Datum		values[5];
 
 	values[0] = Int32GetDatum(scan->board->board_id);
 	values[1] = Int32GetDatum(scan->season);
 	values[2] = Int64GetDatum(key->score);
-	values[3] = TimestampTzGetDatum(key->reached_at);
+	values[3] = Int64GetDatum(rank_order_key(order, key).moment);	/* a timestamptz is passed alike */
 	values[4] = Int64GetDatum(key->player_id);
-	plan_read_active(&count_plan, values, NULL, 1);
-	*others = int64_at(0, 1);
-	*ahead = int64_at(0, scan->board->low_first ? less : greater);
-	*behind = int64_at(0, scan->board->low_first ? greater : less);
-	*tied_before = int64_at(0, 4);
+	plan_read_active(&count_plans[order.tie_break], values, NULL, 1);
+	return (Surroundings) {
+		.others = int64_at(0, 1),
+		.ahead = int64_at(0, order.low_first ? less : greater),
+		.tied_before = int64_at(0, 4),
+		.behind = int64_at(0, order.low_first ? greater : less) + int64_at(0, 5)
+	};
 }
 
 static void
 scan_standing_of(const RankScan *scan)
 {
-	int64		others,
-				ahead,
-				tied_before;
+	Surroundings around = count_around(scan, scan->key);
 
-	count_around(scan, scan->key, &others, &ahead, &scan->at->behind, &tied_before);
-	scan->at->rank = ahead + 1 + (scan->board->ties_shared ? 0 : tied_before);
-	scan->at->players = others + 1;
+	scan->at->rank = around.ahead + 1 + (scan->board->ties == TIES_SHARED ? 0 : around.tied_before);
+	scan->at->players = around.others + 1;
+	scan->at->behind = around.behind;
 }
 
 static void
 scan_position(const RankScan *scan)
 {
-	int64		others,
-				ahead,
-				behind,
-				tied_before;
+	Surroundings around = count_around(scan, scan->key);
 
-	count_around(scan, scan->key, &others, &ahead, &behind, &tied_before);
-	*scan->position = ahead + tied_before;
+	*scan->position = around.ahead + around.tied_before;
 }
 
 /* The rows have their keys and stand in order: give them their ranks. */
 static void
 rank_rows(const RankScan *scan)
 {
-	int64		others,
-				ahead,
-				behind,
-				tied_before;
+	bool		shared = scan->board->ties == TIES_SHARED;
 
 	for (int i = 0; i < *scan->found; i++)
 	{
 		scan->rows[i].rank = scan->skip + i + 1;
-		if (scan->board->ties_shared && i > 0 && scan->rows[i].key.score == scan->rows[i - 1].key.score)
+		if (shared && i > 0 && scan->rows[i].key.score == scan->rows[i - 1].key.score)
 			scan->rows[i].rank = scan->rows[i - 1].rank;
-		else if (scan->board->ties_shared && i == 0 && scan->skip > 0)
-		{
-			count_around(scan, &scan->rows[0].key, &others, &ahead, &behind, &tied_before);
-			scan->rows[0].rank = ahead + 1;
-		}
+		else if (shared && i == 0 && scan->skip > 0)
+			scan->rows[0].rank = count_around(scan, &scan->rows[0].key).ahead + 1;
 	}
 }
 
@@ -178,20 +199,22 @@ static void
 read_key(RankKey *key, int row)
 {
 	key->score = int64_at(row, 1);
-	key->reached_at = int64_at(row, 2);
-	key->player_id = int64_at(row, 3);
+	key->subscore = int64_at(row, 2);
+	key->reached_at = int64_at(row, 3);
+	key->player_id = int64_at(row, 4);
 }
 
 static void
 scan_range(const RankScan *scan)
 {
+	RankOrder	order = rank_order_of(scan->board);
 	Datum		values[4];
 
 	values[0] = Int32GetDatum(scan->board->board_id);
 	values[1] = Int32GetDatum(scan->season);
 	values[2] = Int64GetDatum(scan->skip);
 	values[3] = Int64GetDatum(scan->count);
-	plan_read_active(scan->board->low_first ? &low_range_plan : &high_range_plan, values, NULL, 0);
+	plan_read_active(&(order.low_first ? low_range_plans : high_range_plans)[order.tie_break], values, NULL, 0);
 	*scan->found = (int) SPI_processed;
 	for (int i = 0; i < *scan->found; i++)
 		read_key(&scan->rows[i].key, i);
@@ -215,16 +238,16 @@ scan_ranks(const RankScan *scan)
 	values[2] = PointerGetDatum(construct_array(ids, scan->count, INT8OID, sizeof(int64),
 												FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	values[3] = BoolGetDatum(scan->board->low_first);
-	values[4] = BoolGetDatum(scan->board->ties_shared);
-	plan_read_active(&ranks_plan, values, NULL, 0);
+	values[4] = BoolGetDatum(scan->board->ties == TIES_SHARED);
+	plan_read_active(&ranks_plans[rank_order_of(scan->board).tie_break], values, NULL, 0);
 	for (int i = 0; i < scan->count; i++)
 	{
 		scan->rows[i].rank = 0;
-		(void) SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 4, &unlisted);
+		(void) SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 5, &unlisted);
 		if (unlisted)
 			continue;
 		read_key(&scan->rows[i].key, i);
-		scan->rows[i].rank = int64_at(i, 4);
+		scan->rows[i].rank = int64_at(i, 5);
 	}
 }
 

@@ -51,7 +51,7 @@ typedef struct Verification
 {
 	RankBoardKey key;
 	uint32		state_count;
-	bool		low_first;
+	RankOrder	order;
 	uint64		noted;			/* the tree's checksum at the moment of the snapshot */
 	uint64		late;
 	uint64		table;
@@ -154,7 +154,7 @@ begin_check(Verification *check)
 	board->late_checksum = 0;
 	check->noted = board->tree.checksum;
 	check->state_count = board->state_count;
-	check->low_first = board->low_first;
+	check->order = board->order;
 	rank_board_unlock(board);
 	return kept ? RegisterSnapshot(snapshot) : NULL;
 }
@@ -169,6 +169,7 @@ sum_table(Verification *check, Relation rel, Snapshot snapshot)
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
+		RankKey		row;
 		RankTreeKey key;
 
 		CHECK_FOR_INTERRUPTS();
@@ -176,11 +177,8 @@ sum_table(Verification *check, Relation rel, Snapshot snapshot)
 			DatumGetInt32(tables_value(&layout, slot, SCORE_SEASON)) != check->key.season ||
 			!DatumGetBool(tables_value(&layout, slot, SCORE_LISTED)))
 			continue;
-		key.order = DatumGetInt64(tables_value(&layout, slot, SCORE_SCORE));
-		if (!check->low_first)
-			key.order = -key.order;
-		key.moment = DatumGetInt64(tables_value(&layout, slot, SCORE_REACHED_AT));
-		key.player = DatumGetInt64(tables_value(&layout, slot, SCORE_PLAYER_ID));
+		row = rank_key_read(&layout, slot);
+		key = rank_order_key(check->order, &row);
 		check->table += rank_tree_key_checksum(&key);
 	}
 	table_endscan(scan);

@@ -52,7 +52,15 @@ append_entry(StringInfo text, const ListedRow *row)
 		appendStringInfoString(text, ",\"avatarUrl\":");
 		document_append_string(text, row->avatar_url);
 	}
-	appendStringInfo(text, ",\"score\":" INT64_FORMAT "}", row->at.key.score);
+	appendStringInfo(text, ",\"score\":" INT64_FORMAT, row->at.key.score);
+	if (row->at.key.subscore != NO_SUBSCORE)
+		appendStringInfo(text, ",\"subscore\":" INT64_FORMAT, row->at.key.subscore);
+	if (row->detail)
+	{
+		appendStringInfoString(text, ",\"detail\":");
+		document_append_string(text, row->detail);
+	}
+	appendStringInfoChar(text, '}');
 }
 
 char *
@@ -62,7 +70,7 @@ document_entries(const Board *board, int32 season, int64 *players)
 	Listing		listing;
 	bool		first = true;
 
-	listing_range(board, season, 0, board->top_size, false, &listing);
+	listing_range(board, season, 0, board->top_size, true, &listing);
 	initStringInfo(&text);
 	appendStringInfoString(&text, "\"entries\":[");
 	for (int i = 0; i < listing.found; i++)

@@ -71,7 +71,7 @@ typedef struct Standing
 } Standing;
 
 static SavedPlan friends_plan = {
-	.text = "SELECT s.score, s.reached_at, s.player_id"
+	.text = "SELECT s.score, coalesce(s.subscore, 9223372036854775807), s.reached_at, s.player_id"
 	" FROM scoreboard.player p JOIN scoreboard.score s"
 	" ON s.board_id = $2 AND s.season = $3 AND s.player_id = p.player_id"
 	" WHERE p.user_id = ANY ($1) AND s.listed",
@@ -193,8 +193,7 @@ read_key(const Reading *reading, Snapshot snapshot, RankKey *key)
 	tables_key_int8(&table, SCORE_PLAYER_ID, key->player_id);
 	if (tables_find(&table, snapshot))
 	{
-		key->score = tables_int8(&table, SCORE_SCORE);
-		key->reached_at = tables_int8(&table, SCORE_REACHED_AT);
+		*key = rank_key_read(&table.layout, table.slot);
 		listed = tables_bool(&table, SCORE_LISTED);
 	}
 	tables_close(&table);
@@ -412,7 +411,7 @@ scoreboard_top(PG_FUNCTION_ARGS)
 	Listing		listing;
 
 	begin_reading(fcinfo, 0, 3, 4, &reading);
-	listing_range(&reading.board, reading.season, skip, entries, true, &listing);
+	listing_range(&reading.board, reading.season, skip, entries, false, &listing);
 	InitMaterializedSRF(fcinfo, 0);
 	emit_rows((ReturnSetInfo *) fcinfo->resultinfo, listing.rows, listing.found);
 	return (Datum) 0;
@@ -429,9 +428,9 @@ neighbours_at(const Reading *reading, int64 position, int radius, const RankKey 
 	int64		skip = Max(position - radius, 0);
 	int			centre = (int) (position - skip);
 
-	listing_range(&reading->board, reading->season, skip, centre + radius + 1, true, listing);
+	listing_range(&reading->board, reading->season, skip, centre + radius + 1, false, listing);
 	return centre < listing->found &&
-		listing_compare(&reading->board, &listing->rows[centre].at.key, key) == 0;
+		rank_order_compare(rank_order_of(&reading->board), &listing->rows[centre].at.key, key) == 0;
 }
 
 static void
@@ -511,8 +510,9 @@ read_friends(const Reading *reading, ArrayType *user_ids, int *count)
 		TupleDesc	desc = SPI_tuptable->tupdesc;
 
 		rows[i].at.key.score = DatumGetInt64(plan_datum(row, desc, 1));
-		rows[i].at.key.reached_at = DatumGetTimestampTz(plan_datum(row, desc, 2));
-		rows[i].at.key.player_id = DatumGetInt64(plan_datum(row, desc, 3));
+		rows[i].at.key.subscore = DatumGetInt64(plan_datum(row, desc, 2));
+		rows[i].at.key.reached_at = DatumGetTimestampTz(plan_datum(row, desc, 3));
+		rows[i].at.key.player_id = DatumGetInt64(plan_datum(row, desc, 4));
 	}
 	SPI_finish();
 	return rows;
@@ -578,9 +578,9 @@ scan_friends(const Reading *reading, ListedRow *rows, int count)
 }
 
 static int
-compare_friends(const void *a, const void *b, void *board)
+compare_friends(const void *a, const void *b, void *order)
 {
-	return listing_compare(board, &((const ListedRow *) a)->at.key, &((const ListedRow *) b)->at.key);
+	return rank_order_compare(*(const RankOrder *) order, &((const ListedRow *) a)->at.key, &((const ListedRow *) b)->at.key);
 }
 
 Datum
@@ -588,6 +588,7 @@ scoreboard_ranks(PG_FUNCTION_ARGS)
 {
 	ArrayType  *user_ids = user_ids_argument(fcinfo, 0);
 	Reading		reading;
+	RankOrder	order;
 	ListedRow  *rows;
 	int			count,
 				kept = 0;
@@ -600,7 +601,8 @@ scoreboard_ranks(PG_FUNCTION_ARGS)
 	for (int i = 0; i < count; i++)
 		if (rows[i].at.rank > 0)
 			rows[kept++] = rows[i];
-	qsort_arg(rows, kept, sizeof(ListedRow), compare_friends, &reading.board);
+	order = rank_order_of(&reading.board);
+	qsort_arg(rows, kept, sizeof(ListedRow), compare_friends, &order);
 	listing_name(rows, kept);
 	InitMaterializedSRF(fcinfo, 0);
 	emit_rows((ReturnSetInfo *) fcinfo->resultinfo, rows, kept);

@@ -16,6 +16,7 @@ typedef struct ListedRow
 	char	   *user_id;		/* NULL: the player is gone meanwhile; such a row is not shown */
 	char	   *display_name;	/* or the neutral label */
 	char	   *avatar_url;		/* or NULL */
+	char	   *detail;			/* or NULL; for the document */
 } ListedRow;
 
 typedef struct Listing
@@ -26,20 +27,17 @@ typedef struct Listing
 } Listing;
 
 /*
- * count rows from position skip, from the rank index, else counted by SQL;
- * "limited" is for readers (rank/scan.h). Allocates in the current context,
- * connects to SPI by itself.
+ * count rows from position skip, from the rank index, else counted by SQL. The document is the publisher's: it shows
+ * subscore and detail, and what it shows of a score belongs to that score; its scans know no limits (rank/scan.h).
+ * Allocates in the current context, connects to SPI by itself.
  */
 extern void listing_range(const Board *board, int32 season, int64 skip, int count,
-						  bool limited, Listing *listing);
+						  bool for_document, Listing *listing);
 
 /* Fills in the players of rows that have their keys. */
 extern void listing_name(ListedRow *rows, int count);
 
 /* What lists show for a player: the name, or the neutral label (never the user_id). */
 extern char *listing_label(const char *display_name, int64 player_id);
-
-/* Board order: negative where a stands before b. */
-extern int	listing_compare(const Board *board, const RankKey *a, const RankKey *b);
 
 #endif

@@ -41,8 +41,8 @@ same_content(const Request *request, const Board *board, const ActionRule *rule,
 	return stored->board_id == board->board_id &&
 		stored->action_type_id == rule->action_type_id &&
 		same_number(request->has_points, request->points, stored->has_points, stored->points) &&
-		same_number(request->has_subscore, request->subscore, stored->has_subscore, stored->subscore) &&
-		same_text(request->detail, stored->detail) &&
+		same_number(request->has_subscore, request->subscore, stored->extras.subscore != NO_SUBSCORE, stored->extras.subscore) &&
+		same_text(request->detail, stored->extras.detail) &&
 		same_metadata(stored->metadata, request->metadata);
 }
 

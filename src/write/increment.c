@@ -273,6 +273,34 @@ next_score(const Board *board, const LedgerScore *old, int64 points, int64 *scor
 	return true;
 }
 
+static LedgerExtras
+requested_extras(const Request *request)
+{
+	return (LedgerExtras) {
+		.subscore = request->has_subscore ? request->subscore : NO_SUBSCORE,
+		.detail = request->detail
+	};
+}
+
+/* Is what stands beside the score this action's from now on? With operator best only if it is better: the first one stays. */
+static bool
+sets_score(const Board *board, const LedgerScore *old, int64 points, const LedgerExtras *extras)
+{
+	RankKey		before = {.score = old->score, .subscore = old->extras.subscore};
+	RankKey		after = {.score = points, .subscore = extras->subscore};
+
+	return board->operator != OPERATOR_BEST || !old->exists ||
+		rank_order_compare(rank_order_of(board), &after, &before) < 0;
+}
+
+static bool
+same_extras(const LedgerExtras *a, const LedgerExtras *b)
+{
+	if (a->subscore != b->subscore || (a->detail == NULL) != (b->detail == NULL))
+		return false;
+	return a->detail == NULL || strcmp(a->detail, b->detail) == 0;
+}
+
 /* A name or avatar from the token wins over what is stored; one that is not valid is ignored. */
 static void
 take_profile(const Increment *increment, const LedgerPlayer *player)
@@ -297,7 +325,7 @@ static void
 place_action(const Increment *increment, Ledger *ledger, const LedgerPlayer *player, const LedgerScore *score, LedgerAction *action)
 {
 	const Board *board = increment->board;
-	RankKey		key = {.score = score->score, .reached_at = score->reached_at, .player_id = player->player_id};
+	RankKey		key = {.score = score->score, .subscore = score->extras.subscore, .reached_at = score->reached_at, .player_id = player->player_id};
 
 	if (player->hidden || !rank_index_rank_of_new(board, board->season, &key, &action->rank, &action->version))
 		action->rank = action->version = 0;
@@ -308,20 +336,22 @@ place_action(const Increment *increment, Ledger *ledger, const LedgerPlayer *pla
 	}
 }
 
-/* The writes: player if new, score if changed, profile if the token names one, action last. */
+/* The writes: player if new, score if it or what stands beside it changed, profile if the token names one, action last. */
 static void
-write_action(const Increment *increment, Ledger *ledger, LedgerPlayer *player, const LedgerScore *old, int64 score,
+write_action(const Increment *increment, Ledger *ledger, LedgerPlayer *player, const LedgerScore *old, int64 points, int64 score,
 			 TimestampTz now, LedgerAction *action)
 {
 	const Board *board = increment->board;
-	LedgerScore new = {.exists = true, .score = score, .reached_at = now};
+	LedgerExtras extras = requested_extras(&increment->request);
+	bool		sets = sets_score(board, old, points, &extras);
+	LedgerScore new = {.exists = true, .score = score, .reached_at = now, .extras = sets ? extras : old->extras};
 
 	if (!player->exists)
 		ledger_add_player(increment->user_id, player);
-	if (!old->exists || old->score != score)
-		ledger_set_score(ledger, board->board_id, board->season, player->player_id, old, &new, !player->hidden);
-	else
+	if (old->exists && old->score == score)
 		new.reached_at = old->reached_at;
+	if (!old->exists || old->score != score || !same_extras(&old->extras, &new.extras))
+		ledger_set_score(ledger, board->board_id, board->season, player->player_id, old, &new, !player->hidden);
 	if (!increment->by_server)
 		take_profile(increment, player);
 
@@ -332,6 +362,8 @@ write_action(const Increment *increment, Ledger *ledger, LedgerPlayer *player, c
 		.action_type_id = increment->rule->action_type_id,
 		.has_points = increment->request.has_points,
 		.points = increment->request.points,
+		.extras = extras,
+		.sets_score = sets,
 		.applied_points = score - old->score,
 		.previous_score = old->score,
 		.score = score,
@@ -369,7 +401,7 @@ count_new(Increment *increment, Ledger *ledger, LedgerPlayer *player, Answer *an
 {
 	const Board *board = increment->board;
 	TimestampTz now = ledger_clock();
-	LedgerScore old = {0};
+	LedgerScore old = {.extras.subscore = NO_SUBSCORE};
 	LedgerAction action;
 	int64		points = increment->rule->points_fixed ? increment->rule->points : increment->request.points;
 	int64		score = 0;
@@ -380,7 +412,7 @@ count_new(Increment *increment, Ledger *ledger, LedgerPlayer *player, Answer *an
 		ledger_find_score(ledger, board->board_id, board->season, player->player_id, &old);
 	if (!next_score(board, &old, points, &score, refusal))
 		return false;
-	write_action(increment, ledger, player, &old, score, now, &action);
+	write_action(increment, ledger, player, &old, points, score, now, &action);
 	fill_answer(increment, &action, false, answer);
 	return true;
 }

@@ -213,6 +213,15 @@ int32_or_zero(const LedgerTable *table, int column)
 	return *null_at(table, column) ? 0 : DatumGetInt32(*value_at(table, column));
 }
 
+static LedgerExtras
+extras_at(const LedgerTable *table, int subscore, int detail)
+{
+	return (LedgerExtras) {
+		.subscore = *null_at(table, subscore) ? NO_SUBSCORE : DatumGetInt64(*value_at(table, subscore)),
+		.detail = text_or_null(table, detail)
+	};
+}
+
 void
 ledger_find_player(Ledger *ledger, const char *user_id, LedgerPlayer *player)
 {
@@ -243,9 +252,7 @@ fill_action(LedgerAction *action, const LedgerTable *table)
 	action->action_type_id = int32_or_zero(table, ACTION_TYPE_ID);
 	action->has_points = !*null_at(table, ACTION_POINTS);
 	action->points = int64_or_zero(table, ACTION_POINTS);
-	action->has_subscore = !*null_at(table, ACTION_SUBSCORE);
-	action->subscore = int64_or_zero(table, ACTION_SUBSCORE);
-	action->detail = text_or_null(table, ACTION_DETAIL);
+	action->extras = extras_at(table, ACTION_SUBSCORE, ACTION_DETAIL);
 	action->applied_points = int64_or_zero(table, ACTION_APPLIED);
 	action->previous_score = int64_or_zero(table, ACTION_PREVIOUS);
 	action->score = int64_or_zero(table, ACTION_SCORE);
@@ -273,7 +280,7 @@ ledger_find_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id,
 {
 	LedgerTable *table = &ledger->score;
 
-	memset(score, 0, sizeof(*score));
+	*score = (LedgerScore) {.extras.subscore = NO_SUBSCORE};
 	tables_key_int4(&table->at_hand, SCORE_BOARD_ID, board_id);
 	tables_key_int4(&table->at_hand, SCORE_SEASON, season);
 	tables_key_int8(&table->at_hand, SCORE_PLAYER_ID, player_id);
@@ -283,6 +290,7 @@ ledger_find_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id,
 		score->at = table->at_hand.slot->tts_tid;
 		score->score = int64_or_zero(table, SCORE_SCORE);
 		score->reached_at = int64_or_zero(table, SCORE_REACHED_AT);
+		score->extras = extras_at(table, SCORE_SUBSCORE, SCORE_DETAIL);
 	}
 }
 
@@ -432,6 +440,13 @@ set_text(LedgerTable *table, int column, const char *text)
 	*null_at(table, column) = text == NULL;
 }
 
+static void
+set_extras(LedgerTable *table, int subscore, int detail, const LedgerExtras *extras)
+{
+	set_int64(table, subscore, extras->subscore, extras->subscore == NO_SUBSCORE);
+	set_text(table, detail, extras->detail);
+}
+
 /* What an INSERT that doesn't name the column would give it. Generated ones are the executor's. */
 static void
 set_default(Ledger *ledger, LedgerTable *table, Form_pg_attribute attribute)
@@ -538,6 +553,7 @@ ledger_set_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id,
 	}
 	set_value(table, SCORE_SCORE, Int64GetDatum(new->score));
 	set_value(table, SCORE_REACHED_AT, TimestampTzGetDatum(new->reached_at));
+	set_extras(table, SCORE_SUBSCORE, SCORE_DETAIL, &new->extras);
 	fill_slot(table);
 	if (old->exists)
 		update_row(ledger, table, &at);
@@ -559,8 +575,8 @@ ledger_add_action(Ledger *ledger, int64 player_id, const Request *request, const
 	set_value(table, ACTION_SEASON, Int32GetDatum(action->season));
 	set_value(table, ACTION_TYPE_ID, Int32GetDatum(action->action_type_id));
 	set_int64(table, ACTION_POINTS, action->points, !action->has_points);
-	set_int64(table, ACTION_SUBSCORE, request->subscore, !request->has_subscore);
-	set_text(table, ACTION_DETAIL, request->detail);
+	set_extras(table, ACTION_SUBSCORE, ACTION_DETAIL, &action->extras);
+	set_value(table, ACTION_SETS_SCORE, BoolGetDatum(action->sets_score));
 	set_int64(table, ACTION_APPLIED, action->applied_points, false);
 	set_int64(table, ACTION_PREVIOUS, action->previous_score, false);
 	set_int64(table, ACTION_SCORE, action->score, false);

@@ -14,6 +14,7 @@
 #include "storage/itemptr.h"
 #include "utils/jsonb.h"
 
+#include "scoreboard.h"
 #include "write/request.h"
 
 typedef struct LedgerPlayer
@@ -27,6 +28,13 @@ typedef struct LedgerPlayer
 	char	   *avatar_url;		/* or NULL */
 } LedgerPlayer;
 
+/* What stands beside a score. */
+typedef struct LedgerExtras
+{
+	int64		subscore;		/* or NO_SUBSCORE */
+	const char *detail;			/* or NULL */
+} LedgerExtras;
+
 typedef struct LedgerAction
 {
 	bool		exists;
@@ -35,9 +43,8 @@ typedef struct LedgerAction
 	int32		action_type_id;
 	bool		has_points;
 	int64		points;
-	bool		has_subscore;
-	int64		subscore;
-	char	   *detail;			/* or NULL */
+	LedgerExtras extras;
+	bool		sets_score;		/* the score's extras are this action's from then on */
 	int64		applied_points;
 	int64		previous_score;
 	int64		score;
@@ -54,6 +61,7 @@ typedef struct LedgerScore
 	bool		exists;
 	int64		score;
 	TimestampTz reached_at;
+	LedgerExtras extras;
 	ItemPointerData at;			/* where its row stands, for ledger_set_score */
 } LedgerScore;
 

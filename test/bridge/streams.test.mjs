@@ -6,9 +6,10 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { EventSource } from 'eventsource';
-import { startBridge, startCluster, until } from '../lib/cluster.mjs';
-import { UNLIMITED, STREAM, Versions, ask, award, messageOf, openEvents, openSocket, published, stored } from './clients.mjs';
+import { actionFor, startBridge, startCluster, until } from '../lib/cluster.mjs';
+import { UNLIMITED, STREAM, Versions, ask, award, increment, messageOf, openEvents, openSocket, published, stored } from './clients.mjs';
 
 let cluster;
 let bridge;
@@ -51,6 +52,22 @@ test('server-sent events carry the same bytes', async () => {
   }
   await other.receives(one.last);
   assert.deepEqual(other.messages, one.messages);
+});
+
+test('subscore and detail of a POST stand in the list, and go with the next action', async () => {
+  await cluster.sql("INSERT INTO scoreboard.board (name, publish_interval_ms, ties) VALUES ('sub', 10, 'subscore high')");
+  await until('the board to be known', async () => (await ask(bridge, '/v1/leaderboard/top?board=sub')).status === 200);
+  const streams = [await socket({ query: '?board=sub' }), await events({ query: '?board=sub' })];
+  const detail = 'Höhle 7 "3:25" </script> \u2028🏆';
+  const post = async (user, more) => assert.equal((await increment(bridge, cluster, user, { action: actionFor(cluster, user, { board: 'sub', ...more }) })).status, 200);
+  const shows = (entries) => Promise.all(streams.map((stream) => until(JSON.stringify(entries), () => stream.last
+    && isDeepStrictEqual(JSON.parse(stream.last).entries.map(({ displayName, ...rest }) => rest), entries))));
+  await post('sub-1', { subscore: 83, detail });
+  await shows([{ rank: 1, userId: 'sub-1', score: 100, subscore: 83, detail }]);
+  await post('sub-2', { subscore: 84 });
+  await shows([{ rank: 1, userId: 'sub-2', score: 100, subscore: 84 }, { rank: 2, userId: 'sub-1', score: 100, subscore: 83, detail }]);
+  await post('sub-1', {});
+  await shows([{ rank: 1, userId: 'sub-1', score: 200 }, { rank: 2, userId: 'sub-2', score: 100, subscore: 84 }]);
 });
 
 test('an event has a name, an id and data; the stream begins with a time to retry', async () => {

@@ -178,7 +178,7 @@ DROP INDEX scoreboard.beside;
 BEGIN;
 ALTER TABLE scoreboard.score RENAME TO score_old;
 CREATE TABLE scoreboard.score (reached_at timestamptz NOT NULL, listed boolean NOT NULL, score bigint NOT NULL, mine text DEFAULT 'mine',
-    player_id bigint NOT NULL, season int NOT NULL, board_id int NOT NULL, PRIMARY KEY (player_id, board_id, season));
+    player_id bigint NOT NULL, season int NOT NULL, detail text, board_id int NOT NULL, subscore bigint, PRIMARY KEY (player_id, board_id, season));
 INSERT INTO scoreboard.score (board_id, season, player_id, score, reached_at, listed) SELECT board_id, season, player_id, score, reached_at, listed FROM scoreboard.score_old;
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON scoreboard.score FOR EACH ROW EXECUTE FUNCTION scoreboard.score_changed();
 ALTER TABLE scoreboard.score ENABLE ALWAYS TRIGGER changed;

@@ -24,7 +24,10 @@ sub make_functions
 		CREATE FUNCTION rank_state(board_id int, season int, OUT state text, OUT players bigint, OUT unsettled bigint, OUT memory bigint)
 			AS 'scoreboard', 'scoreboard_rank_state' LANGUAGE c;
 		CREATE FUNCTION rank_verify(board_id int, season int) RETURNS boolean AS 'scoreboard', 'scoreboard_rank_verify' LANGUAGE c;
-		CREATE FUNCTION rank_check(board_id int, season int) RETURNS text AS 'scoreboard', 'scoreboard_rank_check' LANGUAGE c});
+		CREATE FUNCTION rank_check(board_id int, season int) RETURNS text AS 'scoreboard', 'scoreboard_rank_check' LANGUAGE c;
+		-- What decides between equal scores before player_id does
+		CREATE FUNCTION tie(ties text, subscore bigint, reached_at timestamptz) RETURNS numeric LANGUAGE sql AS $$
+			SELECT CASE ties WHEN 'subscore high' THEN coalesce(-subscore, 1e18) WHEN 'subscore low' THEN coalesce(subscore, 1e18) ELSE extract(epoch FROM reached_at) END $$});
 	return;
 }
 
@@ -43,12 +46,12 @@ sub follows
 {
 	my ($name) = @_;
 
-	wait_for_state('ready', '1, 2, 3');
-	is(sql(q{SELECT b, rank_verify(b, 1), rank_check(b, 1), (rank_state(b, 1)).unsettled FROM generate_series(1, 3) b}),
-		"1|t||0\n2|t||0\n3|t||0", "$name: the trees have what the table has");
+	wait_for_state('ready', '1, 2, 3, 4, 5');
+	is(sql(q{SELECT b, rank_verify(b, 1), rank_check(b, 1), (rank_state(b, 1)).unsettled FROM generate_series(1, 5) b}),
+		"1|t||0\n2|t||0\n3|t||0\n4|t||0\n5|t||0", "$name: the trees have what the table has");
 	is(sql(q{
 		SELECT count(*) FROM scoreboard.board b,
-			LATERAL (SELECT row_number() OVER (ORDER BY o, s.reached_at, s.player_id) n, rank() OVER (ORDER BY o) shared, s.score, s.reached_at
+			LATERAL (SELECT row_number() OVER (ORDER BY o, tie(b.ties, s.subscore, s.reached_at), s.player_id) n, rank() OVER (ORDER BY o) shared, s.score, s.reached_at
 				FROM scoreboard.score s, LATERAL (SELECT CASE b.score_order WHEN 'low' THEN s.score ELSE -s.score END) x (o)
 				WHERE s.board_id = b.board_id AND s.listed) truth
 			LEFT JOIN LATERAL (SELECT row_number() OVER () n, t.* FROM scoreboard_top(b.name, 1000) t) top USING (n)
@@ -61,15 +64,17 @@ sub follows
 create_database($node, $db);
 make_functions($db);
 sql(q{
-	INSERT INTO scoreboard.board (board_id, name, score_order, ties) VALUES (2, 'low', 'low', 'first'), (3, 'shared', 'high', 'shared');
+	INSERT INTO scoreboard.board (board_id, name, score_order, ties) VALUES (2, 'low', 'low', 'first'), (3, 'shared', 'high', 'shared'),
+		(4, 'sub', 'high', 'subscore high'), (5, 'sublow', 'low', 'subscore low');
 	INSERT INTO scoreboard.player (player_id, user_id) SELECT i, 'p' || i FROM generate_series(1, 300000) i;
-	INSERT INTO scoreboard.score SELECT b, 1, i, i % 40, '2026-01-01', i % 9 > 0 FROM generate_series(1, 3) b, generate_series(1, 300) i});
+	INSERT INTO scoreboard.score SELECT b, 1, i, i % 40, '2026-01-01', i % 9 > 0, nullif(i * 7 % 11 - 5, 0) FROM generate_series(1, 5) b, generate_series(1, 300) i});
 follows('a first load');
 
 # What one session can do
 sql(q{
 	BEGIN;
 	UPDATE scoreboard.score SET score = score + 1 WHERE player_id < 20;
+	UPDATE scoreboard.score SET subscore = -subscore, detail = 'noted' WHERE player_id BETWEEN 10 AND 40;
 	SAVEPOINT a; DELETE FROM scoreboard.score WHERE player_id < 50;
 	SAVEPOINT b; UPDATE scoreboard.score SET listed = NOT listed; RELEASE b;
 	ROLLBACK TO a; UPDATE scoreboard.score SET score = 7 WHERE player_id = 30;
@@ -88,14 +93,14 @@ follows('more changes than are noted');
 sql(q{BEGIN; DELETE FROM scoreboard.score WHERE player_id > 1000; ROLLBACK; DELETE FROM scoreboard.score WHERE player_id > 1000});
 follows('and back');
 sql(q{BEGIN; UPDATE scoreboard.score SET score = 1 WHERE player_id = 5; TRUNCATE scoreboard.score;
-	INSERT INTO scoreboard.score SELECT b, 1, i, i % 40, '2026-01-01', i % 9 > 0 FROM generate_series(1, 3) b, generate_series(1, 200) i; COMMIT});
+	INSERT INTO scoreboard.score SELECT b, 1, i, i % 40, '2026-01-01', i % 9 > 0, nullif(i * 7 % 11 - 5, 0) FROM generate_series(1, 5) b, generate_series(1, 200) i; COMMIT});
 follows('TRUNCATE between writes');
 sql('ALTER TABLE scoreboard.score ALTER COLUMN listed TYPE boolean USING NOT listed');
 follows('a rewrite that changes values');
 
 # A trigger that is off
 sql('ALTER TABLE scoreboard.score DISABLE TRIGGER changed');
-wait_for_state('untracked', '1, 2, 3');
+wait_for_state('untracked', '1, 2, 3, 4, 5');
 sql('UPDATE scoreboard.score SET score = score + 100 WHERE player_id = 9');
 is(sql(q{SELECT user_id, score FROM scoreboard_top('global', 1)}), 'p9|109', 'without the trigger the table is asked');
 sql('ALTER TABLE scoreboard.score ENABLE ALWAYS TRIGGER changed');
@@ -107,11 +112,12 @@ sql(q{ALTER DATABASE game SET scoreboard.rate_limit = 0; ALTER DATABASE game SET
 my $calls = '';
 for my $i (1 .. 150)
 {
-	my ($user, $board) = ('p' . ($i * 7 % 30 + 1), (qw(global low shared))[ $i % 3 ]);
+	my ($user, $board) = ('p' . ($i * 7 % 30 + 1), (qw(global low shared sub sublow))[ $i % 5 ]);
 
-	$calls .= sprintf("SELECT rank FROM scoreboard_increment_for('$user', 'MOVE', 'a$i', '$board', points => %d) \\gset\n", $i * 37 % 41 - 15)
+	$calls .= sprintf("SELECT rank FROM scoreboard_increment_for('$user', 'MOVE', 'a$i', '$board', points => %d, subscore => nullif(%d, 0)) \\gset\n",
+		$i % 4 ? $i * 37 % 41 - 15 : 0, $i * 11 % 7 - 3)
 	  . "SELECT :rank = r.rank OR '$board $user :rank' IS NULL FROM (SELECT p.user_id, CASE b.ties WHEN 'shared' THEN rank() OVER (ORDER BY o)"
-	  . " ELSE row_number() OVER (ORDER BY o, reached_at, player_id) END AS rank FROM scoreboard.score s JOIN scoreboard.board b USING (board_id)"
+	  . " ELSE row_number() OVER (ORDER BY o, tie(b.ties, subscore, reached_at), player_id) END AS rank FROM scoreboard.score s JOIN scoreboard.board b USING (board_id)"
 	  . " JOIN scoreboard.player p USING (player_id), LATERAL (SELECT CASE b.score_order WHEN 'low' THEN s.score ELSE -s.score END) x (o)"
 	  . " WHERE b.name = '$board' AND listed) r WHERE user_id = '$user';\n";
 }
@@ -125,6 +131,7 @@ foreach my $script (
 	'INSERT INTO scoreboard.score AS s VALUES (:b, 1, :p, :n, clock_timestamp()) ON CONFLICT (board_id, season, player_id) DO UPDATE SET score = s.score + :n, reached_at = clock_timestamp()',
 	'UPDATE scoreboard.score SET score = score + 1 WHERE board_id = :b AND season = 1 AND player_id = :p',
 	'UPDATE scoreboard.score SET listed = NOT listed WHERE board_id = :b AND season = 1 AND player_id = :p',
+	'UPDATE scoreboard.score SET subscore = nullif(:n - 10, 0), detail = :n WHERE board_id = :b AND season = 1 AND player_id = :p',
 	'DELETE FROM scoreboard.score WHERE board_id = :b AND season = 1 AND player_id = :p',
 	"BEGIN;\nUPDATE scoreboard.score SET score = score + 3 WHERE board_id = :b AND season = 1 AND player_id BETWEEN :p AND :p + 5;\nSAVEPOINT a;\n"
 	  . "DELETE FROM scoreboard.score WHERE board_id = :b AND season = 1 AND player_id BETWEEN :p AND :p + 3;\nROLLBACK TO a;\n"
@@ -133,7 +140,7 @@ foreach my $script (
 {
 	my $file = $node->basedir . '/script' . scalar(@scripts);
 
-	append_to_file($file, "\\set b random(1, 3)\n\\set p random(1, 150)\n\\set n random(0, 20)\n$script;\n");
+	append_to_file($file, "\\set b random(1, 5)\n\\set p random(1, 150)\n\\set n random(0, 20)\n$script;\n");
 	push @scripts, '-f', $file;
 }
 my ($out, $err) = ('', '');
@@ -143,8 +150,9 @@ my ($agreed, $differed) = (0, 0);
 for (my $end = time + 7; time < $end;)
 {
 	sql('ALTER TABLE scoreboard.score SET (fillfactor = 70)');
-	wait_for_state('ready', '1, 2, 3');
-	foreach my $answer (split /\n/, sql('SELECT rank_verify(b, 1) FROM generate_series(1, 3) b, generate_series(1, 3)'))
+	sql(q{UPDATE scoreboard.board SET ties = CASE ties WHEN 'subscore high' THEN 'subscore low' WHEN 'subscore low' THEN 'first' ELSE 'subscore high' END WHERE board_id > 3});
+	wait_for_state('ready', '1, 2, 3, 4, 5');
+	foreach my $answer (split /\n/, sql('SELECT rank_verify(b, 1) FROM generate_series(1, 5) b, generate_series(1, 3)'))
 	{
 		$agreed++ if $answer eq 't';
 		$differed++ if $answer eq 'f';
@@ -153,7 +161,26 @@ for (my $end = time + 7; time < $end;)
 $writers->finish;
 is($differed, 0, "while everybody writes, built trees have what the table has");
 cmp_ok($agreed, '>', 0, "(compared $agreed times)");
+sql(q{UPDATE scoreboard.board SET ties = CASE board_id WHEN 4 THEN 'subscore high' ELSE 'subscore low' END WHERE board_id > 3});
 follows('when all have come to rest');
+
+# What readers are told by the index and, without it, by counting
+sql(q{CREATE FUNCTION answers() RETURNS TABLE (board text, question text, answer text) LANGUAGE sql AS $$
+	SELECT b.name, 'top ' || skip, string_agg(t::text, ' ' ORDER BY t::text) FROM scoreboard.board b, unnest(ARRAY[0, 3, 47]) AS skip, scoreboard_top(b.name, 60, skip) t GROUP BY 1, 2
+	UNION ALL SELECT b.name, 'rank ' || p.user_id, scoreboard_rank(p.user_id, b.name)::text
+		FROM scoreboard.score s JOIN scoreboard.board b USING (board_id) JOIN scoreboard.player p USING (player_id) WHERE s.listed
+	UNION ALL SELECT b.name, 'around ' || p.user_id, (SELECT string_agg(t::text, ' ' ORDER BY t::text) FROM scoreboard_around(p.user_id, b.name, 2) t)
+		FROM scoreboard.score s JOIN scoreboard.board b USING (board_id) JOIN scoreboard.player p USING (player_id) WHERE s.listed AND p.player_id % 5 = 0
+	UNION ALL SELECT b.name, 'ranks', (SELECT string_agg(t::text, ' ' ORDER BY n) FROM scoreboard_ranks(ARRAY(SELECT 'p' || i FROM generate_series(1, 200) i), b.name) WITH ORDINALITY t (rank, user_id, name, avatar, score, reached, n))
+		FROM scoreboard.board b $$});
+sql('CREATE TABLE by_index AS SELECT * FROM answers()');
+sql('ALTER TABLE scoreboard.score DISABLE TRIGGER changed');
+wait_for_state('untracked', '1, 2, 3, 4, 5');
+sql('CREATE TABLE by_counting AS SELECT * FROM answers()');
+sql('ALTER TABLE scoreboard.score ENABLE ALWAYS TRIGGER changed');
+is(sql(q{SELECT * FROM by_index FULL JOIN by_counting c USING (board, question) WHERE by_index.answer IS DISTINCT FROM c.answer ORDER BY 1, 2 LIMIT 3}), '', 'counting by SQL answers what the index answered');
+cmp_ok(sql('SELECT count(*) FROM by_index'), '>', 400, '(many questions)');
+follows('and with the index again');
 
 kill_and_start($node);
 follows('after a crash');
@@ -162,7 +189,7 @@ follows('after a crash');
 sql(q{INSERT INTO scoreboard.score SELECT 2, 1, i, i, now() FROM generate_series(100001, 300000) i});
 wait_for_state('full', '2');
 like(slurp_file($node->logfile), qr/scoreboard has no memory for the ranks of 1 boards/, 'memory that is full is logged');
-is(sql(q{SELECT state FROM unnest(ARRAY[1, 3]) b, rank_state(b, 1)}), "ready\nready", 'other boards keep their trees');
+is(sql(q{SELECT state FROM unnest(ARRAY[1, 3, 4, 5]) b, rank_state(b, 1)}), "ready\nready\nready\nready", 'other boards keep their trees');
 sql(q{INSERT INTO scoreboard.score VALUES (2, 1, 900, -500, now())});
 is(sql(q{SELECT user_id FROM scoreboard_top('low', 1)}), 'p900', 'on that board writers go on, and readers count');
 sql(q{DELETE FROM scoreboard.score WHERE player_id > 1000});
@@ -178,11 +205,11 @@ foreach my $name ('one', 'two', 'three')
 	$node->safe_psql('postgres', "DROP DATABASE $name");
 }
 pass('a dropped database leaves no tree behind');
-sql(q{INSERT INTO scoreboard.board (board_id, name) VALUES (4, 'short')});
+sql(q{INSERT INTO scoreboard.board (board_id, name) VALUES (6, 'short')});
 sql(q{SELECT count(*) FROM scoreboard_top('short')});
-wait_for_state('ready', '4');
-sql(q{DELETE FROM scoreboard.board WHERE board_id = 4});
-is(sql('SELECT state FROM rank_state(4, 1)'), 'none', 'a removed board leaves nothing');
+wait_for_state('ready', '6');
+sql(q{DELETE FROM scoreboard.board WHERE board_id = 6});
+is(sql('SELECT state FROM rank_state(6, 1)'), 'none', 'a removed board leaves nothing');
 sql('DROP EXTENSION scoreboard');
 is(sql('SELECT state FROM rank_state(1, 1)'), 'none', 'nor does a dropped extension');
 sql('CREATE EXTENSION scoreboard');
