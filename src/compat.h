@@ -60,6 +60,13 @@
 	table_tuple_update(rel, tid, slot, cid, snapshot, InvalidSnapshot, true, failure, lock_mode, indexes)
 #endif
 
+/* 17 numbers processes by themselves ("storage/proc.h"). */
+#if PG_VERSION_NUM >= 170000
+#define compat_my_proc_number MyProcNumber
+#else
+#define compat_my_proc_number MyProc->pgprocno
+#endif
+
 /* 16 can update only an index that summarises; before, it was all of them or none. */
 #if PG_VERSION_NUM >= 160000
 #define CompatUpdateIndexes TU_UpdateIndexes

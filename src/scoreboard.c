@@ -28,6 +28,7 @@
 #include "publish/launcher.h"
 #include "publish/slots.h"
 #include "rank/board.h"
+#include "rank/commits.h"
 #include "rank/index.h"
 #include "trust/rate_limit.h"
 #include "trust/receipt.h"
@@ -87,6 +88,7 @@ request_shmem(void)
 	RequestAddinShmemSpace(MAXALIGN(sizeof(ScoreboardShared)));
 	RequestAddinShmemSpace(rate_limit_shmem_size());
 	RequestAddinShmemSpace(rank_board_shmem_size());
+	RequestAddinShmemSpace(rank_commits_shmem_size());
 	RequestAddinShmemSpace(slots_shmem_size());
 	RequestAddinShmemSpace(refusal_log_shmem_size());
 }
@@ -107,6 +109,7 @@ attach_shmem(void)
 				 errmsg("could not generate the key of scoreboard's hashes")));
 	rate_limit_attach();
 	rank_board_attach();
+	rank_commits_attach();
 	slots_attach();
 	refusal_log_attach();
 	LWLockRelease(AddinShmemInitLock);

@@ -12,7 +12,9 @@
  * document is behind the scores by its interval: it is wrong only if it
  * stays as it is for longer.
  *
- * Locks: none to verify. To repair: relation scoreboard.score, then players one by one, to the end of the transaction.
+ * Locks: none to verify. To repair: relation scoreboard.score (ROW EXCLUSIVE), then those players' locks that are to be
+ * had, in no order and so without waiting for any: what is held up by an open transaction is left for the next time,
+ * and nobody is held up behind it.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -41,6 +43,8 @@ PG_FUNCTION_INFO_V1(scoreboard_repair);
 
 #define PUBLISH_PATIENCE_MS 1000	/* beyond the board's interval */
 #define LOOK_EVERY_MS 20
+#define LOCK_PATIENCE_US 200000	/* for all players of a call together */
+#define LOCK_INTERVAL_US 1000
 
 typedef struct Verification
 {
@@ -48,6 +52,8 @@ typedef struct Verification
 	const Board *board;			/* copied: the cache may be reset while we run */
 	bool		repair;
 	int64		findings;
+	int			patience_us;	/* that is left for players' locks */
+	int64		left_over;		/* players who are being acted for */
 } Verification;
 
 /* What a comparison of one player's rows found; texts as they are reported. */
@@ -215,17 +221,38 @@ compare(SavedPlan *plan, const Verification *run, int *count)
 	return findings;
 }
 
-/* Recomputes one row under the player's lock; what is committed meanwhile counts. */
-static void
-mend(SavedPlan *plan, const Verification *run, const PlayerFinding *finding, int expected_result)
+static bool
+lock_player(Verification *run, const char *user_id)
+{
+	uint64		hash = player_lock_hash(user_id);
+
+	ledger_lock();
+	while (!player_lock_try(hash))
+	{
+		if (run->patience_us <= 0)
+			return false;
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(LOCK_INTERVAL_US);
+		run->patience_us -= LOCK_INTERVAL_US;
+	}
+	return true;
+}
+
+/* Recomputes one row under the player's lock; what is committed meanwhile counts. False where somebody acts for the player. */
+static bool
+mend(SavedPlan *plan, Verification *run, const PlayerFinding *finding, int expected_result)
 {
 	Datum		values[3] = {
 		Int32GetDatum(run->board->board_id), Int32GetDatum(run->board->season), Int64GetDatum(finding->player_id)
 	};
 
-	ledger_lock();
-	player_lock_acquire(player_lock_hash(finding->user_id));
+	if (!lock_player(run, finding->user_id))
+	{
+		run->left_over++;
+		return false;
+	}
 	plan_write(plan, values, NULL, expected_result);
+	return true;
 }
 
 static void
@@ -240,13 +267,12 @@ verify_scores(Verification *run)
 	{
 		PlayerFinding *finding = &findings[i];
 		bool		mendable = finding->expected != NULL && finding->user_id != NULL;
+		bool		mended = run->repair && mendable && mend(&mend_score_plan, run, finding, SPI_OK_INSERT);
 
-		if (run->repair && mendable)
-			mend(&mend_score_plan, run, finding, SPI_OK_INSERT);
 		/* A score without any action was put there by hand: only whoever did it knows what it should be. */
 		report(run, finding->expected == NULL ? "score without an action"
 			   : finding->found == NULL ? "score missing" : "score differs from the action log",
-			   finding->user_id, finding->expected, finding->found, run->repair && mendable);
+			   finding->user_id, finding->expected, finding->found, mended);
 	}
 }
 
@@ -259,9 +285,9 @@ verify_rows(Verification *run, SavedPlan *comparison, SavedPlan *mending, const 
 
 	for (int i = 0; i < count; i++)
 	{
-		if (run->repair)
-			mend(mending, run, &findings[i], SPI_OK_UPDATE);
-		report(run, finding, findings[i].user_id, findings[i].expected, findings[i].found, run->repair);
+		bool		mended = run->repair && mend(mending, run, &findings[i], SPI_OK_UPDATE);
+
+		report(run, finding, findings[i].user_id, findings[i].expected, findings[i].found, mended);
 	}
 }
 
@@ -388,7 +414,7 @@ boards_to_verify(FunctionCallInfo fcinfo)
 static Datum
 verify_all(FunctionCallInfo fcinfo, bool repair)
 {
-	Verification run = {.result = (ReturnSetInfo *) fcinfo->resultinfo, .repair = repair};
+	Verification run = {.result = (ReturnSetInfo *) fcinfo->resultinfo, .repair = repair, .patience_us = LOCK_PATIENCE_US};
 	ListCell   *cell;
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -414,6 +440,11 @@ verify_all(FunctionCallInfo fcinfo, bool repair)
 		verify_board(&run);
 	}
 	SPI_finish();
+	if (run.left_over > 0)
+		ereport(WARNING,
+				(errmsg("scoreboard_repair() left " INT64_FORMAT " differences as they are", run.left_over),
+				 errdetail("Other transactions act for these players just now."),
+				 errhint("Repair again once these have ended.")));
 	return (Datum) 0;
 }
 

@@ -49,6 +49,7 @@
 #include "scoreboard.h"
 #include "base/form.h"
 #include "base/tables.h"
+#include "rank/commits.h"
 #include "rank/index.h"
 #include "rank/notes.h"
 
@@ -490,12 +491,16 @@ transaction_event(XactEvent event, void *arg)
 {
 	switch (event)
 	{
+		case XACT_EVENT_PRE_COMMIT:
+			if (note_count > 0)
+				rank_commits_begin(GetTopFullTransactionIdIfAny());
+			break;
 		case XACT_EVENT_COMMIT:
 			if (note_count > 0)
 				rank_index_apply(notes, note_count, marks_noted);
-			forget_notes();
-			break;
+			/* FALLTHROUGH */
 		case XACT_EVENT_ABORT:
+			rank_commits_end();
 			forget_notes();
 			break;
 		case XACT_EVENT_PRE_PREPARE:
@@ -510,7 +515,7 @@ transaction_event(XactEvent event, void *arg)
 			forget_notes();
 			break;
 		default:
-			break;				/* pre-commit, and parallel workers, which never write */
+			break;				/* parallel workers never write */
 	}
 }
 

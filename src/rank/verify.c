@@ -9,10 +9,10 @@
  *     sees adds what it enters to late_checksum too: V saw its rows, the noted checksum hadn't got them
  *   3 noted checksum + late_checksum = sum, or something is wrong
  *
- * Where 3 differs a callback may just not have come yet, so it is looked again
- * for a while. In the end ROW EXCLUSIVE is locked out for a moment: a writer
- * keeps that lock until its callback is through. (WaitForLockers() would not
- * do: it passes over transactions that have been committed, callback or not.)
+ * Where 3 differs a callback may just not have come yet: as long as one is on its way (rank/commits.c) it is looked
+ * again. No lock of the table is waited for: it would hold up every writer that comes after it.
+ *
+ * This transaction's own changes are in neither sum: its callback comes last.
  *
  * A board is verified by one session at a time; a state change ends the check without a finding.
  *
@@ -28,7 +28,6 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -37,15 +36,15 @@
 #include "compat.h"
 #include "base/tables.h"
 #include "rank/board.h"
+#include "rank/commits.h"
 #include "rank/index.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_rank_state);
 PG_FUNCTION_INFO_V1(scoreboard_rank_verify);
 PG_FUNCTION_INFO_V1(scoreboard_rank_check);
 
-/* A callback is microseconds behind its commit; this long only where its process can't run. */
-#define LOOKS 100
-#define LOOK_INTERVAL_US 5000
+/* A callback is microseconds behind its commit. */
+#define LOOK_INTERVAL_US 1000
 
 typedef struct Verification
 {
@@ -53,7 +52,6 @@ typedef struct Verification
 	uint32		state_count;
 	RankOrder	order;
 	uint64		noted;			/* the tree's checksum at the moment of the snapshot */
-	uint64		late;
 	uint64		table;
 } Verification;
 
@@ -156,7 +154,11 @@ begin_check(Verification *check)
 	check->state_count = board->state_count;
 	check->order = board->order;
 	rank_board_unlock(board);
-	return kept ? RegisterSnapshot(snapshot) : NULL;
+	if (!kept)
+		return NULL;
+	snapshot = RegisterSnapshot(snapshot);
+	snapshot->curcid = FirstCommandId;	/* a copy now; as tables_committed() does */
+	return snapshot;
 }
 
 /* Step 2. */
@@ -185,17 +187,20 @@ sum_table(Verification *check, Relation rel, Snapshot snapshot)
 	ExecDropSingleTupleTableSlot(slot);
 }
 
-/* Step 3. True if both agree, or the tree is not the one any more. */
+/* Step 3. True once it is known; *same also if the tree is not the one any more. */
 static bool
-agrees(Verification *check)
+compare(Verification *check, bool *same)
 {
 	RankBoard  *board = lock_verified(check);
+	bool		pending;
 
+	*same = true;
 	if (board == NULL)
 		return true;
-	check->late = board->late_checksum;
+	pending = rank_commits_pending(&board->verifier);
+	*same = check->noted + board->late_checksum == check->table;
 	rank_board_unlock(board);
-	return check->noted + check->late == check->table;
+	return *same || !pending;
 }
 
 static bool
@@ -204,16 +209,11 @@ verify(Verification *check, Relation rel, Snapshot snapshot)
 	bool		same;
 
 	sum_table(check, rel, snapshot);
-	for (int look = 0; look < LOOKS; look++)
+	while (!compare(check, &same))
 	{
-		if (agrees(check))
-			return true;
 		CHECK_FOR_INTERRUPTS();
 		pg_usleep(LOOK_INTERVAL_US);
 	}
-	LockRelation(rel, ShareLock);
-	same = agrees(check);
-	UnlockRelation(rel, ShareLock);
 	return same;
 }
 
