@@ -438,12 +438,13 @@ CREATE TYPE @extschema@.scoreboard_row AS (
     rank bigint, user_id text, display_name text, avatar_url text, score bigint, reached_at timestamptz);
 COMMENT ON TYPE @extschema@.scoreboard_row IS 'a player where it stands';
 
+-- What every call pays for: those without a SET clause pin the search_path in C, around whatever could resolve a name (base/plan.h).
 CREATE FUNCTION @extschema@.scoreboard_increment(
     action_type text, action_id text, board text DEFAULT 'global', points bigint DEFAULT NULL, issued_at bigint DEFAULT NULL,
     receipt text DEFAULT NULL, idempotency_key text DEFAULT NULL, metadata jsonb DEFAULT '{}', token text DEFAULT NULL,
     subscore bigint DEFAULT NULL, detail text DEFAULT NULL)
 RETURNS @extschema@.scoreboard_result AS 'MODULE_PATHNAME', 'scoreboard_increment'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER;
 COMMENT ON FUNCTION @extschema@.scoreboard_increment IS
 'Counts one action of the authenticated player.
 action_id: 1-255 characters, unique per player for ever; points: only where the action type leaves them open; issued_at: seconds since 1970,
@@ -455,14 +456,14 @@ CREATE FUNCTION @extschema@.scoreboard_increment_for(
     user_id text, action_type text, action_id text, board text DEFAULT 'global', points bigint DEFAULT NULL, issued_at bigint DEFAULT NULL,
     receipt text DEFAULT NULL, idempotency_key text DEFAULT NULL, metadata jsonb DEFAULT '{}', subscore bigint DEFAULT NULL, detail text DEFAULT NULL)
 RETURNS @extschema@.scoreboard_result AS 'MODULE_PATHNAME', 'scoreboard_increment_for'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER;
 COMMENT ON FUNCTION @extschema@.scoreboard_increment_for IS
 'Counts one action of a player that a trusted server names.
 The same as scoreboard_increment without a token; action types of proof "trusted" need no receipt here, the others do.';
 
 CREATE FUNCTION @extschema@.scoreboard_submit(requests json)
 RETURNS TABLE (ordinal integer, status integer, body json, retry_after integer) AS 'MODULE_PATHNAME', 'scoreboard_submit'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER;
 COMMENT ON FUNCTION @extschema@.scoreboard_submit IS
 'Counts the actions of many players in one transaction, each with its own token and its own outcome.
 requests: an array of at most 1000 objects {actionType, actionId, board, points, subscore, detail, issuedAt, receipt, metadata, token, idempotencyKey, requestId, clientAddress};
@@ -487,7 +488,7 @@ entries: 1-1000, cuts the list. Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED U
 CREATE FUNCTION @extschema@.scoreboard_rank(
     user_id text, board text DEFAULT 'global', season integer DEFAULT NULL, token text DEFAULT NULL)
 RETURNS json AS 'MODULE_PATHNAME', 'scoreboard_rank'
-LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER;
 COMMENT ON FUNCTION @extschema@.scoreboard_rank IS
 'Score and rank of a player: {userId, displayName, board, season, score, rank, players, percentile}.
 percentile = 100 x players strictly behind / players. Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED UNAVAILABLE.';
@@ -495,7 +496,7 @@ percentile = 100 x players strictly behind / players. Errors: INVALID_REQUEST NO
 CREATE FUNCTION @extschema@.scoreboard_me(
     board text DEFAULT 'global', season integer DEFAULT NULL, token text DEFAULT NULL)
 RETURNS json AS 'MODULE_PATHNAME', 'scoreboard_me'
-LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER;
 COMMENT ON FUNCTION @extschema@.scoreboard_me IS
 'The authenticated player''s own score and rank, as scoreboard_rank answers them.
 Before the first action: score 0, rank null; hidden players: rank null. Errors: UNAUTHORIZED NOT_FOUND UNAVAILABLE.';

@@ -196,8 +196,9 @@ load_board(const char *name, int32 board_id)
 {
 	Board	   *board = NULL;
 	Datum		values[2] = {name ? CStringGetTextDatum(name) : (Datum) 0, Int32GetDatum(board_id)};
+	int			pin;
 
-	SPI_connect();
+	pin = plan_connect();
 	load(&board_plan, values, name ? " n" : "n ");
 	if (SPI_processed > 0)
 	{
@@ -215,7 +216,7 @@ load_board(const char *name, int32 board_id)
 		board->publish_interval_ms = DatumGetInt32(plan_datum(row, desc, 8));
 		board->season = 1;
 	}
-	SPI_finish();
+	plan_finish(pin);
 	return board;
 }
 
@@ -287,6 +288,7 @@ config_action_rule(const Board *board, const char *action_type)
 	RuleKey		key;
 	RuleEntry  *entry;
 	Datum		values[2];
+	int			pin;
 
 	if (strlen(action_type) > SCOREBOARD_NAME_MAX)
 		return NULL;
@@ -297,7 +299,7 @@ config_action_rule(const Board *board, const char *action_type)
 	if (entry)
 		return &entry->rule;
 
-	SPI_connect();
+	pin = plan_connect();
 	values[0] = CStringGetTextDatum(action_type);
 	values[1] = Int32GetDatum(board->board_id);
 	load(&rule_plan, values, NULL);
@@ -309,7 +311,7 @@ config_action_rule(const Board *board, const char *action_type)
 		entry = hash_search(rules, &key, HASH_ENTER, NULL);
 		entry->rule = rule;
 	}
-	SPI_finish();
+	plan_finish(pin);
 	return entry ? &entry->rule : NULL;
 }
 
@@ -339,6 +341,7 @@ config_signing_key(const char *key_id)
 {
 	SigningKey *key;
 	Datum		values[1];
+	int			pin;
 
 	if (strlen(key_id) > SCOREBOARD_NAME_MAX)
 		return NULL;
@@ -346,7 +349,7 @@ config_signing_key(const char *key_id)
 	if (key)
 		return key;
 
-	SPI_connect();
+	pin = plan_connect();
 	values[0] = CStringGetTextDatum(key_id);
 	load(&signing_key_plan, values, NULL);
 	if (SPI_processed > 0)
@@ -366,7 +369,7 @@ config_signing_key(const char *key_id)
 		key = hash_search(signing_keys, key_id, HASH_ENTER, NULL);
 		*key = found;
 	}
-	SPI_finish();
+	plan_finish(pin);
 	return key;
 }
 
@@ -406,8 +409,9 @@ load_issuer(const char *name)
 {
 	Issuer	   *issuer = NULL;
 	Datum		values[1];
+	int			pin;
 
-	SPI_connect();
+	pin = plan_connect();
 	values[0] = CStringGetTextDatum(name);
 	load(&issuer_plan, values, NULL);
 	if (SPI_processed > 0)
@@ -426,7 +430,7 @@ load_issuer(const char *name)
 		issuer->permissions_claim = kept_text(row, desc, 8);
 		issuer->keys = load_issuer_keys(values[0]);
 	}
-	SPI_finish();
+	plan_finish(pin);
 	return issuer;
 }
 

@@ -5,14 +5,62 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/snapmgr.h"
 
 #include "base/plan.h"
 
+#define SEARCH_PATH "pg_catalog, pg_temp"
+
+static bool
+is_pinned(void)
+{
+	return strcmp(namespace_search_path, SEARCH_PATH) == 0;
+}
+
+/* As a function's SET clause does it; an error takes it back by itself. */
+int
+plan_pin(void)
+{
+	int			level;
+
+	if (is_pinned())
+		return 0;
+	level = NewGUCNestLevel();
+	(void) set_config_option("search_path", SEARCH_PATH, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+void
+plan_unpin(int pin)
+{
+	if (pin > 0)
+		AtEOXact_GUC(true, pin);
+}
+
+int
+plan_connect(void)
+{
+	int			pin = plan_pin();
+
+	SPI_connect();
+	return pin;
+}
+
+void
+plan_finish(int pin)
+{
+	SPI_finish();
+	plan_unpin(pin);
+}
+
 static SPIPlanPtr
 prepared(SavedPlan *plan)
 {
+	if (!is_pinned())
+		elog(ERROR, "search_path is not pinned for \"%s\"", plan->text);
 	if (plan->plan == NULL)
 	{
 		SPIPlanPtr	fresh = SPI_prepare(plan->text, plan->nargs, plan->types);

@@ -20,6 +20,16 @@ typedef struct SavedPlan
 } SavedPlan;
 
 /*
+ * Connects to SPI with our search_path, whatever the caller's is; what it returns is for plan_finish(). The
+ * functions that pay for every call have no SET clause: whatever could resolve a name for them stands between these two,
+ * or between plan_pin() and plan_unpin(). A plan refuses to run under another search_path.
+ */
+extern int	plan_connect(void);
+extern void plan_finish(int pin);
+extern int	plan_pin(void);
+extern void plan_unpin(int pin);
+
+/*
  * Runs a read against what is committed now plus this transaction's own
  * changes, whatever the isolation level (a snapshot of its own). SPI must be connected; the result is in
  * SPI_tuptable. count 0 = all rows.

@@ -52,6 +52,7 @@
 #include "compat.h"
 #include "scoreboard.h"
 #include "base/tables.h"
+#include "rank/notes.h"
 
 typedef struct Column
 {
@@ -321,9 +322,35 @@ is_served(const Definition *table, const Trigger *trigger)
 		trigger->tgnattr == 0 && trigger->tgoldtable == NULL && trigger->tgnewtable == NULL;
 }
 
-static void
-check_write(const Definition *table, Relation rel, const TableLayout *layout)
+/* Our own, which resolves no name; compared by what it calls, so that one with a SET clause or another owner isn't it. */
+static bool
+is_ours(const Trigger *trigger)
 {
+	FmgrInfo	function;
+
+	fmgr_info(trigger->tgfoid, &function);
+	return function.fn_addr == scoreboard_score_changed && trigger->tgqual == NULL;
+}
+
+/* Triggers, and all kinds of expressions: checks, defaults, of indexes, of a partition's bounds. */
+static bool
+may_run_others(Relation rel, const TableLayout *layout)
+{
+	const TupleConstr *constraints = RelationGetDescr(rel)->constr;
+
+	for (int i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)
+	{
+		if (!is_ours(&rel->trigdesc->triggers[i]))
+			return true;
+	}
+	return layout->has_others || (constraints && constraints->num_check > 0) || rel->rd_rel->relispartition ||
+		list_length(RelationGetIndexList(rel)) > 1;
+}
+
+static void
+check_write(const Definition *table, Relation rel, TableLayout *layout)
+{
+	layout->runs_others = may_run_others(rel, layout);
 	for (int i = 0; i < layout->columns; i++)
 	{
 		if (TupleDescAttr(RelationGetDescr(rel), layout->attno[i] - 1)->attidentity == ATTRIBUTE_IDENTITY_ALWAYS)

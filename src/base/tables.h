@@ -76,6 +76,7 @@ typedef struct TableLayout
 	Oid			index;			/* from TABLE_FIND on: of the key */
 	int			keys;			/* columns of the key */
 	uint8		key_column[TABLE_KEYS_MAX]; /* our column at each place of the index */
+	bool		runs_others;	/* from TABLE_WRITE on: a write may run an administrator's code, which resolves names by the search_path */
 } TableLayout;
 
 /* The table's oid; InvalidOid where the extension isn't there. A name is looked up once, and again after any change of the table. */

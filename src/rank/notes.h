@@ -7,6 +7,7 @@
 #define SCOREBOARD_RANK_NOTES_H
 
 #include "postgres.h"
+#include "fmgr.h"
 
 #include "rank/index.h"
 
@@ -47,6 +48,9 @@ extern bool rank_notes_complete(void);
 
 /* For repair: the board's trees are built anew, and its list is looked at, after this transaction's commit. */
 extern void rank_notes_rebuild(Oid relid, int32 board_id);
+
+/* The trigger on scoreboard.score. */
+extern Datum scoreboard_score_changed(PG_FUNCTION_ARGS);
 
 /* Registers the transaction callbacks and the hook that sees DROP and ALTER; once per process. */
 extern void rank_notes_init(void);

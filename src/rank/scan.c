@@ -258,12 +258,14 @@ scan_ranks(const RankScan *scan)
 static void
 run(void (*question) (const RankScan *scan), const RankScan *scan)
 {
+	int			pin;
+
 	tables_require(TABLE_SCORE);
-	SPI_connect();
+	pin = plan_connect();
 	plan_push_committed();
 	question(scan);
 	PopActiveSnapshot();
-	SPI_finish();
+	plan_finish(pin);
 }
 
 static void

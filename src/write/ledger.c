@@ -48,6 +48,7 @@ typedef struct LedgerTable
 	ResultRelInfo *target;		/* the rest: NULL until the first write */
 	TupleTableSlot *slot;
 	bool		indexes_open;
+	int			pin;			/* of the search_path, during a write */
 } LedgerTable;
 
 struct Ledger
@@ -331,15 +332,16 @@ void
 ledger_add_player(const char *user_id, LedgerPlayer *player)
 {
 	Datum		values[1] = {CStringGetTextDatum(user_id)};
+	int			pin;
 
-	SPI_connect();
+	pin = plan_connect();
 	plan_write(&add_player_plan, values, NULL, SPI_OK_INSERT_RETURNING);
 	/* Somebody inserts players by hand, without the lock. */
 	if (SPI_processed == 0)
 		raise_serialization_failure();
 	player->exists = true;
 	player->player_id = DatumGetInt64(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-	SPI_finish();
+	plan_finish(pin);
 }
 
 void
@@ -347,6 +349,7 @@ ledger_set_profile(int64 player_id, const char *display_name, const char *avatar
 {
 	Datum		values[3] = {Int64GetDatum(player_id)};
 	char		nulls[3] = {' ', 'n', 'n'};
+	int			pin;
 
 	if (display_name)
 	{
@@ -358,9 +361,9 @@ ledger_set_profile(int64 player_id, const char *display_name, const char *avatar
 		values[2] = CStringGetTextDatum(avatar_url);
 		nulls[2] = ' ';
 	}
-	SPI_connect();
+	pin = plan_connect();
 	plan_write(wait ? &set_profile_plan : &try_profile_plan, values, nulls, SPI_OK_UPDATE);
-	SPI_finish();
+	plan_finish(pin);
 }
 
 /* ---------- the two writes of every increment ---------- */
@@ -396,6 +399,7 @@ prepare_write(Ledger *ledger, LedgerTable *table)
 		MemoryContextSwitchTo(caller);
 	}
 	ledger->estate->es_output_cid = GetCurrentCommandId(true);
+	table->pin = table->at_hand.layout.runs_others ? plan_pin() : 0;
 	AfterTriggerBeginQuery();
 }
 
@@ -403,6 +407,7 @@ static void
 finish_write(Ledger *ledger, LedgerTable *table)
 {
 	AfterTriggerEndQuery(ledger->estate);
+	plan_unpin(table->pin);
 	ExecClearTuple(table->slot);
 	ResetPerTupleExprContext(ledger->estate);
 }
