@@ -77,8 +77,8 @@ COMMENT ON COLUMN scoreboard.action_type.permission IS 'permission that the toke
 COMMENT ON COLUMN scoreboard.action_type.receipt_max_age IS 'how old a receipt may be, up to 7 days (play without a network); null: scoreboard.receipt_window';
 
 CREATE TABLE scoreboard.action_rule (
-    board_id       integer NOT NULL REFERENCES scoreboard.board ON DELETE CASCADE,
-    action_type_id integer NOT NULL REFERENCES scoreboard.action_type ON DELETE CASCADE,
+    board_id       integer NOT NULL,
+    action_type_id integer NOT NULL,
     points         bigint CHECK (points BETWEEN -9007199254740991 AND 9007199254740991),
     min_points     bigint CHECK (min_points BETWEEN -9007199254740991 AND 9007199254740991),
     max_points     bigint CHECK (max_points BETWEEN -9007199254740991 AND 9007199254740991),
@@ -122,13 +122,16 @@ COMMENT ON COLUMN scoreboard.jwt_issuer.issuer IS 'the exact iss';
 COMMENT ON COLUMN scoreboard.jwt_issuer.user_id_prefix IS 'stands before the claim in user_id, so that issuers can''t mint each other''s players';
 
 CREATE TABLE scoreboard.jwt_key (
-    issuer    text COLLATE "C" NOT NULL REFERENCES scoreboard.jwt_issuer ON DELETE CASCADE,
+    issuer    text COLLATE "C" NOT NULL,
+    number    integer NOT NULL,
     kid       text COLLATE "C",
     algorithm text NOT NULL CHECK (algorithm IN ('HS256', 'RS256', 'PS256', 'ES256')),
     jwk       text NOT NULL,
+    PRIMARY KEY (issuer, number),
     UNIQUE (issuer, kid)
 );
 COMMENT ON TABLE scoreboard.jwt_key IS 'the issuers'' keys (JWK); no level can read them';
+COMMENT ON COLUMN scoreboard.jwt_key.number IS 'its place in the issuer''s JWK set';
 
 CREATE TABLE scoreboard.access_level (
     role_name name NOT NULL,
@@ -294,6 +297,13 @@ CREATE TABLE scoreboard.top (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE scoreboard.top IS 'the published list of each board and its version; written by the publisher only';
 
+-- Which tables a restore has filled, and in which session; not dumped.
+CREATE TABLE scoreboard.restored (
+    relation regclass PRIMARY KEY,
+    session  text NOT NULL
+);
+COMMENT ON TABLE scoreboard.restored IS 'tables whose rows a restored dump brought';
+
 ---------------------------------------------------------------------------
 -- Triggers
 ---------------------------------------------------------------------------
@@ -337,12 +347,6 @@ BEGIN
             MESSAGE = format('order and operator of board "%s" can''t be changed once it has scores', NEW.name),
             HINT = 'Create another board.';
     END IF;
-    -- A restore brings the board that the installation made, as the administrator left it. By several jobs it may come after
-    -- its scores; the row that nobody has changed since the installation is the one whose place it takes.
-    IF TG_OP = 'INSERT' AND NEW.board_id = 1 THEN
-        DELETE FROM scoreboard.board b USING pg_extension e
-            WHERE b.board_id = 1 AND e.extname = 'scoreboard' AND b.xmin = e.xmin;
-    END IF;
     RETURN NEW;
 END
 $$;
@@ -360,6 +364,98 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION scoreboard.action_rule_check() IS 'refuses settings that are not supported';
+
+-- What every script of pg_dump and every session of pg_restore sets; that of CREATE EXTENSION sets the first alone.
+CREATE FUNCTION scoreboard.restoring() RETURNS boolean LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN current_setting('check_function_bodies')::boolean THEN false ELSE (
+        SELECT count(*) = 2 FROM pg_settings s
+            WHERE (s.name, s.setting, s.source) IN (('check_function_bodies', 'off', 'session'), ('xmloption', 'content', 'session'))) END
+$$;
+COMMENT ON FUNCTION scoreboard.restoring() IS 'is this session restoring a dump?';
+
+-- A dump is restored into an extension that nobody has used, or not at all. Rows that the installation made give way to the dump's,
+-- whatever these are called or numbered, and also if there are none: what was deleted stays deleted. The restore's tables come in any
+-- order (pg_restore -j), so rows that it has brought itself already are told from others by scoreboard.restored.
+CREATE FUNCTION scoreboard.restore_begins() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    this_session text;
+    used regclass;
+BEGIN
+    IF NOT scoreboard.restoring() THEN
+        RETURN NULL;
+    END IF;
+    SELECT concat_ws(' ', a.pid, a.backend_start) INTO this_session FROM pg_stat_activity a WHERE a.pid = pg_backend_pid();
+    -- A dump of INSERTs has many statements for a table, all in one session.
+    IF EXISTS (SELECT FROM scoreboard.restored r WHERE r.relation = TG_RELID AND r.session = this_session) THEN
+        RETURN NULL;
+    END IF;
+    -- One statement and so one snapshot: another session's rows and their mark are seen together.
+    EXECUTE (SELECT string_agg(format('SELECT %1$L::regclass WHERE EXISTS (SELECT FROM %1$s t WHERE %2$s)'
+            ' AND (%3$L OR NOT EXISTS (SELECT FROM scoreboard.restored r WHERE r.relation = %1$L::regclass))',
+            c.oid::regclass, CASE c.oid WHEN 'scoreboard.board'::regclass THEN format('t.xmin <> %L', e.xmin) ELSE 'true' END, c.oid = TG_RELID), ' UNION ALL ')
+        FROM pg_extension e, unnest(e.extconfig) AS o JOIN pg_class c ON c.oid = o AND c.relkind = 'r' WHERE e.extname = 'scoreboard')
+        INTO used;
+    IF used IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('table %s can''t be restored into an extension that has been used', TG_RELID::regclass),
+            DETAIL = format('Table %s has rows.', used),
+            HINT = 'Restore into a new database.';
+    END IF;
+    IF TG_RELID = 'scoreboard.board'::regclass THEN
+        DELETE FROM scoreboard.board;
+    END IF;
+    INSERT INTO scoreboard.restored VALUES (TG_RELID, this_session) ON CONFLICT (relation) DO UPDATE SET session = excluded.session;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.restore_begins() IS 'makes room for a dump''s rows, or refuses them';
+
+-- In place of foreign keys between settings: a restore by several jobs brings tables in any order, and pg_dump hands the order that
+-- foreign keys ask for on to nobody where an extension's tables are concerned.
+CREATE FUNCTION scoreboard.check_reference() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    key text;
+    is_there boolean;
+BEGIN
+    EXECUTE format('SELECT ($1).%I', TG_ARGV[1]) INTO key USING NEW;
+    EXECUTE format('SELECT true FROM scoreboard.%I p WHERE p.%I = ($1).%2$I FOR KEY SHARE', TG_ARGV[0], TG_ARGV[1]) INTO is_there USING NEW;
+    IF is_there IS NULL AND key IS NOT NULL AND NOT scoreboard.restoring() THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', TABLE = TG_TABLE_NAME, SCHEMA = 'scoreboard',
+            MESSAGE = format('there is no row of scoreboard.%s with %s %s', TG_ARGV[0], TG_ARGV[1], key);
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.check_reference() IS 'refuses a row that refers to nothing (arguments: table, column)';
+
+CREATE FUNCTION scoreboard.keep_references() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    is_referred_to boolean;
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        EXECUTE format('DELETE FROM scoreboard.%I', TG_ARGV[0]);
+    ELSIF TG_OP = 'DELETE' THEN
+        -- The restored row follows, and what refers to it may be there already.
+        IF scoreboard.restoring() THEN
+            RETURN NULL;
+        END IF;
+        EXECUTE format('DELETE FROM scoreboard.%I c WHERE c.%I = ($1).%2$I', TG_ARGV[0], TG_ARGV[1]) USING OLD;
+    ELSE
+        EXECUTE format('SELECT ($1).%2$I <> ($2).%2$I AND EXISTS (SELECT FROM scoreboard.%1$I c WHERE c.%2$I = ($1).%2$I)', TG_ARGV[0], TG_ARGV[1])
+            INTO is_referred_to USING OLD, NEW;
+        IF is_referred_to THEN
+            RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', TABLE = TG_TABLE_NAME, SCHEMA = 'scoreboard',
+                MESSAGE = format('%s of table scoreboard.%s can''t be changed: scoreboard.%s refers to it', TG_ARGV[1], TG_TABLE_NAME, TG_ARGV[0]);
+        END IF;
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.keep_references() IS 'removes what refers to a row that goes, and keeps what is referred to (arguments: table, column)';
 
 CREATE FUNCTION scoreboard.player_listed() RETURNS trigger
     AS 'MODULE_PATHNAME', 'scoreboard_player_listed' LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
@@ -401,6 +497,22 @@ CREATE TRIGGER check_settings BEFORE INSERT OR UPDATE ON scoreboard.board FOR EA
 CREATE TRIGGER touched AFTER INSERT OR UPDATE OR DELETE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.board_touched();
 ALTER TABLE scoreboard.board ENABLE ALWAYS TRIGGER check_settings, ENABLE ALWAYS TRIGGER touched;
 CREATE TRIGGER check_settings BEFORE INSERT OR UPDATE ON scoreboard.action_rule FOR EACH ROW EXECUTE FUNCTION scoreboard.action_rule_check();
+DO $$
+DECLARE
+    child text;
+    parent text;
+    key text;
+BEGIN
+    FOR child, parent, key IN VALUES ('action_rule', 'board', 'board_id'), ('action_rule', 'action_type', 'action_type_id'), ('jwt_key', 'jwt_issuer', 'issuer') LOOP
+        EXECUTE pg_catalog.format('CREATE TRIGGER %I BEFORE INSERT OR UPDATE OF %I ON scoreboard.%I FOR EACH ROW EXECUTE FUNCTION scoreboard.check_reference(%4$I, %2$I)',
+            'refers_to_' OPERATOR(pg_catalog.||) parent, key, child, parent);
+        EXECUTE pg_catalog.format('CREATE TRIGGER %I AFTER DELETE OR UPDATE OF %I ON scoreboard.%I FOR EACH ROW EXECUTE FUNCTION scoreboard.keep_references(%I, %2$I)',
+            'keep_' OPERATOR(pg_catalog.||) child, key, parent, child);
+        EXECUTE pg_catalog.format('CREATE TRIGGER %I AFTER TRUNCATE ON scoreboard.%I FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.keep_references(%I)',
+            'truncate_' OPERATOR(pg_catalog.||) child, parent, child);
+    END LOOP;
+END
+$$;
 CREATE TRIGGER check_prefix BEFORE INSERT OR UPDATE ON scoreboard.jwt_issuer FOR EACH ROW EXECUTE FUNCTION scoreboard.jwt_issuer_check();
 CREATE TRIGGER changed AFTER UPDATE OR DELETE ON scoreboard.player FOR EACH ROW EXECUTE FUNCTION scoreboard.player_changed();
 CREATE TRIGGER listed AFTER UPDATE OF state, hidden ON scoreboard.player FOR EACH ROW EXECUTE FUNCTION scoreboard.player_listed();
@@ -421,6 +533,10 @@ BEGIN
                              'board_board_id_seq', 'action_type_action_type_id_seq', 'signing_key_signing_key_id_seq', 'player_player_id_seq',
                              'adjustment_adjustment_id_seq', 'refusal_refusal_id_seq'] LOOP
         PERFORM pg_catalog.pg_extension_config_dump(pg_catalog.format('scoreboard.%I', t)::pg_catalog.regclass, '');
+        IF NOT t OPERATOR(pg_catalog.~) '_seq$' THEN
+            EXECUTE pg_catalog.format('CREATE TRIGGER restore_begins BEFORE INSERT ON scoreboard.%I FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.restore_begins()', t);
+            EXECUTE pg_catalog.format('ALTER TABLE scoreboard.%I ENABLE ALWAYS TRIGGER restore_begins', t);
+        END IF;
     END LOOP;
 END
 $$;
@@ -651,8 +767,9 @@ BEGIN
         ON CONFLICT (issuer) DO UPDATE SET user_id_prefix = excluded.user_id_prefix, user_claim = excluded.user_claim, audience = excluded.audience,
             max_lifetime = excluded.max_lifetime, name_claim = excluded.name_claim, avatar_claim = excluded.avatar_claim, permissions_claim = excluded.permissions_claim;
     DELETE FROM scoreboard.jwt_key k WHERE k.issuer = scoreboard_set_issuer.issuer;
-    INSERT INTO scoreboard.jwt_key (issuer, kid, algorithm, jwk)
-        SELECT scoreboard_set_issuer.issuer, p.kid, p.algorithm, p.jwk FROM scoreboard.parse_jwks(scoreboard_set_issuer.jwks) p;
+    INSERT INTO scoreboard.jwt_key (issuer, number, kid, algorithm, jwk)
+        SELECT scoreboard_set_issuer.issuer, p.number, p.kid, p.algorithm, p.jwk
+        FROM scoreboard.parse_jwks(scoreboard_set_issuer.jwks) WITH ORDINALITY AS p (kid, algorithm, jwk, number);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_set_issuer IS

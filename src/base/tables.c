@@ -311,12 +311,23 @@ check_find(const Definition *table, Relation rel, TableLayout *layout)
 				 "Rows are found by it: ALTER TABLE ... ADD PRIMARY KEY or UNIQUE.");
 }
 
-/* One that only a plan would fire, or whose doing what we answer would not know. */
+/* Ours on what a restore brings; it does nothing for others. */
 static bool
-is_served(const Definition *table, const Trigger *trigger)
+is_for_restores(Relation rel, const Trigger *trigger)
+{
+	char	   *function = get_func_name(trigger->tgfoid);
+
+	return function && strcmp(function, "restore_begins") == 0 &&
+		get_func_namespace(trigger->tgfoid) == RelationGetNamespace(rel);
+}
+
+/* Not so one that only a plan would fire, or whose doing what we answer would not know. */
+static bool
+is_served(const Definition *table, Relation rel, const Trigger *trigger)
 {
 	if (trigger->tgenabled == TRIGGER_DISABLED ||
-		!(TRIGGER_FOR_INSERT(trigger->tgtype) || (table->updated && TRIGGER_FOR_UPDATE(trigger->tgtype))))
+		!(TRIGGER_FOR_INSERT(trigger->tgtype) || (table->updated && TRIGGER_FOR_UPDATE(trigger->tgtype))) ||
+		is_for_restores(rel, trigger))
 		return true;
 	return TRIGGER_FOR_ROW(trigger->tgtype) && TRIGGER_FOR_AFTER(trigger->tgtype) &&
 		trigger->tgnattr == 0 && trigger->tgoldtable == NULL && trigger->tgnewtable == NULL;
@@ -368,7 +379,7 @@ check_write(const Definition *table, Relation rel, TableLayout *layout)
 	{
 		const Trigger *trigger = &rel->trigdesc->triggers[i];
 
-		if (!is_served(table, trigger))
+		if (!is_served(table, rel, trigger))
 			refuse_table(rel, psprintf("Trigger \"%s\" can't fire for increments.", trigger->tgname),
 						 "Use a trigger AFTER the write FOR EACH ROW, without a list of columns and transition tables; WHEN may compare OLD and NEW.");
 	}

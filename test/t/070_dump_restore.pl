@@ -1,5 +1,7 @@
 # A dump holds all that was recorded and all settings; what is restored from it goes on where the old database stopped: duplicates
-# stay refused, access levels hold, and every list's version is greater than any that was seen before.
+# stay refused, access levels hold, and every list's version is greater than any that was seen before. So also where the boards that
+# the installation makes were deleted, made again or renamed, and in whatever order the tables come. Where the extension has been
+# used, nothing is restored and nothing lost.
 # Needs pg_dump and pg_restore: SQL can't show what they do with an extension's rows.
 #
 # Part of scoreboard; PostgreSQL licence, see LICENSE.
@@ -12,7 +14,8 @@ use Test::More;
 
 use ScoreboardTest;
 
-my $node = new_node('dump', conf => "scoreboard.rate_limit = 0\nscoreboard.burst_limit = 0\n");
+# A publisher for each database
+my $node = new_node('dump', conf => "scoreboard.rate_limit = 0\nscoreboard.burst_limit = 0\nmax_worker_processes = 24\n");
 my $host = $node->host;
 my $port = $node->port;
 
@@ -45,6 +48,27 @@ INSERT INTO scoreboard.grant_token VALUES ('g', 1, 1, 1, NULL, now());
 EOT
 wait_for_list($node, 'game', 'global', '1 4 5');
 
+# Boards as administrators leave them. What refers to something is bigger than that, so that a parallel restore begins with it.
+my %boards = (
+	'made again' => q{DELETE FROM scoreboard.board WHERE name = 'global'; INSERT INTO scoreboard.board (name, score_order) VALUES ('global', 'low')},
+	'renamed' => q{UPDATE scoreboard.board SET name = 'everybody' WHERE name = 'global'; INSERT INTO scoreboard.board (name, operator) VALUES ('global', 'best')},
+	'deleted' => q{DELETE FROM scoreboard.board WHERE name = 'global'; INSERT INTO scoreboard.board (name) VALUES ('weekly')},
+	'none' => q{DELETE FROM scoreboard.board},
+	'untouched' => q{SELECT});
+foreach my $what (sort keys %boards)
+{
+	create_database($node, $what);
+	$node->safe_psql($what, <<"EOT");
+INSERT INTO scoreboard.action_type (name, proof, min_points, max_points) SELECT 'AWARD' || n, 'trusted', 0, 1000 FROM generate_series(1, 100) AS n;
+SELECT scoreboard_increment_for('p' || n, 'AWARD1', 'before', points => n) FROM generate_series(1, 100) AS n;
+$boards{$what};
+SELECT scoreboard_increment_for('p' || n, 'AWARD1', name, name, points => n) FROM generate_series(1, 100) AS n, scoreboard.board;
+INSERT INTO scoreboard.action_rule (board_id, action_type_id, points) SELECT board_id, action_type_id, 1 FROM scoreboard.board, scoreboard.action_type;
+SELECT scoreboard_set_issuer('https://' || i, json_build_object('keys', (SELECT json_agg(json_build_object('kty', 'oct', 'alg', 'HS256', 'kid', 'k' || n, 'k', 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8')) FROM generate_series(1, 20) AS n))::text, i || ':')
+	FROM generate_series(1, 3) AS i;
+EOT
+}
+
 # Every row of every table that is dumped, and where every sequence stands
 my $all_rows = <<'EOT';
 SELECT coalesce(string_agg(line, E'\n' ORDER BY line), '') FROM (
@@ -63,11 +87,38 @@ my $rights_before = $node->safe_psql('game', $rights);
 my $version = version($node, 'game', 'global');
 like($before, qr/^scoreboard\.player_player_id_seq 200 true$/m, 'there is something to compare');
 
+# The same without what an attempt to restore moves: sequences are set, as by any dump
+my $rows_alone = $all_rows =~ s/WHERE e\.extname/WHERE c.relkind = 'r' AND e.extname/r;
+
 my $directory = PostgreSQL::Test::Utils::tempdir;
 $node->command_ok([ 'pg_dump', '-h', $host, '-p', $port, '-Fp', '-f', "$directory/plain", 'game' ], 'pg_dump, plain');
 $node->command_ok([ 'pg_dump', '-h', $host, '-p', $port, '-Fc', '-f', "$directory/custom", 'game' ], 'pg_dump, custom');
 
 my @connection = ('-h', $host, '-p', $port);
+my $restore_errors = '';
+
+# Both are true where all went well. A psql that isn't told to stop goes on with the next table.
+sub psql_file
+{
+	my ($file, $db, $stop) = @_;
+	my ($output, $errors) = ('', '');
+	my $ok = IPC::Run::run([ 'psql', @connection, '-X', '-q', '-v', "ON_ERROR_STOP=$stop", '-f', $file, '-d', $db ], '>', \$output, '2>', \$errors);
+
+	$restore_errors .= $errors;
+	return $ok && $errors !~ /ERROR/;
+}
+
+sub pg_restore
+{
+	my ($file, $db, $stop, @options) = @_;
+	my ($output, $errors) = ('', '');
+	my $ok = IPC::Run::run([ 'pg_restore', @connection, @options, $stop ? '--exit-on-error' : (), '-d', $db, $file ], '>', \$output, '2>', \$errors);
+
+	diag($errors) if $stop && !$ok;
+	$restore_errors .= $errors;
+	return $ok;
+}
+
 my %restores = (
 	'plain' => [ 'psql', @connection, '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', "$directory/plain", '-d' ],
 	'plain in one transaction' => [ 'psql', @connection, '-X', '-q', '-1', '-v', 'ON_ERROR_STOP=1', '-f', "$directory/plain", '-d' ],
@@ -100,6 +151,91 @@ foreach my $how (sort keys %restores)
 	pass("$how: the change is published");
 }
 is($node->safe_psql('game', $all_rows), $before, 'the old database was not touched');
+
+# Every way to restore, of every state that the boards can be in.
+my %ways = (
+	'plain' => { dump => ['-Fp'], restore => \&psql_file },
+	'INSERTs' => { dump => [ '-Fp', '--inserts' ], restore => \&psql_file },
+	'custom' => { dump => ['-Fc'], restore => \&pg_restore },
+	'4 jobs' => { dump => ['-Fc'], restore => \&pg_restore, options => [ '-j', 4 ], times => 3 },
+	'a directory by 4 jobs' => { dump => [ '-Fd', '-j', 4 ], restore => \&pg_restore, options => [ '-j', 4 ] },
+	'data only' => { dump => [ '-Fp', '--data-only' ], restore => \&psql_file, extension => 1 },
+	'data only, 4 jobs' => { dump => ['-Fc'], restore => \&pg_restore, options => [ '--data-only', '-j', 4 ], extension => 1 });
+# A database that has boards, players and scores of its own, its board as the installation made it
+create_database($node, 'used');
+$node->safe_psql('used', <<'EOT');
+INSERT INTO scoreboard.action_type (name, proof, min_points, max_points) VALUES ('OWN', 'trusted', 0, 1000);
+SELECT scoreboard_increment_for('own' || n, 'OWN', 'first', points => n) FROM generate_series(1, 5) AS n;
+-- Ids that no dump below has
+SELECT setval('scoreboard.player_player_id_seq', 1000);
+SELECT scoreboard_increment_for('far', 'OWN', 'first', points => 77);
+DELETE FROM scoreboard.score WHERE player_id < 1000;
+DELETE FROM scoreboard.action WHERE player_id < 1000;
+DELETE FROM scoreboard.player WHERE player_id < 1000;
+EOT
+my $used_before = $node->safe_psql('used', $rows_alone);
+# One whose only trace of use is a score
+create_database($node, 'scored');
+$node->safe_psql('scored', q{INSERT INTO scoreboard.score VALUES (1, 1, 1000, 5, now())});
+my $scored_before = $node->safe_psql('scored', $rows_alone);
+
+foreach my $what (sort keys %boards)
+{
+	# Without a board there is no INSERT that could show its absence.
+	my @ways = grep { $what ne 'none' || $_ ne 'INSERTs' } sort keys %ways;
+	my $rows = $node->safe_psql($what, $all_rows);
+
+	foreach my $how (@ways)
+	{
+		my $way = $ways{$how};
+		my $file = "$directory/$what $how";
+
+		$node->command_ok([ 'pg_dump', @connection, @{ $way->{dump} }, '-f', $file, $what ], "boards $what, $how: dumped");
+		foreach my $time (1 .. $way->{times} // 1)
+		{
+			$node->safe_psql('postgres', q{CREATE DATABASE restored TEMPLATE template0});
+			$node->safe_psql('restored', 'CREATE EXTENSION scoreboard CASCADE') if $way->{extension};
+			ok($way->{restore}->($file, 'restored', 1, @{ $way->{options} // [] }), "boards $what, $how: restored");
+			is($node->safe_psql('restored', $all_rows), $rows, "boards $what, $how: every row and sequence is there");
+			$node->safe_psql('postgres', 'DROP DATABASE restored WITH (FORCE)');
+		}
+		next unless $what eq 'made again' || $what eq 'untouched';
+		foreach my $target ([ 'used', $used_before ], [ 'scored', $scored_before ])
+		{
+			ok(!$way->{restore}->($file, $target->[0], 0, @{ $way->{options} // [] }), "boards $what, $how: not restored over what is there");
+			is($node->safe_psql($target->[0], $rows_alone), $target->[1], "boards $what, $how: nothing of it is lost, nothing mixed in");
+		}
+	}
+}
+like($restore_errors, qr/ERROR:  table scoreboard\.board can't be restored into an extension that has been used\n.*?DETAIL:  Table scoreboard\.\w+ has rows\.\n.*?HINT:  Restore into a new database\./s,
+	'the error says what to do');
+
+# The schema alone: an extension as it is installed, and no secret
+$node->command_ok([ 'pg_dump', @connection, '--schema-only', '-f', "$directory/schema", 'game' ], 'schema only: dumped');
+unlike(slurp_file("$directory/schema"), qr/^(COPY|INSERT) |AAECAwQF/m, 'schema only: no rows');
+$node->safe_psql('postgres', q{CREATE DATABASE restored TEMPLATE template0});
+ok(psql_file("$directory/schema", 'restored', 1), 'schema only: restored');
+wait_for_version($node, 'restored', 'global', 1);
+is($node->safe_psql('restored', q{SELECT count(*) FROM scoreboard_top()}), '0', 'schema only: it works');
+
+# In place of foreign keys
+my $db = 'untouched';
+foreach my $case (
+	[ q{INSERT INTO scoreboard.action_rule (board_id, action_type_id) VALUES (77, 1)}, qr/no row of scoreboard\.board with board_id 77/ ],
+	[ q{INSERT INTO scoreboard.action_rule (board_id, action_type_id) VALUES (1, 7777)}, qr/no row of scoreboard\.action_type with action_type_id 7777/ ],
+	[ q{UPDATE scoreboard.action_rule SET action_type_id = 7777 WHERE action_type_id = 1}, qr/no row of scoreboard\.action_type with action_type_id 7777/ ],
+	[ q{INSERT INTO scoreboard.jwt_key VALUES ('https://nobody', 1, 'k', 'HS256', 'secret')}, qr/no row of scoreboard\.jwt_issuer with issuer https:\/\/nobody/ ],
+	[ q{UPDATE scoreboard.action_type SET action_type_id = 7777 WHERE action_type_id = 1}, qr/action_type_id of table scoreboard\.action_type can't be changed: scoreboard\.action_rule refers to it/ ],
+	[ q{UPDATE scoreboard.jwt_issuer SET issuer = 'x', user_id_prefix = 'x:' WHERE issuer = 'https://1'}, qr/issuer of table scoreboard\.jwt_issuer can't be changed/ ])
+{
+	my ($status, $output, $errors) = $node->psql($db, $case->[0]);
+	like($errors, $case->[1], "refused: $case->[0]");
+	unlike($errors, qr/secret/, 'the error prints no secret');
+}
+is($node->safe_psql($db, q{DELETE FROM scoreboard.action_type WHERE action_type_id = 1; DELETE FROM scoreboard.jwt_issuer WHERE issuer = 'https://1';
+		SELECT (SELECT count(*) FROM scoreboard.action_rule), (SELECT count(*) FROM scoreboard.jwt_key)}), '99|40', 'what refers to a row goes with it');
+is($node->safe_psql($db, q{TRUNCATE scoreboard.board, scoreboard.jwt_issuer;
+		SELECT (SELECT count(*) FROM scoreboard.action_rule), (SELECT count(*) FROM scoreboard.jwt_key)}), '0|0', 'also when all go');
 
 $node->stop;
 done_testing();
