@@ -392,27 +392,3 @@ link_owner(const Link *link)
 {
 	return link->owner;
 }
-
-char *
-database_statement(const char *format, const char *schema)
-{
-	char	   *quoted = malloc(2 * strlen(schema) + 3);
-	size_t		size = strlen(format) + 2 * strlen(schema) + 3;
-	char	   *sql = malloc(size);
-	size_t		n = 0;
-
-	if (quoted == NULL || sql == NULL)
-		abort();
-	quoted[n++] = '"';
-	for (; *schema; schema++)
-	{
-		if (*schema == '"')
-			quoted[n++] = '"';
-		quoted[n++] = *schema;
-	}
-	quoted[n++] = '"';
-	quoted[n] = '\0';
-	snprintf(sql, size, format, quoted);
-	free(quoted);
-	return sql;
-}

@@ -53,7 +53,6 @@ typedef struct Feed
 	FeedState	state;
 	bool		loaded;			/* read at least once in this process's life */
 	bool		live;			/* read since it has been listening this time */
-	char	   *sql;
 	Hint		hints[HINTS_MAX];
 	int			hint_count;
 	int			hints_asked;	/* how many of them the running read is for */
@@ -70,7 +69,8 @@ read_documents(Feed *feed)
 		return;
 	feed->hints_asked = feed->hint_count;
 	feed->state = FEED_READING;
-	link_ask(feed->link, feed->sql, known, feed->bridge->options.database_timeout_ms);
+	link_ask(feed->link, "SELECT board, season, version, document FROM scoreboard.documents($1::json)", known,
+			  feed->bridge->options.database_timeout_ms);
 	free(known);
 }
 
@@ -219,8 +219,6 @@ feed_start(Bridge *bridge)
 	bridge->feed = feed;
 	feed->bridge = bridge;
 	feed->space_ms = SPACE_MS;
-	feed->sql = database_statement("SELECT board, season, version, document FROM %s.scoreboard_documents($1::json)",
-								   bridge->options.schema);
 	uv_timer_init(&bridge->loop, &feed->look);
 	uv_timer_init(&bridge->loop, &feed->space);
 	feed->look.data = feed->space.data = feed;
@@ -233,7 +231,6 @@ feed_closed(uv_handle_t *handle)
 {
 	Feed	   *feed = handle->data;
 
-	free(feed->sql);
 	free(feed);
 }
 

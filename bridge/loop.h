@@ -205,9 +205,6 @@ extern bool link_ask(Link *link, const char *sql, const char *parameter, int64_t
 extern void link_drop(Link *link, const char *reason);
 extern void link_hold(Link *link, bool hold);	/* held: doesn't try to connect */
 
-/* "schema".name, malloc'd; for statements that are made once. */
-extern char *database_statement(const char *format, const char *schema);
-
 /* ---- feed.c: listens, and reads the documents ---- */
 
 extern void feed_start(Bridge *bridge);

@@ -50,8 +50,6 @@ static const Setting settings[] = {
 	"address:port to listen on, several with commas; [::]:8080 for IPv6, port 0 takes a free one"},
 	{"database", TEXT(database), "", 0, 0,
 	"libpq connection string or URI; without it libpq's own environment (PGHOST, PGSERVICE, ...) decides"},
-	{"schema", TEXT(schema), "public", 0, 0,
-	"schema that CREATE EXTENSION put the API functions into"},
 	{"www", TEXT(www), "", 0, 0,
 	"directory of the live page; its files are read once at the start and served from memory"},
 	{"allowed-origins", TEXT(allowed_origins), "", 0, 0,

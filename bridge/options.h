@@ -16,7 +16,6 @@ typedef struct Options
 {
 	const char *listen;			/* address:port, several with commas */
 	const char *database;		/* conninfo or URI; empty: libpq's environment */
-	const char *schema;			/* where the API functions live */
 	const char *allowed_origins;	/* with commas; * is any */
 	const char *www;			/* directory of the live page; empty: none */
 	const char *log_level;

@@ -64,7 +64,6 @@ typedef struct Submit
 {
 	Bridge	   *bridge;
 	uv_timer_t	sweep;			/* runs while anything is pending */
-	char	   *sql;
 	Queue		queue;
 	Queue		later;			/* in no order */
 	int64_t		queued;			/* in both */
@@ -197,7 +196,8 @@ carry(Submit *submit, Worker *worker)
 	if (text == NULL)
 		link_drop(worker->link, "out of memory");
 	else
-		link_ask(worker->link, submit->sql, text, batch_time(submit, worker));
+		link_ask(worker->link, "SELECT ordinal, status, body, retry_after FROM scoreboard.submit($1::json)", text,
+				  batch_time(submit, worker));
 	free(text);
 }
 
@@ -441,8 +441,6 @@ submit_start(Bridge *bridge)
 		abort();
 	bridge->submit = submit;
 	submit->bridge = bridge;
-	submit->sql = database_statement("SELECT ordinal, status, body, retry_after FROM %s.scoreboard_submit($1::json)",
-									 bridge->options.schema);
 	uv_timer_init(&bridge->loop, &submit->sweep);
 	submit->sweep.data = submit;
 	submit->worker_count = count;
@@ -458,7 +456,6 @@ submit_closed(uv_handle_t *handle)
 {
 	Submit	   *submit = handle->data;
 
-	free(submit->sql);
 	free(submit);
 }
 

@@ -585,6 +585,13 @@ COMMENT ON FUNCTION @extschema@.scoreboard_submit IS
 requests: an array of at most 1000 objects {actionType, actionId, board, points, subscore, detail, issuedAt, receipt, metadata, token, idempotencyKey, requestId, clientAddress};
 rows in input order: ordinal from 1, HTTP status, JSON body, seconds to wait where the status is 429 or 503.';
 
+-- The bridge's own way in. An overload in the API's schema (scoreboard_submit(json, integer DEFAULT 0)) would make even a call by
+-- exact types ambiguous; in this schema nobody but the owner creates anything.
+CREATE FUNCTION scoreboard.submit(requests json)
+RETURNS TABLE (ordinal integer, status integer, body json, retry_after integer) AS 'MODULE_PATHNAME', 'scoreboard_submit'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION scoreboard.submit(json) IS 'scoreboard_submit() for bridges';
+
 CREATE FUNCTION @extschema@.scoreboard_top(
     board text DEFAULT 'global', entries integer DEFAULT 10, skip integer DEFAULT 0, season integer DEFAULT NULL, token text DEFAULT NULL)
 RETURNS SETOF @extschema@.scoreboard_row AS 'MODULE_PATHNAME', 'scoreboard_top'
@@ -639,6 +646,11 @@ LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog,
 COMMENT ON FUNCTION @extschema@.scoreboard_documents IS
 'The published documents whose version differs from the one that the caller knows: {"global": 17, ...}.
 A board of known that is gone comes with nulls. For gateways, which check visibility themselves.';
+
+CREATE FUNCTION scoreboard.documents(known json)
+RETURNS TABLE (board text, season integer, version bigint, document json) AS 'MODULE_PATHNAME', 'scoreboard_documents'
+LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION scoreboard.documents(json) IS 'scoreboard_documents() for bridges';
 
 CREATE FUNCTION @extschema@.scoreboard_set_profile(user_id text, display_name text, avatar_url text DEFAULT NULL)
 RETURNS void AS 'MODULE_PATHNAME', 'scoreboard_set_profile'
@@ -906,6 +918,36 @@ CREATE FUNCTION scoreboard.levels_within(level text) RETURNS text[] LANGUAGE sql
 $$;
 COMMENT ON FUNCTION scoreboard.levels_within(text) IS 'the levels whose functions a level may call';
 
+-- By membership in the extension: anybody who may create in the API's schema can make another function of the same name.
+CREATE FUNCTION scoreboard.api_members(OUT function regprocedure, OUT level text) RETURNS SETOF record LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp AS $$
+    SELECT p.oid::regprocedure, a.level
+    FROM pg_extension e JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+        JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+        JOIN scoreboard.api_function a ON a.name = p.proname
+    WHERE e.extname = 'scoreboard'
+$$;
+COMMENT ON FUNCTION scoreboard.api_members() IS 'the functions of scoreboard.api_function with their levels';
+
+CREATE FUNCTION scoreboard.warn_of_creators() RETURNS void LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    place regnamespace;
+    who text;
+BEGIN
+    FOREACH place IN ARRAY ARRAY['@extschema@', 'scoreboard']::regnamespace[] LOOP
+        SELECT CASE WHEN has_schema_privilege('public', place, 'CREATE') THEN 'everybody' ELSE string_agg(format('"%s"', r.rolname), ', ' ORDER BY r.rolname) END INTO who
+            FROM pg_roles r WHERE NOT r.rolsuper AND r.rolname <> current_user AND r.rolname !~ '^pg_' AND has_schema_privilege(r.oid, place, 'CREATE');
+        IF who IS NOT NULL THEN
+            RAISE WARNING USING MESSAGE = format('schema %s of scoreboard''s functions is open to others', place),
+                DETAIL = format('CREATE in it is given to %s: a function of theirs, of the same name, can take calls that are meant for scoreboard, and their tokens.', who),
+                HINT = 'Revoke CREATE, or create the extension in a schema of its own: CREATE SCHEMA api; CREATE EXTENSION scoreboard SCHEMA api CASCADE.';
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.warn_of_creators() IS 'warns where others than the owner may create functions beside ours';
+
 CREATE FUNCTION @extschema@.scoreboard_grant_access(role name, level text)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -917,18 +959,20 @@ BEGIN
     END IF;
     INSERT INTO scoreboard.access_level VALUES (role, level) ON CONFLICT DO NOTHING;
     EXECUTE format('GRANT USAGE ON SCHEMA @extschema@ TO %I', role);
-    FOR f IN SELECT p.oid FROM scoreboard.api_function a JOIN pg_proc p ON p.proname = a.name AND p.pronamespace = '@extschema@'::regnamespace
-             WHERE a.level = ANY (scoreboard.levels_within(scoreboard_grant_access.level)) LOOP
+    FOR f IN SELECT m.function FROM scoreboard.api_members() m WHERE m.level = ANY (scoreboard.levels_within(scoreboard_grant_access.level)) LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', f, role);
     END LOOP;
-    IF level = 'admin' THEN
+    IF level IN ('gateway', 'admin') THEN
         EXECUTE format('GRANT USAGE ON SCHEMA scoreboard TO %I', role);
+    END IF;
+    IF level = 'admin' THEN
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON scoreboard.board, scoreboard.action_type, scoreboard.action_rule TO %I', role);
         EXECUTE format('GRANT SELECT ON scoreboard.player, scoreboard.score, scoreboard.action, scoreboard.credit, scoreboard.adjustment, scoreboard.season,'
             ' scoreboard.refusal, scoreboard.top, scoreboard.jwt_issuer, scoreboard.access_level, scoreboard.api_function TO %I', role);
         EXECUTE format('GRANT UPDATE (state, hidden, flagged) ON scoreboard.player TO %I', role);
         EXECUTE format('GRANT SELECT (key_id, board_ids, action_type_ids, valid_from, valid_until, revoked_at, created_at) ON scoreboard.signing_key TO %I', role);
     END IF;
+    PERFORM scoreboard.warn_of_creators();
 END
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_grant_access IS
@@ -944,7 +988,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('role "%s" has no access level', role), DETAIL = '{"code":"NOT_FOUND"}',
             HINT = 'scoreboard.access_level lists who has which.';
     END IF;
-    FOR f IN SELECT p.oid FROM scoreboard.api_function a JOIN pg_proc p ON p.proname = a.name AND p.pronamespace = '@extschema@'::regnamespace LOOP
+    FOR f IN SELECT m.function FROM scoreboard.api_members() m LOOP
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %I', f, role);
     END LOOP;
     EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA scoreboard FROM %I', role);
@@ -966,7 +1010,7 @@ INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_library_version', 'reader'),
     ('scoreboard_top', 'reader'), ('scoreboard_leaderboard', 'reader'), ('scoreboard_rank', 'reader'), ('scoreboard_around', 'reader'), ('scoreboard_ranks', 'reader'),
     ('scoreboard_increment', 'player'), ('scoreboard_me', 'player'),
-    ('scoreboard_submit', 'gateway'), ('scoreboard_documents', 'gateway'), ('scoreboard_stats', 'gateway'), ('scoreboard_stats', 'admin'),
+    ('scoreboard_submit', 'gateway'), ('submit', 'gateway'), ('scoreboard_documents', 'gateway'), ('documents', 'gateway'), ('scoreboard_stats', 'gateway'), ('scoreboard_stats', 'admin'),
     ('scoreboard_server_stats', 'gateway'), ('scoreboard_server_stats', 'admin'),
     ('scoreboard_increment_for', 'server'), ('scoreboard_set_profile', 'server'),
     ('scoreboard_create_key', 'admin'), ('scoreboard_rotate_key', 'admin'), ('scoreboard_revoke_key', 'admin'),
@@ -976,15 +1020,28 @@ INSERT INTO scoreboard.api_function (name, level) VALUES
 
 COMMENT ON FUNCTION @extschema@.scoreboard_library_version() IS 'The version of the loaded library; fails with what to do where it is not preloaded.';
 
--- A CHECK runs with the writer's privileges: valid_display_name() stays everybody's.
+-- From everybody but the owner: PUBLIC, and whomever the installing role's default privileges had given something to.
+SET LOCAL search_path = pg_catalog, pg_temp;
 DO $$
 DECLARE
-    f regprocedure;
+    given record;
 BEGIN
-    FOR f IN SELECT p.oid FROM pg_catalog.pg_proc p
-             WHERE (p.pronamespace = 'scoreboard'::pg_catalog.regnamespace AND p.proname <> 'valid_display_name')
-                OR (p.pronamespace = '@extschema@'::pg_catalog.regnamespace AND p.proname IN (SELECT a.name FROM scoreboard.api_function a)) LOOP
-        EXECUTE pg_catalog.format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f);
+    FOR given IN
+        SELECT o.kind, o.name, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS grantee
+        FROM (SELECT 'pg_proc'::regclass, p.oid, 'FUNCTION', p.oid::regprocedure::text, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner)) FROM pg_proc p
+              UNION ALL
+              SELECT 'pg_class', c.oid, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass::text, c.relowner, c.relacl FROM pg_class c WHERE c.relkind IN ('r', 'v', 'S')
+              UNION ALL
+              SELECT 'pg_namespace', n.oid, 'SCHEMA', n.oid::regnamespace::text, n.nspowner, n.nspacl FROM pg_namespace n) AS o(catalog, oid, kind, name, owner, acl)
+            JOIN pg_depend d ON d.classid = o.catalog AND d.objid = o.oid AND d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
+            JOIN pg_extension e ON e.oid = d.refobjid
+            CROSS JOIN LATERAL aclexplode(o.acl) a
+        WHERE e.extname = 'scoreboard' AND a.grantee <> o.owner
+        GROUP BY 1, 2, 3 LOOP
+        EXECUTE format('REVOKE ALL ON %s %s FROM %s CASCADE', given.kind, given.name, given.grantee);
     END LOOP;
 END
 $$;
+-- A CHECK runs with the writer's privileges.
+GRANT EXECUTE ON FUNCTION scoreboard.valid_display_name(text) TO PUBLIC;
+SELECT scoreboard.warn_of_creators();

@@ -7,9 +7,9 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { actionFor, startBridge, startCluster, tokenFor } from '../lib/cluster.mjs';
+import { actionFor, startBridge, startCluster, tokenFor, until } from '../lib/cluster.mjs';
 import { now } from '../lib/signing.mjs';
-import { UNLIMITED, assertError, increment } from './clients.mjs';
+import { UNLIMITED, ask, assertError, increment, published } from './clients.mjs';
 
 let cluster;
 let bridge;
@@ -46,6 +46,19 @@ test('board is global where none is given, points come with bounds and a signatu
   const { json } = await increment(bridge, cluster, 'bea', { action });
   assert.equal(json.appliedPoints, 7);
   assert.equal(json.board, 'global');
+});
+
+/* Whoever may create in the API's schema: a second function makes a call by that name ambiguous, whatever its arguments' types. */
+test('functions of others beside the API stop nothing', async () => {
+  await cluster.sql(`CREATE FUNCTION scoreboard_submit(json, integer DEFAULT 0) RETURNS text LANGUAGE sql AS 'SELECT NULL::text';
+    CREATE FUNCTION scoreboard_documents(json, integer DEFAULT 0) RETURNS text LANGUAGE sql AS 'SELECT NULL::text'`);
+  const another = await startBridge(cluster);
+  assert.equal((await increment(another, cluster, 'eve')).status, 200);
+  assert.equal((await increment(bridge, cluster, 'eve')).status, 200);
+  await published(cluster, 'eve', 200);
+  for (const of of [bridge, another]) await until('the bridge to show it', async () => (await ask(of, '/v1/leaderboard/top')).json.entries.some((entry) => entry.userId === 'eve' && entry.score === 200));
+  await another.stop();
+  await cluster.sql('DROP FUNCTION scoreboard_submit(json, integer); DROP FUNCTION scoreboard_documents(json, integer)');
 });
 
 test('the same request under the same key is answered word for word', async () => {

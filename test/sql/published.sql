@@ -1,0 +1,66 @@
+-- Every function works where all tables are published: each table of ours has a key to find its rows by. A function without a call here is named.
+\getenv srcdir PG_ABS_SRCDIR
+\set helpers :srcdir '/lib/signing.sql'
+\set ECHO none
+\i :helpers
+\set SHOW_CONTEXT never
+SELECT c.oid::regclass AS without_key FROM pg_class c
+    WHERE c.relnamespace = 'scoreboard'::regnamespace AND c.relkind IN ('r', 'p') AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary);
+SHOW wal_level;
+CREATE ROLE regress_sb_published;
+CREATE PUBLICATION sb_everything FOR ALL TABLES;
+SET scoreboard.rate_limit = 0;
+SET scoreboard.burst_limit = 0;
+-- In this order; what writes is called twice where the second time updates or deletes.
+CREATE TEMP TABLE calls (n integer GENERATED ALWAYS AS IDENTITY, name text, call text);
+INSERT INTO calls (name, call) VALUES
+    ('scoreboard_set_issuer', $$SELECT $f('https://id.test', json_build_object('keys', json_build_array(json_build_object('kty', 'oct', 'alg', 'HS256', 'k', sign.base64url(sign.jwt_secret()))))::text)$$),
+    ('scoreboard_set_issuer', $$SELECT $f('https://id.test', json_build_object('keys', json_build_array(json_build_object('kty', 'oct', 'alg', 'HS256', 'kid', 'k1', 'k', sign.base64url(sign.jwt_secret()))))::text)$$),
+    ('scoreboard_create_key', $$SELECT length($f('published', '{global}', '{AWARD}'))$$),
+    ('scoreboard_rotate_key', $$SELECT length($f('published', 'published-2'))$$),
+    ('scoreboard_revoke_key', $$SELECT $f('published-2')$$),
+    ('scoreboard_grant_access', $$SELECT $f('regress_sb_published', 'admin')$$),
+    ('scoreboard_revoke_access', $$SELECT $f('regress_sb_published')$$),
+    ('scoreboard_set_profile', $$SELECT $f('published-a', 'A')$$),
+    ('scoreboard_set_profile', $$SELECT $f('published-a', 'B', 'https://img.test/b')$$),
+    ('scoreboard_increment_for', $$SELECT score FROM $f('published-a', 'AWARD', 'first', points => 3)$$),
+    ('scoreboard_increment_for', $$SELECT score FROM $f('published-a', 'AWARD', 'second', points => 4)$$),
+    ('scoreboard_increment', $$SELECT r.score FROM (SELECT sign.now() AS s) AS t, $f('COMPLETE_LEVEL', 'third', issued_at => s, receipt => sign.receipt('published-a', 'COMPLETE_LEVEL', 'third', issued_at => s), token => sign.token('published-a')) AS r$$),
+    ('scoreboard_submit', $$SELECT r.status FROM (SELECT sign.now() AS s) AS t, $f(json_build_array(json_build_object('actionType', 'FIND_COIN', 'actionId', 'fourth', 'issuedAt', s, 'token', sign.token('published-a'), 'receipt', sign.receipt('published-a', 'FIND_COIN', 'fourth', issued_at => s)))) AS r$$),
+    ('submit', $$SELECT r.status FROM (SELECT sign.now() AS s) AS t, $f(json_build_array(json_build_object('actionType', 'FIND_COIN', 'actionId', 'fifth', 'issuedAt', s, 'token', sign.token('published-a'), 'receipt', sign.receipt('published-a', 'FIND_COIN', 'fifth', issued_at => s)))) AS r$$),
+    ('scoreboard_top', $$SELECT count(*) > 0 AS any FROM $f()$$),
+    ('scoreboard_around', $$SELECT score FROM $f('published-a', radius => 0)$$),
+    ('scoreboard_ranks', $$SELECT score FROM $f('{published-a}')$$),
+    ('scoreboard_rank', $$SELECT $f('published-a') ->> 'score' AS score$$),
+    ('scoreboard_me', $$SELECT $f(token => sign.token('published-a')) ->> 'score' AS score$$),
+    ('scoreboard_leaderboard', $$SELECT $f() ->> 'board' AS board$$),
+    ('scoreboard_documents', $$SELECT count(*) > 0 AS any FROM $f()$$),
+    ('documents', $$SELECT count(*) > 0 AS any FROM $f('{}')$$),
+    ('scoreboard_freeze', $$SELECT $f('published-a')$$), ('scoreboard_restore', $$SELECT $f('published-a')$$),
+    ('scoreboard_ban', $$SELECT $f('published-a')$$), ('scoreboard_restore', $$SELECT $f('published-a', 'was a mistake')$$),
+    ('scoreboard_hide', $$SELECT $f('published-a')$$), ('scoreboard_hide', $$SELECT $f('published-a', false)$$),
+    ('scoreboard_stats', $$SELECT count(*) > 0 AS any FROM $f()$$), ('scoreboard_server_stats', $$SELECT count(*) FROM $f()$$),
+    ('scoreboard_library_version', $$SELECT $f() IS NOT NULL AS any$$),
+    ('scoreboard_verify', $$SELECT count(*) FROM $f('global') WHERE user_id LIKE 'published-%'$$),
+    (NULL, $$UPDATE scoreboard.score s SET score = 5 FROM scoreboard.player p WHERE p.player_id = s.player_id AND p.user_id = 'published-a' RETURNING s.score$$),
+    ('scoreboard_repair', $$SELECT score_repaired.found, score_repaired.expected FROM $f('global') AS score_repaired WHERE user_id LIKE 'published-%' LIMIT 1$$),
+    ('scoreboard_remove_issuer', $$SELECT $f('https://id.test')$$);
+CREATE TEMP VIEW functions AS
+    SELECT DISTINCT p.proname::text AS name, format('%I.%I', p.pronamespace::regnamespace, p.proname) AS qualified FROM scoreboard.api_members() m JOIN pg_proc p ON p.oid = m.function;
+SELECT name AS without_a_call FROM functions EXCEPT SELECT name FROM calls;
+SELECT name AS no_such_function FROM calls WHERE name IS NOT NULL EXCEPT SELECT name FROM functions;
+SET client_min_messages = warning;
+\pset tuples_only on
+\set ECHO none
+SELECT format('SELECT rpad(%L, 26), sign.outcome(%L)', coalesce(f.name, 'damage'), replace(c.call, '$f', coalesce(f.qualified, ''))) FROM calls c LEFT JOIN functions f USING (name) ORDER BY c.n \gexec
+\set ECHO all
+\pset tuples_only off
+RESET client_min_messages;
+-- Gone rows are published too.
+DELETE FROM scoreboard.adjustment WHERE player_id = (SELECT player_id FROM scoreboard.player WHERE user_id = 'published-a');
+DELETE FROM scoreboard.action WHERE player_id = (SELECT player_id FROM scoreboard.player WHERE user_id = 'published-a');
+DELETE FROM scoreboard.score WHERE player_id = (SELECT player_id FROM scoreboard.player WHERE user_id = 'published-a');
+DELETE FROM scoreboard.player WHERE user_id = 'published-a';
+DELETE FROM scoreboard.signing_key WHERE key_id LIKE 'published%';
+DROP PUBLICATION sb_everything;
+DROP ROLE regress_sb_published;
