@@ -13,12 +13,8 @@ ifneq ($(filter $(RUNS),$(MAKECMDGOALS)),)
 
 .PHONY: $(MAKECMDGOALS)
 
-check bench:
+check demo bench:
 	@exec test/run $@
-
-# On a terminal, the demo's Ctrl-C is the demo's alone: make would call an orderly end an error.
-demo:
-	@exec test/lib/foreground test/run demo
 
 # Other goals of the same call (`make all check`) need the other half of this file.
 $(filter-out $(RUNS),$(MAKECMDGOALS)):
@@ -124,7 +120,7 @@ clean-bridge:
 
 # ---- the rest ------------------------------------------------------------------------------------
 
-C_FILES = $(sort $(wildcard src/*.[ch] src/*/*.[ch] bridge/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch]))
+C_FILES = $(sort $(wildcard src/*.[ch] src/*/*.[ch] bridge/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch] test/lib/*.c))
 
 .PHONY: help format dist clean
 help:

@@ -1,5 +1,5 @@
 # The demo as a person meets it: on a terminal, until Ctrl-C. It must move, end with status 0 and leave nothing behind; and it must
-# leave nothing behind either when its script is killed. Through a pseudo-terminal, since only there Ctrl-C reaches what it should.
+# leave nothing behind either, whatever of it is killed. Through a pseudo-terminal, since only there Ctrl-C reaches what it should.
 #
 # Part of scoreboard; PostgreSQL licence, see LICENSE.
 use strict;
@@ -60,21 +60,22 @@ sub left_behind
 	return join ' ', glob("$temporary/*"), processes();
 }
 
-# The process id of the running test/run, which lies in our working directory.
-sub outer_script
+# The two processes of lib/contain.c: the one that test/run became, and the keeper below it.
+sub containing
 {
-	my $here = readlink '/proc/self/cwd';
-	my @found = grep { (readlink("/proc/$_/cwd") // '') eq $here && command_line($_) =~ m{\bbash test/run demo\b} }
-	  map { m{(\d+)} } glob '/proc/[0-9]*';
-	is(scalar(@found), 1, 'one demo is running');
-	return @found;
+	my @found = map { m{(\d+)} } grep { (readlink($_) // '') =~ m{^\Q$temporary\E/.*/contain$} } glob '/proc/[0-9]*/exe';
+	is(scalar(@found), 2, 'one demo is running');
+	return parent($found[0]) == $found[1] ? reverse @found : @found;
 }
 
-sub command_line
+# The fields of /proc/PID/stat behind the name: state, parent, process group.
+sub parent { return (status_of($_[0]))[1]; }
+sub group  { return (status_of($_[0]))[2]; }
+
+sub status_of
 {
-	open my $file, '<', "/proc/$_[0]/cmdline" or return '';
-	local $/;
-	return join ' ', split /\0/, <$file> // '';
+	open my $file, '<', "/proc/$_[0]/stat" or return (0, 0, 0);
+	return split / /, <$file> =~ s/.*\) //r;
 }
 
 my ($harness, $in, $out) = play();
@@ -89,12 +90,19 @@ is($harness->full_result(0), 0, 'Ctrl-C ends make demo with status 0');
 is(left_behind(), '', 'nothing is left behind');
 isnt(system('node', 'test/lib/is-ready.mjs', "$url/"), 0, 'the port is closed');
 
-# The outer script is killed: its guardian cleans up.
-($harness, $in, $out) = play();
-kill 'KILL', outer_script();
-eval { finish $harness; };
-isnt($harness->full_result(0), 0, 'a killed demo is no success');
-ok(eventually(sub { return left_behind() eq '' }), 'and leaves nothing behind either')
-  or diag(left_behind());
+my @kills = (
+	[ 'the outermost process', sub { return $_[0]; } ],
+	[ 'its process group', sub { return -group($_[0]); } ],
+	[ 'the keeper', sub { return $_[1]; } ]);
+foreach (@kills)
+{
+	my ($what, $chosen) = @$_;
+	($harness, $in, $out) = play();
+	kill 'KILL', $chosen->(containing());
+	eval { finish $harness; };
+	isnt($harness->full_result(0), 0, "a demo is no success when $what is killed");
+	ok(eventually(sub { return left_behind() eq '' }), 'and leaves nothing behind either')
+	  or diag(left_behind());
+}
 
 done_testing();

@@ -15,6 +15,8 @@ LIB=$WORK/tree/test/lib
 . "$LIB/prefix.sh"
 # shellcheck source=test/lib/cluster.sh
 . "$LIB/cluster.sh"
+# shellcheck source=test/lib/files.sh
+. "$LIB/files.sh"
 # shellcheck source=test/lib/suites.sh
 . "$LIB/suites.sh"
 # shellcheck source=test/lib/static.sh
@@ -26,11 +28,7 @@ COMMAND=$1
 shift
 cd "$WORK/tree" || exit 1
 
-if ! build
-then
-	[ "$COMMAND" != check ] || echo '0 passed, 1 failed'
-	exit 1
-fi
+build || die 'there is no build to test'
 
 # What the suites need to start servers and bridges of their own.
 export PATH="$PG_BINDIR:$PATH"

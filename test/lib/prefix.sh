@@ -20,16 +20,18 @@ ours()
 		make --no-print-directory with_llvm=no install DESTDIR="$PREFIX"
 }
 
+# The programs come last, by a rename: where they are, a run that uses the directory again finds all of it.
 theirs()
 {
 	local directory
 
-	mkdir -p "$PG_BINDIR" && cp -a "$("$PG_CONFIG" --bindir)/." "$PG_BINDIR" || return 1
+	[ ! -d "$PG_BINDIR" ] || return 0
 	for directory in "$("$PG_CONFIG" --pkglibdir)" "$("$PG_CONFIG" --sharedir)"
 	do
 		# -n: what we installed there stays ours.
 		mkdir -p "$PREFIX$directory" && cp -asn "$directory/." "$PREFIX$directory" || return 1
 	done
+	rm -rf "$PG_BINDIR.new" && mkdir -p "$(dirname "$PG_BINDIR")" && cp -a "$("$PG_CONFIG" --bindir)" "$PG_BINDIR.new" && mv "$PG_BINDIR.new" "$PG_BINDIR"
 }
 
 build()

@@ -10,8 +10,6 @@ LONGEST_FILE=900
 STATIC_CHECKS="compiler_warnings whitespace clang_tidy cppcheck shellcheck javascript versions errcodes
 	file_length plain_room registry_hosts leftovers test_names"
 
-files_static() { files 'src/*.c'; }
-
 run_static()
 {
 	local name

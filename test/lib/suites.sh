@@ -1,7 +1,7 @@
 # The suites of `make check`, how each one's tests are counted, and the sum. Sourced by inner.sh.
 #
-# For each suite NAME there are two functions: files_NAME prints what it would run (nothing: the suite doesn't exist, and says so),
-# run_NAME runs it and calls `count` for what it saw. A suite that has files but counted no test has failed.
+# run_NAME runs the suite NAME, whose files files_NAME prints (files.sh), and calls `count` for what it saw. A suite that has files but
+# counted no test has failed.
 #
 # Part of scoreboard; PostgreSQL licence, see LICENSE.
 # shellcheck shell=bash
@@ -25,12 +25,6 @@ limited()
 	env --default-signal=INT,QUIT timeout --kill-after=20 $SUITE_LIMIT "$@"
 }
 
-# files PATTERN...: the files that match, in the order of their names; ONLY narrows them down.
-files()
-{
-	compgen -G "$1" | LC_ALL=C sort | { grep -F -- "${ONLY-}" || true; }
-}
-
 # matches LOG PATTERN: how many lines
 matches()
 {
@@ -42,9 +36,6 @@ matches()
 # shellcheck disable=SC2054 # the commas are gcc's
 SANITIZE=(-std=gnu11 -g -O1 -Wall -Wextra -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
 
-# A file without a main function is a part of others.
-files_unit() { files 'test/unit/*.c' | xargs -r grep -lw main; }
-files_fuzz() { files 'test/fuzz/*.c' | xargs -r grep -lw main; }
 run_unit() { run_programs unit; }
 run_fuzz() { run_programs fuzz; }
 
@@ -142,8 +133,6 @@ count_tap()
 
 PGXS_TESTS=$(dirname "$("$PG_CONFIG" --pgxs)")/../test
 
-files_regress() { files 'test/sql/*.sql'; }
-files_isolation() { files 'test/specs/*.spec'; }
 run_regress() { run_pg_regress regress "$PGXS_TESTS/regress/pg_regress"; }
 # Specs have no first test that could create the extension.
 run_isolation()
@@ -189,8 +178,6 @@ run_pg_regress()
 
 # ---- Perl ----------------------------------------------------------------------------------------
 
-files_tap() { files 'test/t/*.pl'; }
-files_demo() { files 'test/harness/*.pl'; }
 run_tap() { run_prove tap; }
 run_demo()
 {
@@ -230,8 +217,6 @@ show_perl_logs()
 
 # ---- node ----------------------------------------------------------------------------------------
 
-files_bridge() { files 'test/lib/*.test.mjs'; files 'test/bridge/*.test.mjs'; }
-files_browser() { files 'test/browser/*.test.mjs'; }
 run_browser()
 {
 	CHROMIUM=$(command -v chromium) run_node browser
@@ -242,9 +227,10 @@ run_bridge()
 {
 	local build=$WORK/sanitized report
 
-	mkdir "$build"
-	cp -r Makefile scoreboard.control bridge "$build"
-	rm -f "$build"/bridge/*.o
+	mkdir -p "$build/bridge"
+	rm -f "$build"/bridge/{*.[ch],scoreboard-bridge}
+	cp -p Makefile scoreboard.control "$build"
+	cp -p bridge/*.[ch] "$build/bridge"
 	if ! step 'bridge with sanitizers' "$WORK/logs/bridge-build" \
 		make -C "$build" -j"$(nproc)" bridge BRIDGE_CFLAGS="${SANITIZE[*]}"
 	then

@@ -37,54 +37,103 @@ step_down()
 		prefix=(setpriv --reuid="$ACCOUNT" --regid="$(id -g "$ACCOUNT")" --clear-groups --)
 	fi
 	cd "$WORK/tree" || exit 1
-	exec env -u XDG_RUNTIME_DIR -u SUDO_USER HOME="$WORK/home" USER="$ACCOUNT" LOGNAME="$ACCOUNT" TMPDIR="$WORK/tmp" \
+	exec env -u XDG_RUNTIME_DIR -u SUDO_USER -u REUSE -u KEEP HOME="$WORK/home" USER="$ACCOUNT" LOGNAME="$ACCOUNT" TMPDIR="$WORK/tmp" \
 		RUN_WORK="$WORK" "${prefix[@]}" "$@"
 }
 
-# Makes $WORK, and starts its guardian: should we be killed, it cleans up in our place.
+# Makes $WORK, or takes the one that REUSE names.
 make_workdir()
 {
 	local base
 
 	ACCOUNT=$(choose_account)
 	id "$ACCOUNT" >/dev/null || die "no account '$ACCOUNT' to step down to; name one with RUN_AS"
+	export WORK ACCOUNT
+	if [ -n "${REUSE-}" ]
+	then
+		reuse_workdir
+		return
+	fi
+	trap 'rm -rf "$WORK"' EXIT
 	for base in "${TMPDIR:-/tmp}" /tmp
 	do
-		WORK=$(umask 077 && mktemp -d -p "$base" --suffix=.scoreboard) || exit 1
-		trap clean_up EXIT
-		mkdir "$WORK/tree" "$WORK/home" "$WORK/tmp" "$WORK/logs" || exit 1
-		[ "$(id -u)" != 0 ] || chown -R "$ACCOUNT:" "$WORK" || exit 1
-		[ ${#WORK} -le $LONGEST_WORKDIR ] && (step_down test -w "$WORK/tree") 2>/dev/null && break
+		WORK=$(umask 077 && mktemp -d -p "$base" --suffix=.scoreboard) || die "no directory can be made in $base"
+		fill_workdir
+		[ ${#WORK} -le $LONGEST_WORKDIR ] && (step_down test -w "$WORK/tree") 2>/dev/null && return
 		rm -rf "$WORK"
 	done
-	[ -d "$WORK" ] || die "account '$ACCOUNT' can't use a directory of its own below ${TMPDIR:-/tmp} or /tmp"
-
-	# In a session of its own, so that neither Ctrl-C nor the end of the terminal reaches it.
-	setsid "$TOP/test/lib/clean-up" --when-gone $$ "$WORK" </dev/null >/dev/null 2>&1 &
-	GUARDIAN=$!
+	die "account '$ACCOUNT' can't use a directory of its own below ${TMPDIR:-/tmp} or /tmp"
 }
 
-# Runs when test/run exits.
-clean_up()
+fill_workdir()
 {
-	trap '' INT TERM HUP
-	if [ -n "${KEEP-}" ]
-	then
-		"$TOP/test/lib/clean-up" --keep "$WORK"
-		echo "kept: $WORK" >&2
-	else
-		"$TOP/test/lib/clean-up" "$WORK"
-	fi
-	# -- its process group: the guardian and what it waits with.
-	[ -z "${GUARDIAN-}" ] || kill -- "-$GUARDIAN" 2>/dev/null
+	mkdir -p "$WORK"/{tree,home,tmp,logs} || die "no directories can be made in $WORK"
+	[ "$(id -u)" != 0 ] || chown "$ACCOUNT:" "$WORK" "$WORK"/{tree,home,tmp,logs}
 }
 
-# Without what git ignores (objects built with other flags, node's packages) and without .git.
+# What an earlier run with the same tools built stays; the rest is made anew. The file `built` says what it was built with, and that the
+# directory is one of ours. Two runs at once keep off each other: the lock is every process's until the last has ended.
+reuse_workdir()
+{
+	local built
+
+	[[ $REUSE = /* ]] || REUSE=$PWD/$REUSE
+	WORK=$REUSE
+	[ ${#WORK} -le $LONGEST_WORKDIR ] || die "REUSE: a path of at most $LONGEST_WORKDIR characters, since sockets lie in there"
+	[ -d "$WORK" ] || mkdir -m 700 "$WORK" || die "REUSE: $WORK can't be made"
+	[ -O "$WORK/built" ] || [ -z "$(ls -A "$WORK")" ] || die "REUSE: $WORK is not a directory of a run of yours"
+	exec 9<"$WORK"
+	flock -n 9 || die "REUSE: another run is using $WORK"
+	built=$("$PG_CONFIG" --bindir --version --configure; gcc --version; cksum <"$TOP/Makefile"; echo "$ACCOUNT")
+	[ "$(cat "$WORK/built" 2>/dev/null)" = "$built" ] || rm -rf "${WORK:?}"/*
+	find "$WORK" -mindepth 1 -maxdepth 1 ! -name built ! -name tree ! -name prefix ! -name sanitized -exec rm -rf {} +
+	echo "$built" >"$WORK/built"
+	fill_workdir
+	(step_down test -w "$WORK/tree") 2>/dev/null || die "account '$ACCOUNT' can't use $WORK"
+}
+
+# Goes on inside contain, in place of this process. What a killed server has left, its System V segment, stands in the seventh line of
+# its postmaster.pid.
+# shellcheck disable=SC2016 # the cleaner's variables
+contained()
+{
+	local cleaner terminal=()
+
+	cleaner='find "$WORK" -name postmaster.pid -exec sed -n "7s/.* //p" {} ";" | xargs -r -n 1 ipcrm -m 2>/dev/null'
+	if [ -n "${REUSE-}${KEEP-}" ]
+	then
+		cleaner+='; echo "kept: $WORK" >&2'
+	else
+		cleaner+='; rm -rf "$WORK"'
+	fi
+	gcc -O1 -o "$WORK/contain" "$TOP/test/lib/contain.c" || die 'contain.c does not compile'
+	[ "$COMMAND" != demo ] || terminal=(-f)
+	trap - EXIT
+	exec "$WORK/contain" "${terminal[@]}" "cd /; $cleaner" "$TOP/test/run" --inside "$@"
+}
+
+# Without what git ignores (objects built with other flags, node's packages) and without .git. In a directory that is used again, a file
+# that has not changed keeps its time and the objects theirs, so that make sees what is new. Not for the suite static: it reads the
+# compiler's warnings, about all files.
 copy_tree()
 {
+	local old=$WORK/tree new=$WORK/tree.new file
+
+	mkdir "$new" || die 'copying the tree failed'
 	tar -C "$TOP" --exclude-vcs --exclude-vcs-ignores -cf - . |
-		tar -C "$WORK/tree" --no-same-owner --no-same-permissions -xf - || die 'copying the tree failed'
-	cp "$TOP/.gitignore" "$WORK/tree/" 2>/dev/null
+		tar -C "$new" -m --no-same-owner --no-same-permissions -xf - || die 'copying the tree failed'
+	cp "$TOP/.gitignore" "$new" 2>/dev/null
+	if [ -d "$old/src" ] && [[ " $* " != *" static "* ]]
+	then
+		while read -r file
+		do
+			! cmp -s "$old/$file" "$new/$file" || touch -r "$old/$file" "$new/$file"
+		done < <(cd "$new" && find src bridge -name '*.[ch]')
+		(cd "$old" && find src bridge -name '*.o' -print0 | tar -cf - --null -T -) | tar -C "$new" -xf -
+	fi
+	[ ! -d "$old/test/node_modules" ] || mv "$old/test/node_modules" "$new/test"
+	rm -rf "$old"
+	mv "$new" "$old" || die 'copying the tree failed'
 	[ "$(id -u)" != 0 ] || chown -R "$ACCOUNT:" "$WORK/tree"
 }
 
@@ -94,11 +143,13 @@ install_node_modules()
 {
 	[[ " $* " = *" bridge "* || " $* " = *" browser "* ]] || return 0
 	[ -f "$WORK/tree/test/package-lock.json" ] || return 0
+	cmp -s "$WORK"/tree/test/{,node_modules/}package-lock.json && return
 	say 'installing packages for the tests in JavaScript (npm ci)'
 	if ! (cd "$WORK/tree/test" && step 'npm ci' "$WORK/npm.log" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
 	then
 		show_log "$WORK/npm.log"
 		die 'npm ci failed'
 	fi
+	cp "$WORK"/tree/test/{,node_modules/}package-lock.json # says which, to a run that uses them again
 	[ "$(id -u)" != 0 ] || chown -R "$ACCOUNT:" "$WORK/tree/test/node_modules"
 }
