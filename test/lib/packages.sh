@@ -30,20 +30,19 @@ needed_packages()
 			tap) printf '%s\n' perl libipc-run-perl ;;
 			bridge) printf '%s\n' nodejs:node npm:npm ;;
 			browser) printf '%s\n' nodejs:node npm:npm chromium:chromium ;;
-			demo) printf '%s\n' perl libipc-run-perl nodejs:node ;;
+			demo) printf '%s\n' perl libipc-run-perl nodejs:node libwebsockets-evlib-uv curl:curl openssl:openssl ;;
 			esac
 		done
 		;;
 	esac
 }
 
-# The server and its headers: of the version that PG_CONFIG names or the newest complete one; else the distribution's default.
+# The server and its headers, where there is no complete one: the distribution's default.
 needed_postgres()
 {
 	local version
 
 	find_pg_config >/dev/null && return
-	[ -z "${PG_CONFIG-}" ] || die "PG_CONFIG=$PG_CONFIG: no server headers or no server there"
 	version=$(apt-cache show postgresql 2>/dev/null | sed -n 's/^Depends:.*postgresql-\([0-9]*\).*/\1/p' | head -n 1)
 	printf '%s\n' "postgresql-${version:-15}" "postgresql-server-dev-${version:-15}"
 }
@@ -111,6 +110,7 @@ install_missing()
 {
 	local log missing
 
+	[ -z "${PG_CONFIG-}" ] || find_pg_config >/dev/null || die "PG_CONFIG=$PG_CONFIG: no PostgreSQL server or no headers there"
 	command -v dpkg-query >/dev/null || return 0 # another distribution: the builds will say what they miss
 	mapfile -t missing < <(missing_packages "$@")
 	[ ${#missing[@]} -gt 0 ] || return 0
