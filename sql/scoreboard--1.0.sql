@@ -563,10 +563,15 @@ RETURNS @extschema@.scoreboard_result AS 'MODULE_PATHNAME', 'scoreboard_incremen
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER;
 COMMENT ON FUNCTION @extschema@.scoreboard_increment IS
 'Counts one action of the authenticated player.
-action_id: 1-255 characters, unique per player for ever; points: only where the action type leaves them open; issued_at: seconds since 1970,
-signed by the receipt; idempotency_key: 1-255 visible ASCII characters, the same on a retry; metadata: an object of at most 4 KiB;
-subscore, detail (1-256 bytes): signed too, what decides between equal scores on boards of such ties, and what lists show beside the score.
-Errors: INVALID_REQUEST UNAUTHORIZED RATE_LIMITED INVALID_SIGNATURE DUPLICATE_ACTION IDEMPOTENCY_MISMATCH ACTION_NOT_ALLOWED PLAYER_SUSPENDED RECEIPT_EXPIRED NOT_FOUND UNAVAILABLE.';
+action_id: 1-255 characters, unique per player for ever;
+points: only where the action type leaves them open;
+issued_at: seconds since 1970, signed by the receipt;
+idempotency_key: 1-255 visible ASCII characters, the same on a retry;
+metadata: an object of at most 4 KiB;
+subscore, detail (1-256 bytes): signed too, what decides between equal scores on boards of such
+  ties, and what lists show beside the score.
+Errors: INVALID_REQUEST UNAUTHORIZED RATE_LIMITED INVALID_SIGNATURE DUPLICATE_ACTION
+  IDEMPOTENCY_MISMATCH ACTION_NOT_ALLOWED PLAYER_SUSPENDED RECEIPT_EXPIRED NOT_FOUND UNAVAILABLE.';
 
 CREATE FUNCTION @extschema@.scoreboard_increment_for(
     user_id text, action_type text, action_id text, board text DEFAULT 'global', points bigint DEFAULT NULL, issued_at bigint DEFAULT NULL,
@@ -575,15 +580,18 @@ RETURNS @extschema@.scoreboard_result AS 'MODULE_PATHNAME', 'scoreboard_incremen
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER;
 COMMENT ON FUNCTION @extschema@.scoreboard_increment_for IS
 'Counts one action of a player that a trusted server names.
-The same as scoreboard_increment without a token; action types of proof "trusted" need no receipt here, the others do.';
+The same as scoreboard_increment without a token; action types of proof "trusted" need no receipt
+  here, the others do.';
 
 CREATE FUNCTION @extschema@.scoreboard_submit(requests json)
 RETURNS TABLE (ordinal integer, status integer, body json, retry_after integer) AS 'MODULE_PATHNAME', 'scoreboard_submit'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER;
 COMMENT ON FUNCTION @extschema@.scoreboard_submit IS
 'Counts the actions of many players in one transaction, each with its own token and its own outcome.
-requests: an array of at most 1000 objects {actionType, actionId, board, points, subscore, detail, issuedAt, receipt, metadata, token, idempotencyKey, requestId, clientAddress};
-rows in input order: ordinal from 1, HTTP status, JSON body, seconds to wait where the status is 429 or 503.';
+requests: an array of at most 1000 objects {actionType, actionId, board, points, subscore, detail,
+  issuedAt, receipt, metadata, token, idempotencyKey, requestId, clientAddress};
+rows in input order: ordinal from 1, HTTP status, JSON body, seconds to wait where the status is 429
+  or 503.';
 
 -- The bridge's own way in. An overload in the API's schema (scoreboard_submit(json, integer DEFAULT 0)) would make even a call by
 -- exact types ambiguous; in this schema nobody but the owner creates anything.
@@ -598,7 +606,10 @@ RETURNS SETOF @extschema@.scoreboard_row AS 'MODULE_PATHNAME', 'scoreboard_top'
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 10;
 COMMENT ON FUNCTION @extschema@.scoreboard_top IS
 'The best players of a board, live.
-entries: 1-1000; skip: how many to leave out from the top. Answers what is committed now, not what the caller''s snapshot sees. Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED UNAVAILABLE.';
+entries: 1-1000;
+skip: how many to leave out from the top.
+Answers what is committed now, not what the caller''s snapshot sees.
+Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED UNAVAILABLE.';
 
 CREATE FUNCTION @extschema@.scoreboard_leaderboard(
     board text DEFAULT 'global', entries integer DEFAULT NULL, season integer DEFAULT NULL, token text DEFAULT NULL)
@@ -606,7 +617,8 @@ RETURNS json AS 'MODULE_PATHNAME', 'scoreboard_leaderboard'
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION @extschema@.scoreboard_leaderboard IS
 'The published document of a board: {board, season, version, updatedAt, players, entries}.
-entries: 1-1000, cuts the list. Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED UNAVAILABLE (not published yet).';
+entries: 1-1000, cuts the list.
+Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED UNAVAILABLE (not published yet).';
 
 CREATE FUNCTION @extschema@.scoreboard_rank(
     user_id text, board text DEFAULT 'global', season integer DEFAULT NULL, token text DEFAULT NULL)
@@ -614,7 +626,8 @@ RETURNS json AS 'MODULE_PATHNAME', 'scoreboard_rank'
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER;
 COMMENT ON FUNCTION @extschema@.scoreboard_rank IS
 'Score and rank of a player: {userId, displayName, board, season, score, rank, players, percentile}.
-percentile = 100 x players strictly behind / players. Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED UNAVAILABLE.';
+percentile = 100 x players strictly behind / players.
+Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED UNAVAILABLE.';
 
 CREATE FUNCTION @extschema@.scoreboard_me(
     board text DEFAULT 'global', season integer DEFAULT NULL, token text DEFAULT NULL)
@@ -622,7 +635,8 @@ RETURNS json AS 'MODULE_PATHNAME', 'scoreboard_me'
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER;
 COMMENT ON FUNCTION @extschema@.scoreboard_me IS
 'The authenticated player''s own score and rank, as scoreboard_rank answers them.
-Before the first action: score 0, rank null; hidden players: rank null. Errors: UNAUTHORIZED NOT_FOUND UNAVAILABLE.';
+Before the first action: score 0, rank null; hidden players: rank null.
+Errors: UNAUTHORIZED NOT_FOUND UNAVAILABLE.';
 
 CREATE FUNCTION @extschema@.scoreboard_around(
     user_id text, board text DEFAULT 'global', radius integer DEFAULT 5, season integer DEFAULT NULL, token text DEFAULT NULL)
@@ -637,15 +651,17 @@ CREATE FUNCTION @extschema@.scoreboard_ranks(
 RETURNS SETOF @extschema@.scoreboard_row AS 'MODULE_PATHNAME', 'scoreboard_ranks'
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 10;
 COMMENT ON FUNCTION @extschema@.scoreboard_ranks IS
-'A friends'' board: these players (at most 1000) in order, with their ranks on the whole board; who is unknown or hidden is left out.
+'A friends'' board: these players in order, with their ranks on the whole board.
+At most 1000; who is unknown or hidden is left out.
 Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED UNAVAILABLE.';
 
 CREATE FUNCTION @extschema@.scoreboard_documents(known json DEFAULT '{}')
 RETURNS TABLE (board text, season integer, version bigint, document json) AS 'MODULE_PATHNAME', 'scoreboard_documents'
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION @extschema@.scoreboard_documents IS
-'The published documents whose version differs from the one that the caller knows: {"global": 17, ...}.
-A board of known that is gone comes with nulls. For gateways, which check visibility themselves.';
+'The published documents whose version differs from the one that the caller knows.
+known: versions by board, {"global": 17, ...}. A board of known that is gone comes with nulls. For
+  gateways, which check visibility themselves.';
 
 CREATE FUNCTION scoreboard.documents(known json)
 RETURNS TABLE (board text, season integer, version bigint, document json) AS 'MODULE_PATHNAME', 'scoreboard_documents'
@@ -656,7 +672,9 @@ CREATE FUNCTION @extschema@.scoreboard_set_profile(user_id text, display_name te
 RETURNS void AS 'MODULE_PATHNAME', 'scoreboard_set_profile'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION @extschema@.scoreboard_set_profile IS
-'Sets a player''s display name (1-50 characters, no control or bidirectional-override characters; null: a neutral label) and avatar (https only).
+'Sets a player''s display name and avatar.
+display_name: 1-50 characters, no control or bidirectional-override ones; null: a neutral label.
+avatar_url: https only.
 Errors: INVALID_REQUEST.';
 
 ---------------------------------------------------------------------------
@@ -723,7 +741,8 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_create_key IS
 'Makes a signing key for a trusted service and returns its secret, this once.
-The secret''s 64 characters are the HMAC key. boards, action_types: what it is limited to (null: all).';
+The secret''s 64 characters are the HMAC key.
+boards, action_types: what it is limited to (null: all).';
 
 CREATE FUNCTION @extschema@.scoreboard_rotate_key(key_id text, new_key_id text, overlap interval DEFAULT '1 day')
 RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -785,8 +804,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_set_issuer IS
-'Stores who may issue tokens: the exact iss, its keys as the JSON text of a JWK set, and the claims that name a player.
-Replaces the issuer''s settings and keys. user_id is user_id_prefix || the claim. Errors: INVALID_REQUEST with the key that is wrong.';
+'Stores who may issue tokens: the exact iss, its keys, and the claims that name a player.
+jwks: the JSON text of a JWK set. Replaces the issuer''s settings and keys. user_id is user_id_prefix
+  || the claim.
+Errors: INVALID_REQUEST with the key that is wrong.';
 
 CREATE FUNCTION @extschema@.scoreboard_remove_issuer(issuer text)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -837,7 +858,8 @@ RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_freeze IS
 'Stops a player from scoring; it stays in the lists.
-reference: the same one again changes nothing. Errors: NOT_FOUND IDEMPOTENCY_MISMATCH.';
+reference: the same one again changes nothing.
+Errors: NOT_FOUND IDEMPOTENCY_MISMATCH.';
 
 CREATE FUNCTION @extschema@.scoreboard_ban(user_id text, reason text DEFAULT '', reference text DEFAULT NULL)
 RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -845,7 +867,8 @@ RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_ban IS
 'Stops a player from scoring and takes it out of every list, rank and count.
-reference: the same one again changes nothing. Errors: NOT_FOUND IDEMPOTENCY_MISMATCH.';
+reference: the same one again changes nothing.
+Errors: NOT_FOUND IDEMPOTENCY_MISMATCH.';
 
 CREATE FUNCTION @extschema@.scoreboard_restore(user_id text, reason text DEFAULT '', reference text DEFAULT NULL)
 RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -853,15 +876,18 @@ RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_restore IS
 'Takes back a freeze or a ban; the player stands where its scores put it.
-reference: the same one again changes nothing. Errors: NOT_FOUND IDEMPOTENCY_MISMATCH.';
+reference: the same one again changes nothing.
+Errors: NOT_FOUND IDEMPOTENCY_MISMATCH.';
 
 CREATE FUNCTION @extschema@.scoreboard_hide(user_id text, hidden boolean DEFAULT true, reason text DEFAULT '', reference text DEFAULT NULL)
 RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT scoreboard.change_player(CASE WHEN hidden THEN 'hide' ELSE 'show' END, user_id, NULL, hidden, reason, reference)
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_hide IS
-'Takes a player out of every list, rank and count, or with hidden => false back in; it goes on scoring.
-reference: the same one again changes nothing. Errors: NOT_FOUND IDEMPOTENCY_MISMATCH.';
+'Takes a player out of every list, rank and count while it goes on scoring.
+hidden: false takes it back in.
+reference: the same one again changes nothing.
+Errors: NOT_FOUND IDEMPOTENCY_MISMATCH.';
 
 CREATE FUNCTION scoreboard.rank_state(board_id integer, season integer, OUT state text, OUT players bigint, OUT unsettled bigint, OUT memory bigint)
     AS 'MODULE_PATHNAME', 'scoreboard_rank_state' LANGUAGE C VOLATILE STRICT;
@@ -881,32 +907,39 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
     ORDER BY b.name
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_stats() IS
-'The state of each board: last published version, rank tree (none, wanted, building, ready, full, untracked), players in it, its bytes of shared memory.';
+'The state of each board: last published version, rank tree, players in it, its shared memory.
+rank_state: none, wanted, building, ready, full, untracked.';
 
 CREATE FUNCTION @extschema@.scoreboard_server_stats(
     OUT library_version text, OUT rate_entries bigint, OUT rate_capacity bigint, OUT rate_refusals_full bigint,
     OUT refusals_lost bigint, OUT rank_memory_used bigint, OUT rank_memory bigint)
     AS 'MODULE_PATHNAME', 'scoreboard_server_stats' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION @extschema@.scoreboard_server_stats() IS
-'What all databases of the server share, and what was refused or lost for want of room since it started.
-rate_entries: players with rate windows, of about rate_capacity that fit (idle ones stay until their place is needed); rate_refusals_full: attempts refused since
-none was free (raise scoreboard.rate_memory); refusals_lost: refusals that came faster than they were stored; rank_memory_used of rank_memory: bytes of the rank trees.';
+'What all databases of the server share, and what was lost for want of room since it started.
+rate_entries: players with rate windows, of about rate_capacity that fit (idle ones stay until their
+  place is needed);
+rate_refusals_full: attempts refused since none was free (raise scoreboard.rate_memory);
+refusals_lost: refusals that came faster than they were stored;
+rank_memory_used of rank_memory: bytes of the rank trees.';
 
 CREATE FUNCTION @extschema@.scoreboard_verify(
     board text DEFAULT NULL, OUT board_name text, OUT season integer, OUT finding text, OUT user_id text, OUT expected text, OUT found text, OUT repaired boolean)
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'scoreboard_verify'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION @extschema@.scoreboard_verify IS
-'Compares scores, lists, rank tree and published document with the action log, a row for each difference; none is as it should be.
-board: null for all. Writers may go on meanwhile. Errors: NOT_FOUND.';
+'Compares scores, lists, rank tree and published document with the action log.
+A row for each difference; none is as it should be.
+board: null for all. Writers may go on meanwhile.
+Errors: NOT_FOUND.';
 
 CREATE FUNCTION @extschema@.scoreboard_repair(
     board text DEFAULT NULL, OUT board_name text, OUT season integer, OUT finding text, OUT user_id text, OUT expected text, OUT found text, OUT repaired boolean)
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'scoreboard_repair'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION @extschema@.scoreboard_repair IS
-'Mends what is derived (scores, lists, rank tree, published document) and never what is recorded; the rows of scoreboard_verify.
-Rank tree and document follow after the commit. Errors: NOT_FOUND.';
+'Mends what is derived (scores, lists, rank tree, document) and never what is recorded.
+Answers the rows of scoreboard_verify. Rank tree and document follow after the commit.
+Errors: NOT_FOUND.';
 
 CREATE FUNCTION scoreboard.levels_within(level text) RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE level
@@ -976,7 +1009,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_grant_access IS
-'Gives a role one of the levels reader, player, gateway, server, admin: EXECUTE on what it may call, and nothing else.';
+'Gives a role a level: EXECUTE on what it may call, and nothing else.
+level: reader, player, gateway, server, admin.';
 
 CREATE FUNCTION @extschema@.scoreboard_revoke_access(role name)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

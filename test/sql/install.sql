@@ -28,6 +28,8 @@ SELECT oid::regprocedure AS without_comment FROM ours
     WHERE obj_description(oid, 'pg_proc') IS NULL AND proname <> 'valid_display_name';
 SELECT oid::regprocedure AS first_line_no_summary FROM ours
     WHERE pronamespace = 'api'::regnamespace AND split_part(obj_description(oid, 'pg_proc'), E'\n', 1) !~ '^[A-Z].*\.$';
+SELECT oid::regprocedure AS wider_than_a_terminal FROM ours
+    WHERE pronamespace = 'api'::regnamespace AND obj_description(oid, 'pg_proc') ~ '[^\n]{101}';
 SELECT oid::regclass AS table_without_comment FROM our_relations WHERE relkind IN ('r', 'v') AND obj_description(oid, 'pg_class') IS NULL;
 SELECT proname AS overloaded FROM ours GROUP BY pronamespace, proname HAVING count(*) > 1;
 SELECT oid::regprocedure AS reserved_argument FROM ours WHERE proargnames && ARRAY['limit', 'offset', 'select', 'order'];
