@@ -72,28 +72,26 @@ class Cluster {
   /** mode: fast, or immediate for a crash. */
   shutdown(mode = 'fast') { return this.control('-m', mode, 'stop'); }
 
-  async stop() {
-    await this.shutdown('immediate').catch(() => {}); /* it may be down already */
+  async stop(mode = 'immediate') {
+    await this.shutdown(mode).catch(() => {}); /* it may be down already */
     await rm(this.directory, { recursive: true, force: true });
   }
 }
 
 /**
- * A running server with database "scoreboard": the extension, role test_bridge (level gateway), issuer `identity.issuer`
- * and key `identity.keyId`, action types AWARD (trusted, any points), COMPLETE_LEVEL (100) and BONUS (1-1000 points).
+ * A running server with the extension in a database "scoreboard", and nothing else.
  *
  * @param {object} [settings] server settings, e.g. {'scoreboard.rate_limit': 0}
  */
-export async function startCluster(settings = {}) {
+export async function startServer(settings = {}) {
   const cluster = new Cluster(await mkdtemp(join(process.env.TEST_TMP ?? tmpdir(), 'cluster-')));
   try {
     await run(program('initdb'), ['-D', cluster.data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-locale', '--no-sync'], { env: cleanEnvironment() });
-    const lines = { shared_preload_libraries: 'scoreboard', listen_addresses: '', unix_socket_directories: cluster.directory,
-      fsync: 'off', 'scoreboard.audience': 'test', ...settings };
+    const lines = { shared_preload_libraries: 'scoreboard', listen_addresses: '', unix_socket_directories: cluster.directory, ...settings };
     await appendFile(join(cluster.data, 'postgresql.conf'), Object.entries(lines).map(([name, value]) => `${name} = '${value}'\n`).join(''));
     await cluster.start();
     await run(program('createdb'), ['scoreboard'], { env: cluster.environment });
-    await setUp(cluster);
+    await cluster.sql('SET client_min_messages = warning; CREATE EXTENSION scoreboard CASCADE');
   } catch (error) {
     const log = await readFile(cluster.log, 'utf8').catch(() => '');
     await cluster.stop();
@@ -102,11 +100,19 @@ export async function startCluster(settings = {}) {
   return cluster;
 }
 
+/**
+ * One for tests: also role test_bridge (level gateway), issuer `identity.issuer` and key `identity.keyId`, action types AWARD (trusted,
+ * any points), COMPLETE_LEVEL (100) and BONUS (1-1000 points).
+ */
+export async function startCluster(settings = {}) {
+  const cluster = await startServer({ fsync: 'off', 'scoreboard.audience': 'test', ...settings });
+  await setUp(cluster).catch(async (error) => { await cluster.stop(); throw error; });
+  return cluster;
+}
+
 async function setUp(cluster) {
   const issuerKey = randomBytes(32).toString('base64url');
   const secret = await cluster.sql(`
-    SET client_min_messages = warning;
-    CREATE EXTENSION scoreboard CASCADE;
     CREATE ROLE test_bridge LOGIN;
     SELECT scoreboard_grant_access('test_bridge', 'gateway') \\g /dev/null
     SELECT scoreboard_set_issuer('https://id.test', json_build_object('keys', json_build_array(
@@ -136,12 +142,12 @@ export function actionFor(cluster, userId, { actionType = 'COMPLETE_LEVEL', acti
  *
  * @param {Cluster} cluster
  * @param {string[]} [extraArgs] further settings, e.g. ['--www', directory]; --listen given here wins
- * @param {object} [how] ready: false returns as soon as it listens; environment: variables for it
+ * @param {object} [how] ready: false returns as soon as it listens; environment: variables for it; user: its role
  * @returns {Promise<{url: string, port: number, log: object[], child: object, stop: function(string=): Promise<number>}>}
  */
-export async function startBridge(cluster, extraArgs = [], { ready = true, environment = {} } = {}) {
+export async function startBridge(cluster, extraArgs = [], { ready = true, environment = {}, user } = {}) {
   const listen = extraArgs.includes('--listen') ? [] : ['--listen', '127.0.0.1:0'];
-  const child = spawn(process.env.BRIDGE ?? 'scoreboard-bridge', ['--database', cluster.conninfo(), ...listen, ...extraArgs],
+  const child = spawn(process.env.BRIDGE ?? 'scoreboard-bridge', ['--database', cluster.conninfo(user), ...listen, ...extraArgs],
     { env: { ...cleanEnvironment(), ...environment }, stdio: ['ignore', 'ignore', 'pipe'] });
   const bridge = { child, log: [], port: 0, url: '' };
   const ended = once(child, 'close').then(([code]) => code);

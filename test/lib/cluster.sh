@@ -1,4 +1,4 @@
-# A private server for the demo: no TCP, socket and data below the run's directory. Sourced by inner.sh.
+# A private server for the benchmarks: no TCP, socket and data below the run's directory. Sourced by bench/run.
 #
 # Part of scoreboard; PostgreSQL licence, see LICENSE.
 # shellcheck shell=bash

@@ -13,16 +13,12 @@ LIB=$WORK/tree/test/lib
 . "$LIB/say.sh"
 # shellcheck source=test/lib/prefix.sh
 . "$LIB/prefix.sh"
-# shellcheck source=test/lib/cluster.sh
-. "$LIB/cluster.sh"
 # shellcheck source=test/lib/files.sh
 . "$LIB/files.sh"
 # shellcheck source=test/lib/suites.sh
 . "$LIB/suites.sh"
 # shellcheck source=test/lib/static.sh
 . "$LIB/static.sh"
-# shellcheck source=test/lib/demo.sh
-. "$LIB/demo.sh"
 
 COMMAND=$1
 shift
@@ -36,7 +32,7 @@ export PG_BINDIR
 
 case $COMMAND in
 check) check "$@" ;;
-demo) demo ;;
+demo) exec node test/demo/demo.mjs ;;
 bench)
 	[ -x test/bench/run ] || die 'there is no test/bench/run'
 	exec test/bench/run "$@"
