@@ -102,7 +102,7 @@ contained()
 	cleaner='find "$WORK" -name postmaster.pid -exec sed -n "7s/.* //p" {} ";" | xargs -r -n 1 ipcrm -m 2>/dev/null'
 	if [ -n "${REUSE-}${KEEP-}" ]
 	then
-		cleaner+='; echo "kept: $WORK" >&2'
+		say "keeping $WORK"
 	else
 		cleaner+='; rm -rf "$WORK"'
 	fi
