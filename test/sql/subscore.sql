@@ -158,6 +158,8 @@ UPDATE scoreboard.board SET ties = 'subscore high' WHERE name = 'ss-list';
 SELECT pg_temp.list('ss-list', '"rank":1,"userId":"ss-r3"');
 SELECT sign.wait_for_ranks();
 SELECT rank, user_id FROM scoreboard_top('ss-list');
+-- By a tree of that order: an increment knows no other way.
+SELECT user_id, rank FROM scoreboard_increment_for('ss-r1', 'AWARD', 'in order', 'ss-list', 0);
 UPDATE scoreboard.board SET ties = 'subscore low' WHERE name = 'ss-list';
 SELECT pg_temp.list('ss-list', '"rank":1,"userId":"ss-r2"');
 UPDATE scoreboard.board SET ties = 'shared' WHERE name = 'ss-list';
