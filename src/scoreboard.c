@@ -21,6 +21,7 @@
 
 #include "compat.h"
 #include "scoreboard.h"
+#include "base/row_hints.h"
 #include "base/config_cache.h"
 #include "base/locks.h"
 #include "base/refusal_log.h"
@@ -56,6 +57,9 @@ int			scoreboard_receipt_window = 120;
 /* Raise it for more players than fit (the log says so); about 40 bytes a player and board. */
 int			scoreboard_rank_memory = 64 * 1024;
 
+/* Raise it for more than a quarter of a million players: what is not remembered is searched. */
+int			scoreboard_lookup_memory = 8 * 1024;
+
 /* How long an increment waits for its rank while the index is busy, before it answers null. */
 int			scoreboard_rank_wait = 10;
 
@@ -86,6 +90,7 @@ request_shmem(void)
 	if (previous_shmem_request)
 		previous_shmem_request();
 	RequestAddinShmemSpace(MAXALIGN(sizeof(ScoreboardShared)));
+	RequestAddinShmemSpace(row_hints_shmem_size());
 	RequestAddinShmemSpace(rate_limit_shmem_size());
 	RequestAddinShmemSpace(rank_board_shmem_size());
 	RequestAddinShmemSpace(rank_commits_shmem_size());
@@ -107,6 +112,7 @@ attach_shmem(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate the key of scoreboard's hashes")));
+	row_hints_attach();
 	rate_limit_attach();
 	rank_board_attach();
 	rank_commits_attach();
@@ -131,6 +137,13 @@ define_memory_settings(void)
 							"About 40 bytes for each player on each board; when it is full, ranks are counted by SQL.",
 							&scoreboard_rank_memory,
 							64 * 1024, 1024, INT_MAX / 2,
+							PGC_POSTMASTER, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("scoreboard.lookup_memory",
+							"Shared memory for where players and scores were found last.",
+							"Saves searching indexes: 32 bytes for each player of one board are enough; 0 turns it off.",
+							&scoreboard_lookup_memory,
+							8 * 1024, 0, INT_MAX / 2,
 							PGC_POSTMASTER, GUC_UNIT_KB,
 							NULL, NULL, NULL);
 }

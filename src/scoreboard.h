@@ -27,6 +27,7 @@ extern int	scoreboard_burst_limit; /* attempts a second; 0 = off */
 extern int	scoreboard_rate_memory; /* kB */
 extern int	scoreboard_receipt_window;	/* seconds */
 extern int	scoreboard_rank_memory; /* kB */
+extern int	scoreboard_lookup_memory;	/* kB; 0 = off */
 extern int	scoreboard_rank_wait;	/* milliseconds */
 extern int	scoreboard_max_scans;
 extern int	scoreboard_refusals_kept;	/* rows */

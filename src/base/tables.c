@@ -7,7 +7,7 @@
  *
  * Where every increment and every rank pays, a plan to start and end is most of the
  * cost, and a planner that has seen an empty table must not decide how a row
- * is found. One scan serves all the looks of a call.
+ * is found. One scan serves all the looks of a call; players and scores are looked for where they were found last (base/row_hints.h).
  *
  * The row found last keeps its page pinned until the next look or the end: values are read where they stand.
  *
@@ -33,6 +33,7 @@
 #include "catalog/pg_opfamily_d.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type_d.h"
+#include "common/hashfn.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -40,6 +41,7 @@
 #include "rewrite/rewriteDefine.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
+#include "storage/smgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -51,6 +53,7 @@
 
 #include "compat.h"
 #include "scoreboard.h"
+#include "base/row_hints.h"
 #include "base/tables.h"
 #include "rank/notes.h"
 
@@ -67,6 +70,7 @@ typedef struct Definition
 	const char *name;
 	int			keys;
 	uint8		key[TABLE_KEYS_MAX];	/* the unique key that rows are found by */
+	bool		hinted;			/* the same rows are found again and again */
 	bool		updated;		/* rows are updated below SQL, not only inserted */
 	Column		column[TABLE_COLUMNS_MAX];	/* up to the first without a name */
 } Definition;
@@ -80,7 +84,7 @@ static const Definition definitions[TABLES] = {
 		}
 	},
 	[TABLE_PLAYER] = {
-		.name = "player", .keys = 1, .key = {PLAYER_USER_ID},
+		.name = "player", .keys = 1, .key = {PLAYER_USER_ID}, .hinted = true,
 		.column = {
 			[PLAYER_ID] = {"player_id", INT8OID}, [PLAYER_USER_ID] = {"user_id", TEXTOID},
 			[PLAYER_DISPLAY_NAME] = {"display_name", TEXTOID, true}, [PLAYER_AVATAR_URL] = {"avatar_url", TEXTOID, true},
@@ -104,7 +108,7 @@ static const Definition definitions[TABLES] = {
 		}
 	},
 	[TABLE_SCORE] = {
-		.name = "score", .keys = 3, .key = {SCORE_BOARD_ID, SCORE_SEASON, SCORE_PLAYER_ID}, .updated = true,
+		.name = "score", .keys = 3, .key = {SCORE_BOARD_ID, SCORE_SEASON, SCORE_PLAYER_ID}, .hinted = true, .updated = true,
 		.column = {
 			[SCORE_BOARD_ID] = {"board_id", INT4OID}, [SCORE_SEASON] = {"season", INT4OID},
 			[SCORE_PLAYER_ID] = {"player_id", INT8OID}, [SCORE_SCORE] = {"score", INT8OID},
@@ -429,13 +433,23 @@ tables_require(TableName name)
 
 /* ---------- one row ---------- */
 
+/* So that each bit of the result depends on each of x. */
+static uint64
+mix(uint64 x)
+{
+	x = (x ^ x >> 33) * UINT64CONST(0xff51afd7ed558ccd);
+	x = (x ^ x >> 33) * UINT64CONST(0xc4ceb9fe1a85ec53);
+	return x ^ x >> 33;
+}
+
 void
 tables_open(Table *table, TableName name, TableUse use, LOCKMODE lock)
 {
 	table->rel = table_open(tables_lock(name, lock), NoLock);
 	table->layout = *tables_layout(name, table->rel, use);
 	check_row_security(table->rel);
-	table->index = index_open(table->layout.index, AccessShareLock);
+	table->hash = definitions[name].hinted ? mix((uint64) MyDatabaseId << 32 | RelationGetRelid(table->rel)) : 0;
+	table->index = NULL;
 	table->updates = false;
 	table->context = CurrentMemoryContext;
 	table->scan = NULL;
@@ -445,12 +459,13 @@ tables_open(Table *table, TableName name, TableUse use, LOCKMODE lock)
 void
 tables_close(Table *table)
 {
+	if (table->slot)
+		ExecDropSingleTupleTableSlot(table->slot);
 	if (table->scan)
 	{
-		ExecDropSingleTupleTableSlot(table->slot);
 		index_endscan(table->scan);
+		index_close(table->index, NoLock);
 	}
-	index_close(table->index, NoLock);
 	table_close(table->rel, NoLock);
 }
 
@@ -517,24 +532,79 @@ fetch(Table *table, ItemPointer tid, Snapshot snapshot, bool *all_dead)
 	}
 	tuple->t_self = at;
 	ExecStorePinnedBufferHeapTuple(tuple, table->slot, buffer);
-	pgstat_count_heap_fetch(table->index);
 	return true;
 }
 
-bool
-tables_find(Table *table, Snapshot snapshot)
+static uint64
+key_hash(const Table *table)
 {
-	MemoryContext caller = MemoryContextSwitchTo(table->context);
+	uint64		hash = table->hash;
+
+	for (int place = 0; place < table->layout.keys; place++)
+	{
+		const ScanKeyData *key = &table->keys[place];
+
+		if (key->sk_func.fn_oid == F_TEXTEQ)
+			hash ^= hash_bytes_extended((unsigned char *) VARDATA_ANY(DatumGetPointer(key->sk_argument)),
+										VARSIZE_ANY_EXHDR(DatumGetPointer(key->sk_argument)), hash);
+		else
+			hash ^= (uint64) key->sk_argument;
+		hash = mix(hash);
+	}
+	return hash;
+}
+
+/* Has the row in slot the key that is looked for? */
+static bool
+has_key(Table *table)
+{
+	for (int place = 0; place < table->layout.keys; place++)
+	{
+		ScanKey		key = &table->keys[place];
+		Datum		value = tables_value(&table->layout, table->slot, table->layout.key_column[place]);
+
+		if (!DatumGetBool(FunctionCall2Coll(&key->sk_func, key->sk_collation, value, key->sk_argument)))
+			return false;
+	}
+	return true;
+}
+
+/* Has the table that block still? It can't lose one under our lock; what was seen of it since is a lower bound. */
+static bool
+has_block(Table *table, BlockNumber block)
+{
+	BlockNumber seen = RelationGetSmgr(table->rel)->smgr_cached_nblocks[MAIN_FORKNUM];
+
+	return (seen != InvalidBlockNumber && block < seen) || block < RelationGetNumberOfBlocks(table->rel);
+}
+
+/* Where it was found last. What else may stand there by now: nothing, or another row. */
+static bool
+find_by_hint(Table *table, uint64 hash, Snapshot snapshot)
+{
+	ItemPointerData tid;
+	bool		all_dead;
+
+	if (!row_hints_get(hash, &tid) || !has_block(table, ItemPointerGetBlockNumber(&tid)) ||
+		!fetch(table, &tid, snapshot, &all_dead))
+		return false;
+	if (has_key(table))
+		return true;
+	ExecClearTuple(table->slot);
+	return false;
+}
+
+static bool
+find_by_index(Table *table, uint64 hash, Snapshot snapshot)
+{
 	ItemPointer tid;
 	bool		found = false;
 
 	if (table->scan == NULL)
 	{
-		table->slot = MakeSingleTupleTableSlot(RelationGetDescr(table->rel), &TTSOpsBufferHeapTuple);
+		table->index = index_open(table->layout.index, AccessShareLock);
 		table->scan = compat_index_beginscan(table->rel, table->index, snapshot, table->layout.keys);
 	}
-	/* A page that is pinned twice can't be pruned. */
-	ExecClearTuple(table->slot);
 	table->scan->xs_snapshot = snapshot;
 	index_rescan(table->scan, table->keys, table->layout.keys, NULL, 0);
 	while (!found && (tid = index_getnext_tid(table->scan, ForwardScanDirection)) != NULL)
@@ -542,9 +612,28 @@ tables_find(Table *table, Snapshot snapshot)
 		bool		all_dead;
 
 		found = fetch(table, tid, snapshot, &all_dead);
+		if (found)
+			pgstat_count_heap_fetch(table->index);
+		if (found && table->hash != 0)
+			row_hints_put(hash, tid);
 		/* So that the index forgets it: not after a start in recovery, whose snapshots may see what the primary's don't. */
 		table->scan->kill_prior_tuple = all_dead && !table->scan->xactStartedInRecovery;
 	}
+	return found;
+}
+
+bool
+tables_find(Table *table, Snapshot snapshot)
+{
+	MemoryContext caller = MemoryContextSwitchTo(table->context);
+	uint64		hash = table->hash != 0 ? key_hash(table) : 0;
+	bool		found;
+
+	if (table->slot == NULL)
+		table->slot = MakeSingleTupleTableSlot(RelationGetDescr(table->rel), &TTSOpsBufferHeapTuple);
+	/* A page that is pinned twice can't be pruned. */
+	ExecClearTuple(table->slot);
+	found = (table->hash != 0 && find_by_hint(table, hash, snapshot)) || find_by_index(table, hash, snapshot);
 	MemoryContextSwitchTo(caller);
 	return found;
 }

@@ -100,14 +100,15 @@ typedef struct Table
 	TableLayout layout;
 	bool		updates;		/* the caller will write the next version of the row */
 	Relation	rel;
-	Relation	index;
+	Relation	index;			/* NULL as scan is */
+	uint64		hash;			/* of which table it is; 0: where its rows stand is not remembered */
 	MemoryContext context;		/* where it was opened; scan and slot live there, however deep a look is taken */
-	IndexScanDesc scan;			/* NULL before the first look */
+	IndexScanDesc scan;			/* NULL before the first look that asks the index */
 	ScanKeyData keys[TABLE_KEYS_MAX];
 	TupleTableSlot *slot;		/* the row found last; its page is pinned */
 } Table;
 
-/* TABLE_FIND or TABLE_WRITE. Locks table and index, to the end of the transaction. */
+/* TABLE_FIND or TABLE_WRITE. Locks the table, and the index once it is asked, to the end of the transaction. */
 extern void tables_open(Table *table, TableName name, TableUse use, LOCKMODE lock);
 extern void tables_close(Table *table);
 
