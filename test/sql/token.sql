@@ -97,6 +97,8 @@ SELECT who(token) FROM kept;
 SELECT scoreboard_set_issuer('https://a.example', '{"keys": []}', 'a:');
 SELECT set_config('request.jwt.claims', jsonb_build_object('iss', 'https://a.example', 'sub', 'p2', 'exp', now_s() + 360)::text, false) <> '' AS set;
 SELECT who(NULL);
+SET scoreboard.trusted_request_roles = 'somebody, somebody_else';
+SELECT who(NULL);
 SELECT set_config('scoreboard.trusted_request_roles', 'somebody, ' || quote_ident(session_user), false) <> '' AS set;
 SELECT who(NULL);
 SELECT who('an explicit token wins');
