@@ -143,7 +143,7 @@ SELECT document ~ '"score":5,"subscore":83,"detail":"level \\"7\\" \\\\ 🏆"}' 
 SELECT score FROM scoreboard_increment_for('ss-r1', 'AWARD', 'detail', 'ss-list', 0, subscore => 83, detail => 'another');
 SELECT pg_temp.list('ss-list', '"another"');
 SELECT score FROM scoreboard_increment_for('ss-r1', 'AWARD', 'subscore', 'ss-list', 0, subscore => 84, detail => 'another');
-SELECT pg_temp.list('ss-list', '84');
+SELECT pg_temp.list('ss-list', '"subscore":84');
 SELECT score FROM scoreboard_increment_for('ss-r1', 'AWARD', 'none', 'ss-list', 0);
 SELECT pg_temp.list('ss-list', '"score":5}');
 SELECT score FROM scoreboard_increment_for('ss-r1', 'AWARD', 'anew', 'ss-list-high', 0, subscore => 83, detail => 'anew');
