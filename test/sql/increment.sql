@@ -137,6 +137,9 @@ SELECT sign.outcome($$ SELECT * FROM sign.increment('inc-cyd', 'SCORE_RUN', 'run
 SELECT sign.outcome($$ SELECT * FROM sign.increment('inc-cyd', 'SCORE_RUN', 'run-1', 'inc', 40, 'key-1') $$);
 SELECT sign.outcome($$ SELECT * FROM sign.increment('inc-cyd', 'SCORE_RUN', 'run-1', 'inc-other', 40, 'key-1', '{"a": [1, 2]}') $$);
 SELECT sign.outcome($$ SELECT * FROM sign.increment('inc-cyd', 'COMPLETE_LEVEL', 'run-1', 'inc', NULL, 'key-1', '{"a": [1, 2]}') $$);
+-- The action type is content even where both leave the same points open.
+INSERT INTO scoreboard.action_type (name, min_points, max_points) VALUES ('SCORE_RUN_TOO', -500, 500);
+SELECT sign.outcome($$ SELECT * FROM sign.increment('inc-cyd', 'SCORE_RUN_TOO', 'run-1', 'inc', 40, 'key-1', '{"a": [1, 2]}') $$);
 -- An idempotency key counts within its action only, and an action_id within its player only.
 SELECT sign.outcome($$ SELECT * FROM sign.increment('inc-cyd', 'SCORE_RUN', 'run-2', 'inc', 1, 'key-1') $$);
 SELECT sign.outcome($$ SELECT * FROM sign.increment('inc-dan', 'SCORE_RUN', 'run-1', 'inc', 1, 'key-1') $$);

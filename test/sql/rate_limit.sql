@@ -43,6 +43,25 @@ SELECT pg_temp.attempt('rate-ten', 'one more');
 SELECT pg_temp.passes('rate-other', 30);
 SELECT bool_and(retry_after BETWEEN 1 AND 60) AS within_a_minute FROM refused;
 
+-- The window is a minute, exactly: what is left of it is answered, rounded up.
+CREATE FUNCTION pg_temp.window_seen() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    before timestamptz := clock_timestamp();
+    after timestamptz;
+    retry int;
+BEGIN
+    TRUNCATE refused;
+    PERFORM pg_temp.passes('rate-window', 30);
+    after := clock_timestamp();
+    SELECT r.retry_after INTO STRICT retry FROM refused r;
+    IF retry BETWEEN ceil(60 - extract(epoch FROM after - before)) AND 60 THEN
+        RETURN 'a minute';
+    END IF;
+    RETURN format('%s s after %s', retry, after - before);
+END
+$$;
+SELECT pg_temp.window_seen();
+
 -- A retry of what stands in the window takes no further slot, even where the window is full.
 SELECT pg_temp.attempt('rate-ten', 'passes-10');
 -- Another idempotency key, or none where there was one, is another attempt.

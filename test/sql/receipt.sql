@@ -74,6 +74,10 @@ SELECT try('3', sign('3', action_type => 'RECEIPT_OPEN', points => '25', issued 
 SELECT try('3', replace(sign('3', issued => :now), 'v1:r1:', 'v1:r2:'), issued => :now);
 SELECT try('3', replace(sign('3', issued => :now), 'v1:r1:', 'v1:r9:'), issued => :now);
 
+-- A MAC with one bit changed, whichever, is none.
+SELECT answer, count(*) FROM (SELECT split_part(sign('3', issued => :now), ':', 3) AS mac OFFSET 0) AS t, generate_series(0, 255) AS n,
+    try('3', 'v1:r1:' || encode(set_bit(decode(mac, 'hex'), n, 1 - get_bit(decode(mac, 'hex'), n)), 'hex'), issued => :now) AS answer GROUP BY 1;
+
 -- One good part suffices, wherever it stands.
 SELECT try('3', concat_ws(' ', sign('4', issued => :now), 'v1:r9:' || repeat('0', 64), sign('3', issued => :now)), issued => :now);
 
@@ -126,6 +130,18 @@ CREATE FUNCTION hmac(bytea, bytea, text) RETURNS bytea LANGUAGE sql AS $$ SELECT
 SELECT try('9', 'v1:r1:' || repeat('0', 64), issued => :now);
 DROP FUNCTION receipt_test.hmac(bytea, bytea, text);
 SELECT try('9', sign('9', issued => :now), issued => :now);
+
+-- Nor in its own schema, beside it, nor in its place: neither one that is no member, nor one that isn't C.
+SELECT 'v1:r1:' || encode(sha256('foreign'), 'hex') AS foreign_mac \gset
+ALTER FUNCTION hmac(bytea, bytea, text) RENAME TO hmac_away;
+CREATE FUNCTION public.hmac(bytea, bytea, text) RETURNS bytea LANGUAGE sql AS $$ SELECT sha256('foreign') $$;
+SELECT try('9-foreign', :'foreign_mac', issued => :now);
+ALTER EXTENSION pgcrypto ADD FUNCTION public.hmac(bytea, bytea, text);
+SELECT try('9-foreign', :'foreign_mac', issued => :now);
+ALTER EXTENSION pgcrypto DROP FUNCTION public.hmac(bytea, bytea, text);
+DROP FUNCTION public.hmac(bytea, bytea, text);
+ALTER FUNCTION hmac_away(bytea, bytea, text) RENAME TO hmac;
+SELECT try('9-own', sign('9-own', issued => :now), issued => :now);
 
 -- It is found again after pgcrypto was moved, and so after any change of its row.
 CREATE SCHEMA receipt_crypto;

@@ -89,9 +89,12 @@ SET scoreboard.rate_limit = 3;
 SELECT n, status, retry BETWEEN 1 AND 60 AS waits, answer FROM pg_temp.submit(pg_temp.request('sub-rate', '1'), pg_temp.request('sub-rate', '2'), pg_temp.request('sub-rate', '3'), pg_temp.request('sub-rate', '4'), pg_temp.request('sub-rate-other', '1'));
 SET scoreboard.rate_limit = 0;
 -- Only what a token vouches for: a gateway can't borrow the claims of a trusted request.
-SET request.jwt.claims = '{"iss":"https://id.test","sub":"sub-ada","exp":9999999999}';
+SELECT set_config('scoreboard.trusted_request_roles', quote_ident(session_user), false) <> '' AS set;
+SELECT set_config('request.jwt.claims', json_build_object('iss', 'https://id.test', 'sub', 'sub-ada', 'exp', sign.now() + 600)::text, false) <> '' AS set;
+SELECT scoreboard_me() ->> 'userId' AS the_claims_hold;
 SELECT * FROM pg_temp.submit(pg_temp.request('sub-ada', 'claims', '{"token": null}'));
 RESET request.jwt.claims;
+RESET scoreboard.trusted_request_roles;
 -- A rollback leaves nothing of a batch.
 BEGIN;
 SELECT n, status FROM pg_temp.submit(pg_temp.request('sub-gone', '1'), pg_temp.request('sub-gone', '2'));

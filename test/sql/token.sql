@@ -42,6 +42,12 @@ SELECT who(token), who(token) FROM (SELECT jwt() AS token OFFSET 0) t;
 SELECT who(jwt('{"sub": "José"}', '{"kid": "a2", "typ": "at+jwt"}', 'a2'));
 SELECT who(jwt(jsonb_build_object('iss', 'https://b.example', 'uid', 'p1', 'aud', ARRAY['x', 'game'], 'exp', now_s() + 86000), '{"kid": null}', 'b1'));
 
+-- A signature with one bit changed, whichever, is none.
+CREATE FUNCTION flipped(token text, n int) RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws('.', a[1], a[2], base64url(set_bit(s, n, 1 - get_bit(s, n))))
+    FROM (SELECT a, decode(translate(a[3], '-_', '+/') || '=', 'base64') AS s FROM string_to_array(token, '.') AS a) AS t $$;
+SELECT answer, count(*) FROM (SELECT jwt() AS token OFFSET 0) AS t, generate_series(0, 255) AS n, who(flipped(token, n)) AS answer GROUP BY 1;
+
 -- No token; not one at all; too long.
 SELECT who(NULL);
 SELECT who('');
@@ -71,12 +77,33 @@ SELECT who(jwt(jsonb_build_object('iat', now_s() + 40)));
 SELECT who(jwt(jsonb_build_object('exp', now_s() + 3700)));
 SELECT who(jwt(jsonb_build_object('exp', now_s() + 3700, 'iat', null)));
 SELECT who(jwt('{"exp": 1e30}'));
+-- One that was verified ends in the cache, too.
+DO $$
+DECLARE
+    last bigint;
+    token text;
+    cached text;
+BEGIN
+    LOOP
+        last := now_s() - 28;
+        token := jwt(jsonb_build_object('exp', last));
+        PERFORM who(token);
+        cached := who(token);
+        EXIT WHEN cached = 'a:p1';
+    END LOOP;
+    WHILE now_s() < last + 30 LOOP
+        PERFORM pg_sleep(0.05);
+    END LOOP;
+    RAISE WARNING '%, then %', cached, who(token);
+END $$;
 
 -- Audience and player.
 SELECT who(jwt('{"aud": "game"}'));
 SELECT who(jwt('{"iss": "https://b.example", "uid": "p1"}', '{"kid": null}', 'b1'));
 SELECT who(jwt('{"iss": "https://b.example", "uid": "p1", "aud": "other"}', '{"kid": null}', 'b1'));
 SELECT who(jwt('{"iss": "https://b.example", "aud": "game"}', '{"kid": null}', 'b1'));
+SELECT aud, who(jwt(jsonb_build_object('iss', 'https://b.example', 'uid', 'p1', 'aud', aud), '{"kid": null}', 'b1'))
+    FROM (VALUES ('["other"]'::jsonb), ('["other", "Game", "game2", "gam", ""]'), ('[]'), ('[["game"]]'), ('[null]'), ('["other", "game"]')) AS t(aud);
 SELECT who(jwt('{"sub": 7}'));
 SELECT who(jwt('{"sub": ""}'));
 SELECT who(jwt(jsonb_build_object('sub', repeat('x', 254))));

@@ -86,7 +86,7 @@ is($node->safe_psql('postgres', q{SELECT attempt('player7', 'fill7')}), 'ACTION_
 $node->append_conf('postgresql.conf', "scoreboard.rate_limit = 0\nscoreboard.burst_limit = 5\n");
 $node->reload;
 wait_until($node, 'postgres', q{attempt('late', 'a') = 'ACTION_NOT_ALLOWED'}, 'an idle entry gives way');
-pass('an idle entry gives way to a new player');
+is($node->safe_psql('postgres', q{SELECT attempt('late', 'a')}), 'ACTION_NOT_ALLOWED', 'an idle entry gives way to a new player, who keeps the place');
 
 $node->append_conf('postgresql.conf', "scoreboard.rate_limit = 10\nscoreboard.burst_limit = 0\n");
 $node->restart;
@@ -113,7 +113,15 @@ $holder->query_safe('COMMIT');
 $holder->quit;
 wait_until($node, 'postgres', q{count(*) + (SELECT refusals_lost FROM scoreboard_server_stats()) >= 3000 FROM scoreboard.refusal WHERE user_id LIKE 'noisy%'},
 	'each refusal is stored or counted as lost');
-pass('each refusal is stored or counted as lost');
+cmp_ok($node->safe_psql('postgres', q{SELECT count(*) + (SELECT refusals_lost FROM scoreboard_server_stats()) FROM scoreboard.refusal WHERE user_id LIKE 'noisy%'}), '>=', 3000, 'each refusal is stored or counted as lost');
+
+# As many are kept as the setting says, the latest.
+$node->append_conf('postgresql.conf', "scoreboard.refusals_kept = 50\n");
+$node->reload;
+is(attempts(0, q{'kept', 1, 60, 'a'}), '{ "ACTION_NOT_ALLOWED" : 60 }', 'refusals beyond those that are kept');
+wait_until($node, 'postgres', q{EXISTS (SELECT FROM scoreboard.refusal WHERE user_id = 'kept60')}, 'the last of them is stored');
+is($node->safe_psql('postgres', q{SELECT count(*), string_agg(user_id, ' ' ORDER BY refusal_id) FROM scoreboard.refusal}),
+	'50|' . join(' ', map { "kept$_" } 11 .. 60), 'the latest are kept, and no more');
 
 $node->stop;
 done_testing();
