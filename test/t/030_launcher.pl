@@ -16,20 +16,18 @@ my $node = new_node('launcher', conf => "max_worker_processes = 16\nmax_prepared
 # CREATE and DROP EXTENSION
 create_database($node, $_) foreach ('one', 'two');
 wait_for_publisher($node, $_) foreach ('one', 'two');
-pass('two databases have their publishers');
+is(scalar(grep { publisher_pid($node, $_) ne '' } ('one', 'two')), 2, 'two databases have their publishers');
 $node->safe_psql('two', 'DROP EXTENSION scoreboard');
 wait_for_no_publisher($node, 'two');
-pass('DROP EXTENSION ends the publisher');
+is(publisher_pid($node, 'two'), '', 'DROP EXTENSION ends the publisher');
 $node->safe_psql('two', 'BEGIN; CREATE EXTENSION scoreboard; ROLLBACK');
 $node->safe_psql('two', 'CREATE EXTENSION scoreboard');
-wait_for_version($node, 'two', 'global', 1);
-pass('CREATE EXTENSION, after one that was rolled back, starts it again');
+cmp_ok(wait_for_version($node, 'two', 'global', 1), '>', 0, 'CREATE EXTENSION, after one that was rolled back, starts it again');
 $node->safe_psql('two', 'DROP EXTENSION scoreboard; CREATE EXTENSION scoreboard');
-wait_for_version($node, 'two', 'global', 1);
-pass('so does one right after DROP EXTENSION');
+cmp_ok(wait_for_version($node, 'two', 'global', 1), '>', 0, 'so does one right after DROP EXTENSION');
 $node->safe_psql('two', 'DROP EXTENSION pgcrypto CASCADE');
 wait_for_no_publisher($node, 'two');
-pass('a cascade that drops the extension ends the publisher');
+is(publisher_pid($node, 'two'), '', 'a cascade that drops the extension ends the publisher');
 my ($status, undef, $errors) = $node->psql('two',
 	q{BEGIN; CREATE EXTENSION scoreboard CASCADE; PREPARE TRANSACTION 'x'});
 like($errors, qr/cannot PREPARE a transaction that has created or dropped extension "scoreboard"/,
@@ -38,21 +36,20 @@ like($errors, qr/cannot PREPARE a transaction that has created or dropped extens
 # Commands on databases
 $node->safe_psql('postgres', 'CREATE DATABASE three TEMPLATE one');
 wait_for_publisher($node, $_) foreach ('one', 'three');
-pass('CREATE DATABASE ... TEMPLATE: both have a publisher afterwards');
+is(scalar(grep { publisher_pid($node, $_) ne '' } ('one', 'three')), 2, 'CREATE DATABASE ... TEMPLATE: both have a publisher afterwards');
 $node->safe_psql('postgres', 'ALTER DATABASE three RENAME TO four');
 wait_for_publisher($node, 'four');
-pass('RENAME, and the publisher is there again');
+like(publisher_pid($node, 'four'), qr/^\d+$/, 'RENAME, and the publisher is there again');
 $node->safe_psql('postgres', 'BEGIN; ALTER DATABASE four RENAME TO five; ROLLBACK');
 wait_for_publisher($node, 'four');
-pass('so it is after a RENAME that was rolled back');
+like(publisher_pid($node, 'four'), qr/^\d+$/, 'so it is after a RENAME that was rolled back');
 my $place = PostgreSQL::Test::Utils::tempdir();
 $node->safe_psql('postgres', "CREATE TABLESPACE place LOCATION '$place'");
 $node->safe_psql('postgres', 'ALTER DATABASE four SET TABLESPACE place');
 wait_for_publisher($node, 'four');
-pass('SET TABLESPACE, likewise');
+like(publisher_pid($node, 'four'), qr/^\d+$/, 'SET TABLESPACE, likewise');
 add_score($node, 'four', 'global', 'anna', 7);
-wait_for_list($node, 'four', 'global', '7');
-pass('it publishes there');
+cmp_ok(wait_for_list($node, 'four', 'global', '7'), '>', 0, 'it publishes there');
 $node->safe_psql('postgres', 'DROP DATABASE four');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname = 'four'}),
 	0, 'DROP DATABASE');
@@ -63,7 +60,7 @@ $node->safe_psql('template1', 'CREATE EXTENSION scoreboard CASCADE');
 $node->safe_psql('postgres', 'CREATE DATABASE seven');
 wait_for_publisher($node, 'seven');
 wait_for_no_publisher($node, 'template1');
-pass('a database made from template1 with the extension has a publisher, template1 has none');
+is(publisher_pid($node, 'template1'), '', 'a database made from template1 with the extension has a publisher, template1 has none');
 $node->safe_psql('postgres', 'ALTER DATABASE template1 IS_TEMPLATE false');
 foreach my $options ('', 'TEMPLATE DEFAULT', 'TEMPLATE = template1', 'STRATEGY file_copy')
 {
@@ -71,16 +68,17 @@ foreach my $options ('', 'TEMPLATE DEFAULT', 'TEMPLATE = template1', 'STRATEGY f
 	wait_for_publisher($node, 'template1');
 	$node->safe_psql('postgres', "CREATE DATABASE seven $options");
 	wait_for_publisher($node, 'seven');
-	pass("CREATE DATABASE $options: template1's publisher makes room");
+	like(publisher_pid($node, 'seven'), qr/^\d+$/, "CREATE DATABASE $options: template1's publisher makes room");
 }
 $node->safe_psql('template1', 'DROP EXTENSION scoreboard');
 $node->safe_psql('postgres', 'ALTER DATABASE template1 IS_TEMPLATE true');
 $node->safe_psql('postgres', 'DROP DATABASE seven');
 $node->safe_psql('postgres', 'ALTER DATABASE one ALLOW_CONNECTIONS false');
 wait_for_no_publisher($node, 'one');
+is(publisher_pid($node, 'one'), '', 'a database that lets nobody in has no publisher');
 $node->safe_psql('postgres', 'ALTER DATABASE one ALLOW_CONNECTIONS true');
 wait_for_publisher($node, 'one');
-pass('a database that lets nobody in has no publisher');
+like(publisher_pid($node, 'one'), qr/^\d+$/, 'and has one when it does again');
 
 # Who may not drop a database can't stop its publisher either.
 my $pid = publisher_pid($node, 'one');
@@ -96,7 +94,7 @@ $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
 wait_until($node, 'postgres',
 	"EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'scoreboard publisher' AND datname = 'one' AND pid <> $pid)",
 	'the publisher is another process');
-pass('a publisher that was ended is replaced');
+isnt(publisher_pid($node, 'one'), $pid, 'a publisher that was ended is replaced');
 
 # Being ended is no failure: the launcher doesn't wait longer each time, also where nothing could be published meanwhile.
 $node->append_conf('postgresql.conf', 'log_min_messages = debug1');
@@ -118,7 +116,7 @@ $node->append_conf('postgresql.conf', 'log_min_messages = warning');
 
 $node->restart;
 wait_for_publisher($node, 'one');
-pass('a restart of the server starts it');
+like(publisher_pid($node, 'one'), qr/^\d+$/, 'a restart of the server starts it');
 
 # Too few workers: the launcher of logical replication, ours, and one publisher.
 my $offset = -s $node->logfile;

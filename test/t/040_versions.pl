@@ -64,8 +64,7 @@ my $future = $node->safe_psql($db,
 my $offset = -s $node->logfile;
 $node->restart;
 is(wait_for_version($node, $db, 'global', $future + 1), $future + 1, 'a stored version ahead of the clock goes on by one');
-$node->wait_for_log(qr/stored version $future of scoreboard "global" is ahead of the clock/, $offset);
-pass('and is logged');
+ok($node->wait_for_log(qr/stored version $future of scoreboard "global" is ahead of the clock/, $offset), 'and is logged');
 
 # The row is derived: without it the board begins anew, at the clock or beyond what its publisher knows.
 $last = version($node, $db, 'global');

@@ -155,13 +155,12 @@ foreach my $kill (1 .. $kills)
 	usleep(20_000) until scalar(acknowledged()) >= $goal;
 	$node->kill9;
 	start_again();
-	pass("killed and started ($kill)");
+	is($node->safe_psql('game', 'SELECT pg_is_in_recovery()'), 'f', "killed and started ($kill)");
 }
 waitpid($_, 0) foreach @children;
 my $scores = $node->safe_psql('game',
 	"SELECT string_agg(s.score::text, ' ' ORDER BY s.score DESC, s.reached_at) FROM scoreboard.score s");
-wait_for_list($node, 'game', 'global', $scores);
-pass('the list shows the scores in the end');
+cmp_ok(wait_for_list($node, 'game', 'global', $scores), '>', 0, 'the list shows the scores in the end');
 append_to_file("$directory/stop", '');
 waitpid($watcher, 0);
 
