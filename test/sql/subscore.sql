@@ -29,7 +29,7 @@ CREATE FUNCTION pg_temp.sent(signed_subscore bigint, signed_detail text, subscor
     FROM (SELECT sign.now()) AS t(s)
 $$;
 -- Their form
-SELECT left(detail, 12) AS detail, pg_temp.sent(subscore, detail, subscore, detail) FROM (VALUES (1, 9007199254740992, NULL), (2, -9007199254740992, NULL), (3, 9223372036854775807, NULL),
+SELECT encode(convert_to(left(detail, 12), 'UTF8'), 'escape') AS detail, pg_temp.sent(subscore, detail, subscore, detail) FROM (VALUES (1, 9007199254740992, NULL), (2, -9007199254740992, NULL), (3, 9223372036854775807, NULL),
     (4, NULL, ''), (5, NULL, ' '), (6, NULL, repeat('d', 257)), (7, NULL, repeat('ü', 129)), (8, NULL, E'a\tb'), (9, NULL, E'a\nb'), (10, NULL, U&'\0085'),
     (11, NULL, U&'a\202eb'), (12, NULL, U&'a\2066b')) AS t(n, subscore, detail) ORDER BY n;
 -- What the receipt doesn't sign
