@@ -11,6 +11,8 @@ WORK=$RUN_WORK
 LIB=$WORK/tree/test/lib
 # shellcheck source=test/lib/say.sh
 . "$LIB/say.sh"
+# shellcheck source=test/lib/packages.sh
+. "$LIB/packages.sh"
 # shellcheck source=test/lib/prefix.sh
 . "$LIB/prefix.sh"
 # shellcheck source=test/lib/files.sh

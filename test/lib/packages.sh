@@ -10,12 +10,25 @@
 CLUSTER_SETTINGS=/etc/postgresql-common/createcluster.d
 CLUSTER_SETTING=$CLUSTER_SETTINGS/scoreboard-tests.conf
 
+# The Debian whose clang-tidy, cppcheck and shellcheck are asked: every release of them finds something new to complain about.
+ANALYSERS_RELEASE=bookworm
+
+has_analysers()
+{
+	grep -qx "VERSION_CODENAME=$ANALYSERS_RELEASE" /etc/os-release
+}
+
 # needed_packages COMMAND SUITE...: one a line; "package:command" is needed only where there is no such command.
 needed_packages()
 {
 	local command=$1 suite
 	shift
 
+	if [ "$command" = debian ] # test/lib/debian.sh
+	then
+		printf '%s\n' debootstrap:debootstrap procps:pkill
+		return
+	fi
 	printf '%s\n' gcc:gcc libc6-dev make:make pkg-config:pkg-config \
 		libpq-dev libwebsockets-dev libuv1-dev libjansson-dev libcjose-dev libssl-dev
 	needed_postgres
@@ -26,7 +39,7 @@ needed_packages()
 		for suite
 		do
 			case $suite in
-			static) printf '%s\n' clang-format:clang-format clang-tidy:clang-tidy cppcheck:cppcheck shellcheck:shellcheck ;;
+			static) ! has_analysers || printf '%s\n' clang-tidy:clang-tidy cppcheck:cppcheck shellcheck:shellcheck ;;
 			tap) printf '%s\n' perl libipc-run-perl ;;
 			bridge) printf '%s\n' nodejs:node npm:npm ;;
 			browser) printf '%s\n' nodejs:node npm:npm chromium:chromium ;;
