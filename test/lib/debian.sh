@@ -8,20 +8,24 @@
 # shellcheck shell=bash
 
 DEBIAN_ROOTS=/var/cache/scoreboard
+MACHINE_CA=/etc/ssl/certs/ca-certificates.crt
 
 # The archive, with the mirror that this machine's sources name: no host is written down here.
 debian_mirror()
 {
+	# shellcheck disable=SC2016 # apt's
 	apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 'Label: Debian' 'Created-By: Packages' | head -n 1
 }
 
-# in_root ROOT COMMAND...: the caller's first process there ends everything when it ends, or when we do.
+# in_root ROOT COMMAND...: its first process ends everything when it ends, or when we do. npm trusts whom this machine trusts: a mirror
+# may have a certificate of its own.
 in_root()
 {
 	local root=$1
 	shift
 
 	cp -L /etc/resolv.conf /etc/hosts "$root/etc/" || return 1
+	[ ! -e $MACHINE_CA ] || cp -L $MACHINE_CA "$root/etc/scoreboard-ca.crt" || return 1
 	# shellcheck disable=SC2016 # the inner shell's
 	exec setpriv --pdeathsig KILL -- unshare --mount --ipc --pid --fork --kill-child --mount-proc="$root/proc" -- bash -c '
 		root=$1 work=$2
@@ -31,6 +35,7 @@ in_root()
 		then
 			mount --bind "$work/tree" "$root/mnt" && mount --bind "$work/tmp" "$root/tmp" || exit 1
 		fi
+		[ ! -e "$root/etc/scoreboard-ca.crt" ] || set -- npm_config_cafile=/etc/scoreboard-ca.crt "$@"
 		chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 ${http_proxy:+http_proxy="$http_proxy"} "$@"
 		exit $?' in_root "$root" "${WORK-}" "$@"
 }
@@ -49,12 +54,13 @@ bootstrap_debian()
 		echo 'Acquire::Check-Valid-Until "false";' >"$root/etc/apt/apt.conf.d/scoreboard" || return 1
 	[ "$DEBIAN" = experimental ] || return 0
 	echo "deb $mirror experimental main" >"$root/etc/apt/sources.list.d/experimental.list"
+	printf '%s\n' 'Package: postgresql-* libpq*' 'Pin: release a=experimental' 'Pin-Priority: 990' >"$root/etc/apt/preferences.d/scoreboard"
 	# libcurl4-openssl-dev: its libpq.pc asks for that.
 	# shellcheck disable=SC2016 # the root's
 	(in_root "$root" DEBIAN_FRONTEND=noninteractive sh -c '
 		mkdir -p /etc/postgresql-common/createcluster.d && echo create_main_cluster = false >/etc/postgresql-common/createcluster.d/scoreboard.conf
 		apt-get -q update && newest=$(apt-cache pkgnames postgresql-server-dev- | grep -o "[0-9]*$" | sort -n | tail -n 1) &&
-			apt-get -q -y -t experimental --no-install-recommends install postgresql-$newest postgresql-server-dev-$newest libcurl4-openssl-dev')
+			apt-get -q -y --no-install-recommends install postgresql-$newest postgresql-server-dev-$newest libcurl4-openssl-dev')
 }
 
 # Made beside its place, so that an interrupted one is not taken for a whole one.
@@ -63,7 +69,6 @@ make_root()
 	local root=$1 log
 
 	[ ! -d "$root" ] || return 0
-	install_missing debian
 	log=$(mktemp) || exit 1
 	rm -rf "$root.new"
 	say "making $root, once (debootstrap)"
@@ -76,38 +81,33 @@ make_root()
 	rm -f "$log"
 }
 
-# Killed as one: its first process takes the others along, and is waited for.
-stop_in_root()
-{
-	trap '' INT TERM HUP
-	pkill -KILL -P "$INNER"
-	wait "$INNER"
-	exit "$1"
-}
-
-# check_in_debian SUITE...
-check_in_debian()
+# To be said before anything is made: whether we can, and the root directory.
+prepare_debian()
 {
 	local root=$DEBIAN_ROOTS/$DEBIAN
 
+	[ "$COMMAND" = check ] || die 'DEBIAN is for check alone'
+	[ -z "${REUSE-}" ] || die 'DEBIAN and REUSE do not go together'
 	[[ $DEBIAN =~ ^[a-z]+$ ]] || die "DEBIAN=$DEBIAN: the name of a release is wanted, such as trixie, sid or experimental"
 	[ "$(id -u)" = 0 ] || die "DEBIAN=$DEBIAN needs root (debootstrap, chroot): sudo make check DEBIAN=$DEBIAN"
 	command -v apt-get >/dev/null || die "DEBIAN=$DEBIAN needs a machine with Debian's apt"
-	mkdir -p "$DEBIAN_ROOTS" || exit 1
-	exec 9>"$root.lock"
-	flock 9
-	make_root "$root"
-	exec 9>&-
+	unset PG_CONFIG
+	mkdir -p "$DEBIAN_ROOTS" || die "$DEBIAN_ROOTS can't be made"
+	install_missing debian
+	(
+		flock 9
+		make_root "$root"
+	) 9>"$root.lock" || exit 1
+}
 
-	make_workdir
-	copy_tree
+# Inside contain, in place of the rest of our run. unshare is deaf to TERM, but its child takes all with it.
+check_in_debian()
+{
 	chmod 1777 "$WORK/tmp"
-	INNER=
-	trap 'stop_in_root 130' INT
-	trap 'stop_in_root 143' TERM
-	trap 'stop_in_root 129' HUP
-	(in_root "$root" RUN_STARTED="$RUN_STARTED" ONLY="${ONLY-}" KEEP="${KEEP-}" FUZZ_SECONDS="${FUZZ_SECONDS-2}" \
-		/mnt/test/run check "$@") &
-	INNER=$!
-	wait "$INNER"
+	in_root "$DEBIAN_ROOTS/$DEBIAN" RUN_STARTED="$RUN_STARTED" ONLY="${ONLY-}" KEEP="${KEEP-}" FUZZ_SECONDS="${FUZZ_SECONDS-2}" \
+		/mnt/test/run "$@" &
+	trap 'pkill -KILL -P $!' TERM INT HUP
+	wait $!
+	wait $! # again, where the signal ended it
+	exit
 }

@@ -26,7 +26,7 @@ needed_packages()
 
 	if [ "$command" = debian ] # test/lib/debian.sh
 	then
-		printf '%s\n' debootstrap:debootstrap procps:pkill
+		printf '%s\n' debootstrap:debootstrap procps:pkill gcc:gcc libc6-dev
 		return
 	fi
 	printf '%s\n' gcc:gcc libc6-dev make:make pkg-config:pkg-config \

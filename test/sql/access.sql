@@ -24,7 +24,7 @@ SELECT c.relname, l.level, array_to_string(ARRAY(SELECT p FROM unnest(ARRAY['SEL
     ORDER BY c.relname, l.level;
 SELECT l.level FROM unnest(ARRAY['reader', 'player', 'gateway', 'server', 'admin', 'nobody']) AS l(level) WHERE has_schema_privilege('regress_sb_' || l.level, 'scoreboard', 'USAGE');
 SELECT p.oid::regprocedure AS internal, l.level FROM pg_proc p, unnest(ARRAY['reader', 'player', 'gateway', 'server', 'admin', 'nobody']) AS l(level)
-    WHERE p.pronamespace = 'scoreboard'::regnamespace AND p.proname <> 'valid_display_name' AND has_function_privilege('regress_sb_' || l.level, p.oid, 'EXECUTE');
+    WHERE p.pronamespace = 'scoreboard'::regnamespace AND p.proname <> 'valid_display_name' AND has_function_privilege('regress_sb_' || l.level, p.oid, 'EXECUTE') ORDER BY 1, 2;
 -- Real calls
 GRANT USAGE ON SCHEMA sign TO PUBLIC;
 GRANT SELECT ON sign.key TO PUBLIC;

@@ -48,7 +48,9 @@ SELECT p.oid::regprocedure AS foreign_function, has_function_privilege('regress_
 SELECT object, grantee, privilege_type FROM given WHERE grantee = 'regress_sb_reader' ORDER BY 1, 2, 3;
 -- The bridge's call: not where the API's schema decides, where another function makes it ambiguous
 CREATE FUNCTION public.scoreboard_submit(json, integer DEFAULT 0) RETURNS text LANGUAGE sql AS $$ SELECT 'taken' $$;
+\set VERBOSITY terse
 SELECT * FROM public.scoreboard_submit('[]'::json);
+\set VERBOSITY default
 SELECT * FROM scoreboard.submit('[]'::json);
 -- In a schema of its own there is nothing to warn of.
 DROP VIEW given;
