@@ -495,7 +495,8 @@ END
 $$;
 CREATE TRIGGER check_settings BEFORE INSERT OR UPDATE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.board_check();
 CREATE TRIGGER touched AFTER INSERT OR UPDATE OR DELETE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.board_touched();
-ALTER TABLE scoreboard.board ENABLE ALWAYS TRIGGER check_settings, ENABLE ALWAYS TRIGGER touched;
+CREATE TRIGGER truncated AFTER TRUNCATE ON scoreboard.board FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.board_touched();
+ALTER TABLE scoreboard.board ENABLE ALWAYS TRIGGER check_settings, ENABLE ALWAYS TRIGGER touched, ENABLE ALWAYS TRIGGER truncated;
 CREATE TRIGGER check_settings BEFORE INSERT OR UPDATE ON scoreboard.action_rule FOR EACH ROW EXECUTE FUNCTION scoreboard.action_rule_check();
 DO $$
 DECLARE
@@ -516,7 +517,8 @@ $$;
 CREATE TRIGGER check_prefix BEFORE INSERT OR UPDATE ON scoreboard.jwt_issuer FOR EACH ROW EXECUTE FUNCTION scoreboard.jwt_issuer_check();
 CREATE TRIGGER changed AFTER UPDATE OR DELETE ON scoreboard.player FOR EACH ROW EXECUTE FUNCTION scoreboard.player_changed();
 CREATE TRIGGER listed AFTER UPDATE OF state, hidden ON scoreboard.player FOR EACH ROW EXECUTE FUNCTION scoreboard.player_listed();
-ALTER TABLE scoreboard.player ENABLE ALWAYS TRIGGER changed;
+CREATE TRIGGER truncated AFTER TRUNCATE ON scoreboard.player FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.player_changed();
+ALTER TABLE scoreboard.player ENABLE ALWAYS TRIGGER changed, ENABLE ALWAYS TRIGGER truncated;
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON scoreboard.score FOR EACH ROW EXECUTE FUNCTION scoreboard.score_changed();
 CREATE TRIGGER truncated AFTER TRUNCATE ON scoreboard.score FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.score_changed();
 ALTER TABLE scoreboard.score ENABLE ALWAYS TRIGGER changed, ENABLE ALWAYS TRIGGER truncated;

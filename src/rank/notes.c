@@ -17,7 +17,7 @@
  *
  * What fires no row trigger (ALTER TABLE with a rewrite, a disabled trigger,
  * DROP) is seen through object_access_hook and noted as "rebuild" or "free".
- * More than MAX_NOTES: the notes are dropped and the table is noted for a rebuild.
+ * More than MAX_NOTES: what can be read again is dropped, and noted for a rebuild of everything.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -155,21 +155,40 @@ make_room(void)
 	}
 }
 
+static RankNote *add_note(RankNoteKind kind, Oid relid, int32 board_id, int32 season);
+
+/*
+ * In the place of all notes: one of each kind that says enough, for every board. What goes with its table or database
+ * stays, since nobody would build it anew and so find that it is gone. Notes of a subtransaction that
+ * aborts later count too: one rebuild too many is no error.
+ */
+static void
+drop_notes(void)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < note_count; i++)
+	{
+		if (notes[i].kind == NOTE_FREE_TABLE || notes[i].kind == NOTE_FREE_DATABASE)
+			notes[kept++] = notes[i];
+	}
+	note_count = kept;
+	memset(chain_heads, 0xFF, sizeof(chain_heads));
+	notes_dropped = true;
+	add_note(NOTE_REBUILD, InvalidOid, 0, 0);
+	add_note(NOTE_RENAMED, InvalidOid, 0, 0);
+	add_note(NOTE_TOUCH, InvalidOid, 0, 0);
+	for (int i = 0; i < start_count; i++)
+		starts[i].length = note_count;
+}
+
 static RankNote *
 add_note(RankNoteKind kind, Oid relid, int32 board_id, int32 season)
 {
 	RankNote   *note;
 
 	if (note_count >= MAX_NOTES)
-	{
-		/* Also when this is a subtransaction that aborts later: one rebuild too many is no error. */
-		cut_notes(0);
-		for (int i = 0; i < start_count; i++)
-			starts[i].length = 2;
-		notes_dropped = true;
-		add_note(NOTE_REBUILD, relid, 0, 0);
-		add_note(NOTE_TOUCH, relid, 0, 0);
-	}
+		drop_notes();
 	make_room();
 	note = &notes[note_count++];
 	memset(note, 0, sizeof(*note));
@@ -357,7 +376,7 @@ read_order(const TableLayout *layout, TupleTableSlot *slot)
 }
 
 /*
- * AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW on scoreboard.board.
+ * AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW, and AFTER TRUNCATE, on scoreboard.board.
  */
 Datum
 scoreboard_board_touched(PG_FUNCTION_ARGS)
@@ -368,9 +387,9 @@ scoreboard_board_touched(PG_FUNCTION_ARGS)
 	TupleTableSlot *slot = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newslot : trigger->tg_trigslot;
 	int32		board_id;
 
-	if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 	{
-		add_note(NOTE_REBUILD, relid, 0, 0);
+		add_note(NOTE_FREE_BOARD, relid, 0, 0);
 		add_note(NOTE_TOUCH, relid, 0, 0);
 		return PointerGetDatum(NULL);
 	}
@@ -393,7 +412,7 @@ scoreboard_board_touched(PG_FUNCTION_ARGS)
 }
 
 /*
- * AFTER UPDATE OR DELETE FOR EACH ROW on scoreboard.player: what lists show of
+ * AFTER UPDATE OR DELETE FOR EACH ROW, and AFTER TRUNCATE, on scoreboard.player: what lists show of
  * a player. Which boards it stands on would cost a look-up for each; the
  * publisher only writes what really changed, so all are touched.
  */

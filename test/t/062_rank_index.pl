@@ -210,7 +210,44 @@ sql(q{SELECT count(*) FROM scoreboard_top('short')});
 wait_for_state('ready', '6');
 sql(q{DELETE FROM scoreboard.board WHERE board_id = 6});
 is(sql('SELECT state FROM rank_state(6, 1)'), 'none', 'a removed board leaves nothing');
-sql('DROP EXTENSION scoreboard');
+
+# More changes than are noted, and a board's other name, in one transaction: versions belong to names. The board is published
+# once an hour, so that no new version hides what was forgotten.
+sql(q{INSERT INTO scoreboard.board (board_id, name, publish_interval_ms) VALUES (7, 'hourly', 3600000)});
+wait_for_version($node, $db, 'hourly', 1);
+wait_for_state('ready', '7');
+sql(q{SELECT scoreboard_increment_for('p1', 'MOVE', 'version', 'hourly', points => 1)});
+my $many = 'INSERT INTO scoreboard.score (board_id, season, player_id, score, reached_at) SELECT 1, 1, i, i, now() FROM generate_series(1001, 60000) i;'
+  . ' DELETE FROM scoreboard.score WHERE player_id > 1000';
+foreach my $case ([ 'before', "UPDATE scoreboard.board SET name = 'renamed' WHERE board_id = 7; $many" ],
+	[ 'after', "$many; UPDATE scoreboard.board SET name = 'hourly' WHERE board_id = 7" ],
+	[ 'in a savepoint', "SAVEPOINT a; UPDATE scoreboard.board SET name = 'renamed' WHERE board_id = 7; RELEASE a; SAVEPOINT b; $many; ROLLBACK TO b" ])
+{
+	my ($name, $statements) = @$case;
+
+	sql("UPDATE scoreboard.top SET version = version + 1000 WHERE board IN ('hourly', 'renamed')");
+	sql("BEGIN; $statements; COMMIT");
+	wait_for_state('ready', '1, 2, 3, 7');
+	is(sql(qq{SELECT i.version = coalesce((SELECT version FROM scoreboard.top t WHERE t.board = b.name), 0)
+		FROM scoreboard.board b, scoreboard_increment_for('p1', 'MOVE', 'version $name', b.name, points => 1) i WHERE board_id = 7}), 't',
+		"renamed $name more changes than are noted: the version is the name's");
+}
+follows('a board with another name');
+
+# All boards at once, and back: their scores are still there.
+sql('CREATE TABLE kept AS TABLE scoreboard.board');
+sql('TRUNCATE scoreboard.board CASCADE');
+is(sql('SELECT DISTINCT state FROM generate_series(1, 7) b, rank_state(b, 1)'), 'none', 'nor do boards removed by TRUNCATE');
+sql('INSERT INTO scoreboard.board TABLE kept');
+sql('SELECT count(*) FROM scoreboard.board, scoreboard_top(name)');
+follows('boards that came back');
+sql('BEGIN; TRUNCATE scoreboard.board CASCADE; INSERT INTO scoreboard.board TABLE kept; COMMIT');
+sql('SELECT count(*) FROM scoreboard.board, scoreboard_top(name)');
+follows('boards that were gone within a transaction');
+sql(qq{BEGIN; $many; TRUNCATE scoreboard.board CASCADE; COMMIT});
+is(sql('SELECT DISTINCT state FROM generate_series(1, 7) b, rank_state(b, 1)'), 'none', 'nor with more changes than are noted');
+
+sql(qq{BEGIN; DROP EXTENSION scoreboard; COMMIT});
 is(sql('SELECT state FROM rank_state(1, 1)'), 'none', 'nor does a dropped extension');
 sql('CREATE EXTENSION scoreboard');
 wait_for_state('ready', '1');
