@@ -516,7 +516,9 @@ END
 $$;
 CREATE TRIGGER check_prefix BEFORE INSERT OR UPDATE ON scoreboard.jwt_issuer FOR EACH ROW EXECUTE FUNCTION scoreboard.jwt_issuer_check();
 CREATE TRIGGER changed AFTER UPDATE OR DELETE ON scoreboard.player FOR EACH ROW EXECUTE FUNCTION scoreboard.player_changed();
-CREATE TRIGGER listed AFTER UPDATE OF state, hidden ON scoreboard.player FOR EACH ROW EXECUTE FUNCTION scoreboard.player_listed();
+CREATE TRIGGER lock_scores BEFORE UPDATE OF state, hidden ON scoreboard.player FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.player_listed();
+CREATE TRIGGER listed AFTER UPDATE ON scoreboard.player REFERENCING OLD TABLE AS old_players NEW TABLE AS new_players
+    FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.player_listed();
 CREATE TRIGGER truncated AFTER TRUNCATE ON scoreboard.player FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.player_changed();
 ALTER TABLE scoreboard.player ENABLE ALWAYS TRIGGER changed, ENABLE ALWAYS TRIGGER truncated;
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON scoreboard.score FOR EACH ROW EXECUTE FUNCTION scoreboard.score_changed();
@@ -823,9 +825,9 @@ $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_remove_issuer IS
 'Removes an issuer and its keys: its tokens are refused from the commit on.';
 
-CREATE FUNCTION scoreboard.lock_player(user_id text) RETURNS void
+CREATE FUNCTION scoreboard.lock_player(user_id text) RETURNS bigint
     AS 'MODULE_PATHNAME', 'scoreboard_lock_player' LANGUAGE C VOLATILE STRICT;
-COMMENT ON FUNCTION scoreboard.lock_player(text) IS 'no increment of the player is in flight until the transaction ends';
+COMMENT ON FUNCTION scoreboard.lock_player(text) IS 'nobody acts for the player until the transaction ends; the player_id, or null. Ends sessions that hold it up';
 
 -- One way for the four below; a reference that was used already changes nothing.
 CREATE FUNCTION scoreboard.change_player(kind text, user_id text, new_state text, new_hidden boolean, reason text, reference text)
@@ -835,9 +837,8 @@ DECLARE
     changed_id bigint;
     made scoreboard.adjustment;
 BEGIN
-    PERFORM scoreboard.lock_player(user_id);
-    SELECT p.player_id INTO changed_id FROM scoreboard.player p WHERE p.user_id = change_player.user_id;
-    IF NOT FOUND THEN
+    changed_id := scoreboard.lock_player(user_id);
+    IF changed_id IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = 'there is no such player', DETAIL = '{"code":"NOT_FOUND"}', HINT = 'Players appear with their first action or profile.';
     END IF;
     INSERT INTO scoreboard.adjustment (reference, kind, player_id, reason) VALUES (reference, kind, changed_id, coalesce(reason, ''))

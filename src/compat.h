@@ -67,6 +67,13 @@
 #define compat_my_proc_number MyProc->pgprocno
 #endif
 
+/* 17 keeps the virtual transaction of a lock ("storage/lock.h") in one piece. */
+#if PG_VERSION_NUM >= 170000
+#define compat_lock_vxid(lock) ((lock)->vxid)
+#else
+#define compat_lock_vxid(lock) ((VirtualTransactionId) {(lock)->backend, (lock)->lxid})
+#endif
+
 /* 16 can update only an index that summarises; before, it was all of them or none. */
 #if PG_VERSION_NUM >= 160000
 #define CompatUpdateIndexes TU_UpdateIndexes

@@ -66,6 +66,9 @@ int			scoreboard_rank_wait = 10;
 /* Lower it to protect the server while ranks have to be counted by SQL. */
 int			scoreboard_max_scans = 2;
 
+/* How long moderation is patient with whoever acts for the player, before it ends that session. */
+int			scoreboard_moderation_wait = 5 * 1000;
+
 /* Raise it to look further back at who was refused what; each row is about 300 bytes. */
 int			scoreboard_refusals_kept = 100000;
 
@@ -213,6 +216,18 @@ define_rank_settings(void)
 }
 
 static void
+define_moderation_settings(void)
+{
+	DefineCustomIntVariable("scoreboard.moderation_wait",
+							"How long moderation waits for a transaction that acts for the player.",
+							"Then the sessions that hold the player up are ended, with a line in the log.",
+							&scoreboard_moderation_wait,
+							5 * 1000, 0, 60 * 60 * 1000,
+							PGC_SUSET, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+}
+
+static void
 define_retention_settings(void)
 {
 	DefineCustomIntVariable("scoreboard.refusals_kept",
@@ -256,6 +271,7 @@ _PG_init(void)
 	define_rate_settings();
 	define_trust_settings();
 	define_rank_settings();
+	define_moderation_settings();
 	define_retention_settings();
 	MarkGUCPrefixReserved("scoreboard");
 

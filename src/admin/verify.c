@@ -53,7 +53,7 @@ typedef struct Verification
 	bool		repair;
 	int64		findings;
 	int			patience_us;	/* that is left for players' locks */
-	int64		left_over;		/* players who are being acted for */
+	int64		left_over;		/* differences of players whose lock wasn't to be had */
 } Verification;
 
 /* What a comparison of one player's rows found; texts as they are reported. */
@@ -227,6 +227,8 @@ lock_player(Verification *run, const char *user_id)
 	uint64		hash = player_lock_hash(user_id);
 
 	ledger_lock();
+	if (!player_lock_has_room())
+		return false;
 	while (!player_lock_try(hash))
 	{
 		if (run->patience_us <= 0)
@@ -238,7 +240,7 @@ lock_player(Verification *run, const char *user_id)
 	return true;
 }
 
-/* Recomputes one row under the player's lock; what is committed meanwhile counts. False where somebody acts for the player. */
+/* Recomputes one row under the player's lock; what is committed meanwhile counts. False where the player's lock isn't to be had. */
 static bool
 mend(SavedPlan *plan, Verification *run, const PlayerFinding *finding, int expected_result)
 {
@@ -443,8 +445,8 @@ verify_all(FunctionCallInfo fcinfo, bool repair)
 	if (run.left_over > 0)
 		ereport(WARNING,
 				(errmsg("scoreboard_repair() left " INT64_FORMAT " differences as they are", run.left_over),
-				 errdetail("Other transactions act for these players just now."),
-				 errhint("Repair again once these have ended.")));
+				 errdetail("Other transactions act for these players just now, or they are too many for one transaction."),
+				 errhint("Commit, and repair again.")));
 	return (Datum) 0;
 }
 

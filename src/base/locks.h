@@ -7,15 +7,28 @@
 #define SCOREBOARD_BASE_LOCKS_H
 
 #include "postgres.h"
+#include "storage/lock.h"
 
 /* What the lock is taken on: a keyed hash of the user_id. Two players that share one only wait for each other. */
 extern uint64 player_lock_hash(const char *user_id);
+extern void player_lock_tag(uint64 hash, LOCKTAG *tag);
 
-/* Waits until it is had; held to the end of the transaction. */
+/*
+ * To act for the player. Waits until it is had; or true if it was had at once. Held to the end of the transaction;
+ * only who has done nothing under it may release it.
+ */
 extern void player_lock_acquire(uint64 hash);
-
-/* True if it was had at once. */
 extern bool player_lock_try(uint64 hash);
+extern void player_lock_release(uint64 hash);
+
+/* To moderate the player. Waiting for it is base/seize.c's job. */
+extern void player_lock_moderate(uint64 hash);
+extern bool player_lock_try_moderate(uint64 hash);
+extern void player_lock_release_moderate(uint64 hash);
+
+/* Is there room for one more? Raises an error where there is none for so many: before the first of them is taken. */
+extern bool player_lock_has_room(void);
+extern void player_lock_reserve(int players);
 
 /* Once per process, from _PG_init: transaction callbacks. */
 extern void player_lock_init(void);

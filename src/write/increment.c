@@ -314,7 +314,7 @@ take_profile(const Increment *increment, const LedgerPlayer *player)
 		avatar = player->avatar_url;
 	if ((name && (player->display_name == NULL || strcmp(name, player->display_name) != 0)) ||
 		(avatar && (player->avatar_url == NULL || strcmp(avatar, player->avatar_url) != 0)))
-		ledger_set_profile(player->player_id, name, avatar, false);
+		ledger_set_profile(player->player_id, name, avatar);
 }
 
 /*

@@ -65,11 +65,6 @@ static SavedPlan add_player_plan = {
 	.nargs = 1, .types = {TEXTOID}
 };
 
-static SavedPlan set_profile_plan = {
-	.text = "UPDATE scoreboard.player SET display_name = $2, avatar_url = $3 WHERE player_id = $1",
-	.nargs = 3, .types = {INT8OID, TEXTOID, TEXTOID}
-};
-
 /* On the way of an increment nobody waits for an administrator's open transaction: the next action brings the name again. */
 static SavedPlan try_profile_plan = {
 	.text = "UPDATE scoreboard.player SET display_name = $2, avatar_url = $3 WHERE player_id ="
@@ -77,8 +72,8 @@ static SavedPlan try_profile_plan = {
 	.nargs = 3, .types = {INT8OID, TEXTOID, TEXTOID}
 };
 
-static void
-raise_serialization_failure(void)
+void
+ledger_raise_serialization_failure(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -171,7 +166,7 @@ find(Ledger *ledger, LedgerTable *table)
 	found = tables_find(at_hand, ledger->latest);
 	if (IsolationUsesXactSnapshot() &&
 		(own != found || (found && !ItemPointerEquals(&at_hand->slot->tts_tid, &own_at))))
-		raise_serialization_failure();
+		ledger_raise_serialization_failure();
 	if (found)
 	{
 		/* Lets the page go: an UPDATE through SQL couldn't prune it under our pin. */
@@ -338,14 +333,14 @@ ledger_add_player(const char *user_id, LedgerPlayer *player)
 	plan_write(&add_player_plan, values, NULL, SPI_OK_INSERT_RETURNING);
 	/* Somebody inserts players by hand, without the lock. */
 	if (SPI_processed == 0)
-		raise_serialization_failure();
+		ledger_raise_serialization_failure();
 	player->exists = true;
 	player->player_id = DatumGetInt64(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 	plan_finish(pin);
 }
 
 void
-ledger_set_profile(int64 player_id, const char *display_name, const char *avatar_url, bool wait)
+ledger_set_profile(int64 player_id, const char *display_name, const char *avatar_url)
 {
 	Datum		values[3] = {Int64GetDatum(player_id)};
 	char		nulls[3] = {' ', 'n', 'n'};
@@ -362,7 +357,7 @@ ledger_set_profile(int64 player_id, const char *display_name, const char *avatar
 		nulls[2] = ' ';
 	}
 	pin = plan_connect();
-	plan_write(wait ? &set_profile_plan : &try_profile_plan, values, nulls, SPI_OK_UPDATE);
+	plan_write(&try_profile_plan, values, nulls, SPI_OK_UPDATE);
 	plan_finish(pin);
 }
 
@@ -529,7 +524,7 @@ update_row(Ledger *ledger, LedgerTable *table, ItemPointer at)
 		ExecPartitionCheck(table->target, table->slot, ledger->estate, true);
 	if (compat_tuple_update(table->at_hand.rel, at, table->slot, ledger->estate->es_output_cid, ledger->latest,
 							&failure, &lock_mode, &indexes) != TM_Ok)
-		raise_serialization_failure();
+		ledger_raise_serialization_failure();
 	if (compat_indexes_need_update(indexes))
 	{
 		prepare_indexes(ledger, table);

@@ -15,6 +15,7 @@
 #include "utils/jsonb.h"
 
 #include "scoreboard.h"
+#include "compat.h"
 #include "write/request.h"
 
 typedef struct LedgerPlayer
@@ -92,13 +93,16 @@ extern TimestampTz ledger_clock(void);
 
 /*
  * Writes. A score is written over the one that ledger_find_score found last; 40001 where somebody
- * changed it without the player's lock. Triggers of the tables fire before a function returns. A profile whose row somebody else has locked is left as it is unless wait.
+ * changed it without the player's lock. Triggers of the tables fire before a function returns. A profile whose row somebody else has locked is left as it is.
  */
 extern void ledger_add_player(const char *user_id, LedgerPlayer *player);
-extern void ledger_set_profile(int64 player_id, const char *display_name, const char *avatar_url, bool wait);
+extern void ledger_set_profile(int64 player_id, const char *display_name, const char *avatar_url);
 extern void ledger_set_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id,
 							 const LedgerScore *old, const LedgerScore *new, bool listed);
 extern void ledger_add_action(Ledger *ledger, int64 player_id, const Request *request, const LedgerAction *action);
+
+/* 40001, for who has seen that a row was changed which this transaction's snapshot doesn't show. */
+compat_noreturn extern void ledger_raise_serialization_failure(void);
 
 /* Makes what was written visible to this transaction's next reads. */
 extern void ledger_finish_action(Ledger *ledger);

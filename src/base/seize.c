@@ -1,0 +1,203 @@
+/*
+ * base/seize.c - a lock that is had within scoreboard.moderation_wait: who holds it longer is ended
+ *
+ * A player with SQL access could evade moderation by keeping a transaction open. So moderation stands in the lock's queue
+ * as everybody does (the deadlock detector, lock_timeout and pg_blocking_pids() see it), but for a time only. Then it
+ * leaves the queue, ends the sessions that hold the lock and those that wait for it too, and queues again:
+ * ahead of it are only those who came in between, and they are ended after another moment.
+ *
+ * The wait is in a subtransaction, by the server's own lock_timeout: its end is an error. A deadlock counts as
+ * the end of the time, as long as there is somebody to end.
+ *
+ * A session is ended by its process id. Whether that is still the process whose lock was seen is asked of its virtual
+ * transaction right before; and such a lock goes with its transaction.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "utils/resowner.h"
+
+#include "compat.h"
+#include "scoreboard.h"
+#include "base/locks.h"
+#include "base/seize.h"
+
+/* Once the time is over: how long those who were ended may take to go, before it is looked who else there is. */
+#define ROUND_MS 100
+
+static int64
+passed_ms(const instr_time *since)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, *since);
+	return (int64) INSTR_TIME_GET_MILLISEC(now);
+}
+
+/* ---------------------------------------------------------------------------
+ * Ending sessions
+ * ------------------------------------------------------------------------- */
+
+static bool
+is_in_the_way(const LockInstanceData *lock, const LOCKTAG *tag, LOCKMASK modes)
+{
+	LOCKMASK	wanted = lock->holdMask | (lock->waitLockMode != NoLock ? LOCKBIT_ON(lock->waitLockMode) : 0);
+
+	return memcmp(&lock->locktag, tag, sizeof(LOCKTAG)) == 0 &&
+		lock->pid != 0 && lock->pid != MyProcPid && lock->leaderPid != MyProcPid &&
+		(wanted & modes) != 0 && (lock->holdMask & LOCKBIT_ON(AccessExclusiveLock)) == 0;
+}
+
+static void
+report_ended(int pid, Oid role, const char *what)
+{
+	char	   *name = OidIsValid(role) ? GetUserNameFromId(role, true) : NULL;
+
+	ereport(LOG,
+			(errmsg("scoreboard ended the session of process %d, of role \"%s\"", pid, name ? name : "?"),
+			 errdetail("It held up the lock of %s for longer than scoreboard.moderation_wait (%d ms).", what, scoreboard_moderation_wait),
+			 errhidestmt(true),
+			 errhidecontext(true)));
+}
+
+static bool
+end_session(const LockInstanceData *lock, const char *what)
+{
+	VirtualTransactionId vxid = compat_lock_vxid(lock);
+	PGPROC	   *process = BackendPidGetProc(lock->pid);
+	Oid			role = process ? process->roleId : InvalidOid;
+
+	/* Without one it has committed, and is about to let go of its locks. */
+	if (process == NULL || !VirtualTransactionIdIsValid(vxid) || VirtualXactLock(vxid, false))
+		return false;
+	if (kill(lock->pid, SIGTERM) != 0)
+	{
+		ereport(WARNING,
+				(errmsg("could not end the session of process %d: %m", lock->pid)));
+		return false;
+	}
+	report_ended(lock->pid, role, what);
+	return true;
+}
+
+/* True if somebody was ended, or is about to go since an earlier time. */
+static bool
+end_sessions(const LOCKTAG *tag, LOCKMASK modes, const char *what, List **ended)
+{
+	LockData   *locks = GetLockStatusData();
+	bool		any = false;
+
+	for (int i = 0; i < locks->nelements; i++)
+	{
+		const LockInstanceData *lock = &locks->locks[i];
+
+		if (!is_in_the_way(lock, tag, modes))
+			continue;
+		any = true;
+		if (!list_member_int(*ended, lock->pid) && end_session(lock, what))
+			*ended = lappend_int(*ended, lock->pid);
+	}
+	return any;
+}
+
+/* ---------------------------------------------------------------------------
+ * Waiting
+ * ------------------------------------------------------------------------- */
+
+/* NULL if it was taken; else the error that ended the wait, rolled back. */
+static ErrorData *
+take_within(int patience_ms, void (*take) (void *argument), void *argument)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	int			own_timeout = LockTimeout;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		LockTimeout = Max(1, patience_ms);
+		take(argument);
+		LockTimeout = own_timeout;
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		LockTimeout = own_timeout;
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	return error;
+}
+
+void
+seize(SeizeWait *wait, const LOCKTAG *tag, LOCKMASK modes, const char *what, void (*take) (void *argument), void *argument)
+{
+	List	   *ended = NIL;
+	instr_time	start;
+
+	INSTR_TIME_SET_CURRENT(start);
+	if (!wait->began)
+	{
+		wait->began = true;
+		wait->start = start;
+	}
+	for (;;)
+	{
+		int64		left = scoreboard_moderation_wait - passed_ms(&wait->start);
+		int64		patience = left > 0 ? left : ROUND_MS;
+		int64		own_left = LockTimeout - passed_ms(&start);
+		bool		own_first = LockTimeout > 0 && own_left <= patience;
+		ErrorData  *error = take_within((int) (own_first ? own_left : patience), take, argument);
+		bool		deadlock;
+
+		if (error == NULL)
+			return;
+		deadlock = error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
+		if (!deadlock && (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE || own_first))
+			ReThrowError(error);
+		if ((deadlock || passed_ms(&wait->start) >= scoreboard_moderation_wait) &&
+			!end_sessions(tag, modes, what, &ended) && deadlock)
+			ReThrowError(error);
+		FreeErrorData(error);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+void
+seize_from_player(SeizeWait *wait, const char *user_id, void (*take) (void *argument), void *argument)
+{
+	LOCKTAG		tag;
+
+	player_lock_tag(player_lock_hash(user_id), &tag);
+	seize(wait, &tag, LOCKBIT_ON(ExclusiveLock), psprintf("player \"%s\"", user_id), take, argument);
+}
+
+static void
+take_player(void *argument)
+{
+	player_lock_moderate(*(uint64 *) argument);
+}
+
+void
+seize_player(SeizeWait *wait, const char *user_id)
+{
+	uint64		hash = player_lock_hash(user_id);
+
+	if (!player_lock_try_moderate(hash))
+		seize_from_player(wait, user_id, take_player, &hash);
+}

@@ -1,0 +1,34 @@
+/*
+ * base/seize.h - a lock that is had within scoreboard.moderation_wait: who holds it longer is ended
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_BASE_SEIZE_H
+#define SCOREBOARD_BASE_SEIZE_H
+
+#include "postgres.h"
+#include "portability/instr_time.h"
+#include "storage/lock.h"
+
+/* One wait for all locks of a call: the time runs from the first that isn't had at once. Starts as {0}. */
+typedef struct SeizeWait
+{
+	bool		began;
+	instr_time	start;
+} SeizeWait;
+
+/*
+ * Runs take(argument), which waits for locks and writes nothing, until it comes back: under a limit of time, again and
+ * again. When the time is over, whoever holds or awaits the lock of that tag in one of these modes is ended,
+ * before each further time; but not who holds it in ACCESS EXCLUSIVE mode, nor ourselves. "what" names the lock in the log.
+ * Raises what take raises: the caller's own lock_timeout, a cancel, a deadlock with those who are spared.
+ */
+extern void seize(SeizeWait *wait, const LOCKTAG *tag, LOCKMASK modes, const char *what, void (*take) (void *argument), void *argument);
+
+/* The player's lock, to moderate it. */
+extern void seize_player(SeizeWait *wait, const char *user_id);
+
+/* The same wait for something else that the player's own transaction may hold too. */
+extern void seize_from_player(SeizeWait *wait, const char *user_id, void (*take) (void *argument), void *argument);
+
+#endif

@@ -1,0 +1,98 @@
+/*
+ * write/profile.c - a player's name and picture, as a trusted server sets them
+ *
+ * A player that is there has its row changed, and no lock of its own is needed. One that isn't may have its first
+ * action in flight, so it is added under the player's lock; where the action was first, the row comes before the lock again.
+ *
+ * Locks: relation scoreboard.score (ROW EXCLUSIVE), then the player's row, or else its lock.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "base/config_cache.h"
+#include "base/form.h"
+#include "base/locks.h"
+#include "base/plan.h"
+#include "base/refusal.h"
+#include "base/tables.h"
+#include "write/ledger.h"
+
+PG_FUNCTION_INFO_V1(scoreboard_set_profile);
+
+static SavedPlan change_plan = {
+	.text = "UPDATE scoreboard.player SET display_name = $2, avatar_url = $3 WHERE user_id = $1",
+	.nargs = 3, .types = {TEXTOID, TEXTOID, TEXTOID}
+};
+
+static SavedPlan add_plan = {
+	.text = "INSERT INTO scoreboard.player (user_id, display_name, avatar_url) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+	.nargs = 3, .types = {TEXTOID, TEXTOID, TEXTOID}
+};
+
+static void
+check_profile(const char *user_id, const char *display_name, const char *avatar_url)
+{
+	Refusal		refusal = {0};
+
+	if (user_id == NULL || !form_is_id(user_id))
+		refuse(&refusal, REFUSAL_INVALID_REQUEST, NULL,
+			   "user id must have 1 to 255 characters, none of them a control character");
+	else if (display_name && !form_is_display_name(display_name))
+		refuse(&refusal, REFUSAL_INVALID_REQUEST, NULL,
+			   "display name must have 1 to 50 characters, none of them a control or bidirectional-override character");
+	else if (avatar_url && !form_is_avatar_url(avatar_url))
+		refuse(&refusal, REFUSAL_INVALID_REQUEST, NULL,
+			   "avatar must be an https URL of at most 1000 characters");
+	if (refusal.code != REFUSAL_NONE)
+		refusal_raise(&refusal);
+}
+
+/* True if the player is there now; under the lock one that came meanwhile is left to the next turn. */
+static bool
+change_or_add(const char *user_id, Datum *values, const char *nulls)
+{
+	uint64		hash = player_lock_hash(user_id);
+
+	plan_write(&change_plan, values, nulls, SPI_OK_UPDATE);
+	if (SPI_processed > 0)
+		return true;
+	player_lock_acquire(hash);
+	plan_write(&add_plan, values, nulls, SPI_OK_INSERT);
+	if (SPI_processed > 0)
+		return true;
+	player_lock_release(hash);
+	return false;
+}
+
+Datum
+scoreboard_set_profile(PG_FUNCTION_ARGS)
+{
+	char	   *texts[3];
+	Datum		values[3] = {0};
+	char		nulls[3] = {' ', ' ', ' '};
+
+	for (int i = 0; i < 3; i++)
+	{
+		texts[i] = PG_ARGISNULL(i) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(i));
+		if (texts[i])
+			values[i] = CStringGetTextDatum(texts[i]);
+		else
+			nulls[i] = 'n';
+	}
+	config_begin_call();
+	check_profile(texts[0], texts[1], texts[2]);
+	tables_require(TABLE_PLAYER);
+	ledger_lock();
+	SPI_connect();
+	while (!change_or_add(texts[0], values, nulls))
+		CHECK_FOR_INTERRUPTS();
+	SPI_finish();
+	PG_RETURN_VOID();
+}
