@@ -17,6 +17,7 @@
 #define DETAIL_MAX 256			/* bytes */
 
 PG_FUNCTION_INFO_V1(scoreboard_valid_display_name);
+PG_FUNCTION_INFO_V1(scoreboard_valid_avatar_url);
 
 static bool
 is_name(const char *text, bool upper)
@@ -59,34 +60,39 @@ is_bidi_override(pg_wchar c)
 	return c == 0x061c || c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
 }
 
-/*
- * 1 to max characters, none of them refused; *visible says whether one of
- * them is more than a space or an invisible mark.
- */
+/* Unicode's spaces and line ends, and marks that take no room. Never the locale's idea of it: a dump goes to other locales. */
 static bool
-is_text(const char *text, int max, bool refuse_bidi, bool *visible)
+is_blank(pg_wchar c)
+{
+	return c == ' ' || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200d) || c == 0x2028 || c == 0x2029 ||
+		c == 0x202f || c == 0x205f || c == 0x2060 || c == 0x3000 || c == 0xfeff;
+}
+
+/* How many characters it has; 0 where there are more than max, or one that is refused. *blanks: how many are blank. */
+static int
+count_characters(const char *text, int max, bool refuse_bidi, int *blanks)
 {
 	int			characters = 0;
 
-	*visible = false;
+	*blanks = 0;
 	for (const unsigned char *p = (const unsigned char *) text; *p; p += pg_utf_mblen(p))
 	{
 		pg_wchar	c = utf8_to_unicode(p);
 
 		if (is_control(c) || (refuse_bidi && is_bidi_override(c)) || ++characters > max)
-			return false;
-		if (c != ' ' && c != 0xa0 && c != 0x3000 && c != 0xfeff && c != 0x2028 && c != 0x2029 && !(c >= 0x2000 && c <= 0x200d))
-			*visible = true;
+			return 0;
+		if (is_blank(c))
+			(*blanks)++;
 	}
-	return characters > 0;
+	return characters;
 }
 
 bool
 form_is_id(const char *text)
 {
-	bool		visible;
+	int			blanks;
 
-	return is_text(text, SCOREBOARD_ID_MAX, false, &visible);
+	return count_characters(text, SCOREBOARD_ID_MAX, false, &blanks) > 0;
 }
 
 bool
@@ -105,31 +111,37 @@ form_is_visible_ascii(const char *text, int max)
 bool
 form_is_display_name(const char *text)
 {
-	bool		visible;
+	int			blanks;
 
-	return is_text(text, 50, true, &visible) && visible;
+	return count_characters(text, 50, true, &blanks) > blanks;
 }
 
 bool
 form_is_detail(const char *text)
 {
-	bool		visible;
+	int			blanks;
 
-	return strlen(text) <= DETAIL_MAX && is_text(text, DETAIL_MAX, true, &visible) && visible;
+	return strlen(text) <= DETAIL_MAX && count_characters(text, DETAIL_MAX, true, &blanks) > blanks;
 }
 
 bool
 form_is_avatar_url(const char *text)
 {
-	bool		visible;
+	int			blanks;
 
 	return strncmp(text, "https://", 8) == 0 && text[8] != '\0' &&
-		strpbrk(text, " \"<>\\") == NULL && is_text(text, 1000, true, &visible);
+		strpbrk(text, "\"<>\\") == NULL && count_characters(text, 1000, true, &blanks) > 0 && blanks == 0;
 }
 
-/* The table's own check, so that no other way of writing brings such a name in. */
+/* The table's own checks, so that no other way of writing brings such a name or address in. */
 Datum
 scoreboard_valid_display_name(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(form_is_display_name(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+}
+
+Datum
+scoreboard_valid_avatar_url(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(form_is_avatar_url(text_to_cstring(PG_GETARG_TEXT_PP(0))));
 }

@@ -26,7 +26,7 @@ extern bool form_is_display_name(const char *text);
 /* 1-256 bytes, of the characters of a display name */
 extern bool form_is_detail(const char *text);
 
-/* https, at most 1000 characters, no spaces or control characters */
+/* https, at most 1000 characters, none of them blank, invisible, a control character, a bidirectional override or one of "<>\ */
 extern bool form_is_avatar_url(const char *text);
 
 #endif

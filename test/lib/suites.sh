@@ -133,22 +133,46 @@ count_tap()
 
 PGXS_TESTS=$(dirname "$("$PG_CONFIG" --pgxs)")/../test
 
-run_regress() { run_pg_regress regress "$PGXS_TESTS/regress/pg_regress"; }
+# In both kinds of locale that know more than ASCII: nothing that we answer may depend on it. The suites below run in C.
+run_regress()
+{
+	local locale
+
+	for locale in C.UTF-8 ICU
+	do
+		run_pg_regress regress $locale "$PGXS_TESTS/regress/pg_regress"
+	done
+}
 # Specs have no first test that could create the extension.
 run_isolation()
 {
-	run_pg_regress isolation "$PGXS_TESTS/isolation/pg_isolation_regress" \
+	run_pg_regress isolation ICU "$PGXS_TESTS/isolation/pg_isolation_regress" \
 		--load-extension=pgcrypto --load-extension=scoreboard
 }
 
-# run_pg_regress SUITE PROGRAM OPTION...
+# initdb_for LOCALE DIRECTORY: the server's programs, but an initdb that makes clusters of this locale. pg_regress leaves the
+# choice between C and the environment's only.
+initdb_for()
+{
+	local options=(--locale=C.UTF-8)
+
+	[ "$1" != ICU ] || options+=(--locale-provider=icu --icu-locale=und)
+	mkdir "$2"
+	ln -s "$PG_BINDIR"/* "$2"
+	rm "$2/initdb"
+	printf '#!/bin/sh\nexec "%s/initdb" %s "$@"\n' "$PG_BINDIR" "${options[*]}" >"$2/initdb"
+	chmod +x "$2/initdb"
+}
+
+# run_pg_regress SUITE LOCALE PROGRAM OPTION...
 run_pg_regress()
 {
-	local suite=$1 program=$2 file log names=() out status
-	shift 2
-	log=$WORK/logs/$suite
-	out=$WORK/$suite
+	local suite=$1 locale=$2 program=$3 file log names=() out status
+	shift 3
+	log=$WORK/logs/$suite-$locale
+	out=$WORK/$suite-$locale
 	mkdir "$out"
+	initdb_for "$locale" "$out/bin"
 	ln -s "$WORK/tree/expected" "$out/expected" # the one place where both programs look, in all versions
 	for file in $("files_$suite")
 	do
@@ -156,12 +180,13 @@ run_pg_regress()
 		names+=("${file%.*}")
 	done
 
-	step "$suite" "$log" limited "$program" --bindir="$PG_BINDIR" --inputdir=test --outputdir="$out" \
-		--temp-instance="$out/pg" --temp-config=test/regress.conf --encoding=UTF8 --no-locale "$@" "${names[@]}"
+	step "$suite in locale $locale" "$log" limited "$program" --bindir="$out/bin" --inputdir=test --outputdir="$out" \
+		--temp-instance="$out/pg" --temp-config=test/regress.conf --encoding=UTF8 "$@" "${names[@]}"
 	status=$?
 	# One line a test: "test NAME ... ok" up to 15, TAP from 16 on.
 	count "$(matches "$log" '^(test .*\.\.\. ok\b|ok [0-9])')" "$(matches "$log" '^(test .*\.\.\. FAILED|not ok [0-9])')"
 	[ $status -eq 0 ] && return
+	say "$suite failed in locale $locale"
 	[ "$FAILED" -gt 0 ] || count 0 1
 	if [ -s "$out/regression.diffs" ]
 	then

@@ -24,7 +24,7 @@ SELECT c.relname, l.level, array_to_string(ARRAY(SELECT p FROM unnest(ARRAY['SEL
     ORDER BY c.relname, l.level;
 SELECT l.level FROM unnest(ARRAY['reader', 'player', 'gateway', 'server', 'admin', 'nobody']) AS l(level) WHERE has_schema_privilege('regress_sb_' || l.level, 'scoreboard', 'USAGE');
 SELECT p.oid::regprocedure AS internal, l.level FROM pg_proc p, unnest(ARRAY['reader', 'player', 'gateway', 'server', 'admin', 'nobody']) AS l(level)
-    WHERE p.pronamespace = 'scoreboard'::regnamespace AND p.proname <> 'valid_display_name' AND has_function_privilege('regress_sb_' || l.level, p.oid, 'EXECUTE') ORDER BY 1, 2;
+    WHERE p.pronamespace = 'scoreboard'::regnamespace AND p.proname NOT LIKE 'valid\_%' AND has_function_privilege('regress_sb_' || l.level, p.oid, 'EXECUTE') ORDER BY 1, 2;
 -- Real calls
 GRANT USAGE ON SCHEMA sign TO PUBLIC;
 GRANT SELECT ON sign.key TO PUBLIC;
@@ -108,7 +108,7 @@ SELECT * FROM scoreboard.access_level WHERE role_name LIKE 'regress_sb%' ORDER B
 SELECT scoreboard_revoke_access('regress_sb_' || level) FROM unnest(ARRAY['reader', 'player', 'gateway', 'server', 'admin']) AS level;
 SELECT count(*) AS levels FROM scoreboard.access_level WHERE role_name LIKE 'regress_sb%';
 SELECT l.level, p.proname FROM pg_proc p, unnest(ARRAY['reader', 'player', 'gateway', 'server', 'admin']) AS l(level)
-    WHERE (p.proname LIKE 'scoreboard\_%' OR p.pronamespace = 'scoreboard'::regnamespace) AND p.proname <> 'valid_display_name' AND has_function_privilege('regress_sb_' || l.level, p.oid, 'EXECUTE');
+    WHERE (p.proname LIKE 'scoreboard\_%' OR p.pronamespace = 'scoreboard'::regnamespace) AND p.proname NOT LIKE 'valid\_%' AND has_function_privilege('regress_sb_' || l.level, p.oid, 'EXECUTE');
 SELECT l.level, c.relname FROM pg_class c, unnest(ARRAY['reader', 'player', 'gateway', 'server', 'admin']) AS l(level)
     WHERE c.relnamespace = 'scoreboard'::regnamespace AND c.relkind = 'r' AND has_any_column_privilege('regress_sb_' || l.level, c.oid, 'SELECT, INSERT, UPDATE, REFERENCES');
 -- Nothing holds the roles any more.

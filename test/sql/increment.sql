@@ -258,7 +258,10 @@ SELECT pg_temp.profile('{"name": 5, "picture": ["https://img.test/b.png"]}', 'p4
 SELECT pg_temp.profile('{"name": "A\u202eB", "picture": "javascript:alert(1)"}', 'p5');
 SELECT pg_temp.profile(jsonb_build_object('name', repeat('n', 51)), 'p6');
 SELECT pg_temp.profile(jsonb_build_object('name', format('A%sB', chr(c))), 'bidi-' || c) FROM unnest(ARRAY[1564, 8206, 8207, 8234, 8238, 8294, 8297]) AS c;
+SELECT pg_temp.profile(jsonb_build_object('picture', format('https://img.test/a%sb', chr(c))), 'blank-' || c) FROM unnest(ARRAY[32, 133, 160, 5760, 8195, 8232, 8239, 8287, 12288]) AS c;
 SELECT pg_temp.profile('{"name": "Bea"}', 'p7');
+-- No other way of writing brings in what a token can't, in any locale.
+SELECT count(*) AS characters, count(*) FILTER (WHERE scoreboard.valid_avatar_url('https://x/' || chr(c))) AS valid FROM generate_series(1, 12300) AS c;
 
 -- In a transaction: what is rolled back was never there, and can be counted again.
 BEGIN;

@@ -25,7 +25,7 @@ CREATE VIEW our_relations AS
 SELECT oid::regprocedure AS public_without_level FROM ours
     WHERE pronamespace = 'api'::regnamespace AND proname NOT IN (SELECT name FROM scoreboard.api_function);
 SELECT oid::regprocedure AS without_comment FROM ours
-    WHERE obj_description(oid, 'pg_proc') IS NULL AND proname <> 'valid_display_name';
+    WHERE obj_description(oid, 'pg_proc') IS NULL AND proname NOT LIKE 'valid\_%';
 SELECT oid::regprocedure AS first_line_no_summary FROM ours
     WHERE pronamespace = 'api'::regnamespace AND split_part(obj_description(oid, 'pg_proc'), E'\n', 1) !~ '^[A-Z].*\.$';
 SELECT oid::regprocedure AS wider_than_a_terminal FROM ours
@@ -40,12 +40,17 @@ SELECT oid::regprocedure AS search_path_not_pinned FROM ours
     WHERE prosecdef AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false)
         AND proname <> ALL ('{scoreboard_increment,scoreboard_increment_for,scoreboard_submit,scoreboard_rank,scoreboard_me}');
 SELECT oid::regprocedure AS everybody_may_call FROM ours
-    WHERE has_function_privilege('public', oid, 'EXECUTE') AND proname <> 'valid_display_name';
+    WHERE has_function_privilege('public', oid, 'EXECUTE') AND proname NOT LIKE 'valid\_%';
 SELECT oid::regclass AS everybody_may_use FROM our_relations
     WHERE relkind IN ('r', 'v', 'm', 'S') AND (relkind <> 'S' AND has_table_privilege('public', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
         OR relkind = 'S' AND has_sequence_privilege('public', oid, 'USAGE, SELECT, UPDATE'));
 SELECT oid::regprocedure AS writes_but_stable FROM ours
     WHERE provolatile <> 'v' AND proname ~ '(increment|submit|set_|create_|rotate|revoke|remove|grant)';
+-- What a form is doesn't depend on the locale: no class of characters, no upper and lower case.
+SELECT conrelid::regclass, conname AS form_by_locale FROM pg_constraint
+    WHERE connamespace = 'scoreboard'::regnamespace AND pg_get_constraintdef(oid) ~ '\\[swdSWDmMyY]|\[:|~\*|~~|lower\(|upper\(|initcap\(';
+SELECT oid::regprocedure AS form_by_locale FROM ours
+    WHERE prosrc ~ '\\[swdSWDmMyY]|\[:|~\*|ILIKE|lower\(|upper\(|initcap\(';
 -- Everything that records is dumped, with its sequence; what is derived or belongs to the version is not.
 SELECT c.oid::regclass AS not_dumped FROM our_relations c
     WHERE c.relkind IN ('r', 'S') AND NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'scoreboard' AND c.oid = ANY (e.extconfig))
