@@ -5,7 +5,8 @@
  * a row is loaded when it is first asked for, with a snapshot of its own, so
  * that it is as committed now at every isolation level. Row and statement
  * triggers on the tables (config_changed) send a relcache invalidation;
- * it marks everything stale, and the next API call starts with empty tables.
+ * it moves the generation on, and the next API call starts with empty tables. What counts for others is the
+ * generation at which the tables were empty: rows in them may be as old as that.
  * What does not exist is not remembered: a client that makes up names must not fill the memory.
  *
  * Takes no locks beyond those of its SELECTs.
@@ -55,8 +56,8 @@ static HTAB *signing_keys = NULL;
 static List *issuers = NIL;		/* of Issuer *: there are a handful */
 
 static Oid	config_relids[lengthof(config_tables)];
-static bool stale = true;
-static uint64 generation = 0;
+static uint64 generation = 1;	/* grows with every change that this backend hears of */
+static uint64 filled_from = 0;	/* the generation at which the tables were empty */
 
 static SavedPlan board_plan = {
 	.text = "SELECT name::text, board_id::int, score_order::text, ties::text, operator::text, top_size::int, lowest_score::bigint, publish_interval_ms::int"
@@ -92,7 +93,7 @@ static SavedPlan issuer_keys_plan = {
 	.nargs = 1, .types = {TEXTOID}
 };
 
-/* Relcache callback: may run at any time, so it only sets a flag. */
+/* Relcache callback: may run at any time, so it only counts. */
 static void
 config_invalidated(Datum arg, Oid relid)
 {
@@ -105,7 +106,6 @@ config_invalidated(Datum arg, Oid relid)
 		if (!ours)
 			return;
 	}
-	stale = true;
 	generation++;
 }
 
@@ -130,7 +130,7 @@ config_begin_call(void)
 	MemoryContext old = cache_context;
 
 	AcceptInvalidationMessages();
-	if (!stale)
+	if (filled_from == generation)
 		return;
 
 	/*
@@ -149,24 +149,18 @@ config_begin_call(void)
 	schema = get_namespace_oid("scoreboard", false);
 	for (int i = 0; i < lengthof(config_relids); i++)
 		config_relids[i] = get_relname_relid(config_tables[i], schema);
-	stale = false;
-
-	/*
-	 * A token may have been verified by rows that were stale already, under the
-	 * generation that had just begun: what the old tables vouched for ends with them.
-	 */
-	generation++;
+	filled_from = generation;
 }
 
 uint64
 config_generation(void)
 {
-	return generation;
+	return filled_from;
 }
 
 /*
  * Reads rows as committed now. If the configuration changed while we read, what we
- * read may be neither old nor new: read again. The flag stays set for the next call to begin with empty tables.
+ * read may be neither old nor new: read again. The next call begins with empty tables all the same.
  */
 static void
 load(SavedPlan *plan, Datum *values, const char *nulls)

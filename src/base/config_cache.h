@@ -105,7 +105,10 @@ typedef struct Issuer
  */
 extern void config_begin_call(void);
 
-/* Grows with every change of the configuration; a cache of verified tokens is keyed by it. */
+/*
+ * How old what the look-ups return may be: grows when config_begin_call() starts anew. Whoever keeps what was made from
+ * the configuration (verified tokens, an increment that waits) notes it, and begins anew where it has moved.
+ */
 extern uint64 config_generation(void);
 
 /* The setting's text; read here and by who reads boards by themselves. */

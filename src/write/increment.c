@@ -24,7 +24,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/timestamp.h"
 
 #include "base/form.h"
@@ -423,11 +422,9 @@ increment_count(Increment *increment, Ledger *ledger, Answer *answer, Refusal *r
 	LedgerPlayer player;
 	LedgerAction stored = {0};
 
-	/* A key that was revoked while we waited for the lock is revoked. */
-	AcceptInvalidationMessages();
-	if (config_generation() != increment->generation)
+	/* A key that was revoked while we waited for the lock is revoked; so is one that is while we look. */
+	for (config_begin_call(); increment->generation != config_generation(); config_begin_call())
 	{
-		config_begin_call();
 		if (!resolve(increment, refusal))
 			return false;
 	}
