@@ -688,6 +688,10 @@ Errors: INVALID_REQUEST.';
 -- Administration
 ---------------------------------------------------------------------------
 
+CREATE FUNCTION scoreboard.hide_statement() RETURNS void
+    AS 'MODULE_PATHNAME', 'scoreboard_hide_statement' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION scoreboard.hide_statement() IS 'until the client''s statement has ended, no log shows it: the first thing that an API function does';
+
 CREATE FUNCTION scoreboard.random_secret() RETURNS text
     AS 'MODULE_PATHNAME', 'scoreboard_random_secret' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION scoreboard.random_secret() IS '64 lower-case hex characters from the strong random source';
@@ -721,6 +725,7 @@ DECLARE
     board_ids integer[];
     action_type_ids integer[];
 BEGIN
+    PERFORM scoreboard.hide_statement();
     PERFORM scoreboard.check_key(key_id, valid_from, valid_until);
     -- A key for nothing would be stored as a key for everything.
     IF cardinality(boards) = 0 OR cardinality(action_types) = 0 THEN
@@ -757,6 +762,7 @@ RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_
 DECLARE
     new_secret text := scoreboard.random_secret();
 BEGIN
+    PERFORM scoreboard.hide_statement();
     PERFORM scoreboard.check_key(scoreboard_rotate_key.new_key_id, now(), NULL);
     IF overlap IS NULL OR overlap < interval '0' THEN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'overlap must not be negative', DETAIL = '{"code":"INVALID_REQUEST"}', HINT = 'Give an interval, for example ''1 day''.';
@@ -780,6 +786,7 @@ The old key stays valid for the overlap; receipts may carry signatures of both.'
 CREATE FUNCTION @extschema@.scoreboard_revoke_key(key_id text)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM scoreboard.hide_statement();
     UPDATE scoreboard.signing_key k SET revoked_at = coalesce(k.revoked_at, now()) WHERE k.key_id = scoreboard_revoke_key.key_id;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no signing key "%s"', scoreboard_revoke_key.key_id), DETAIL = '{"code":"NOT_FOUND"}',
@@ -790,13 +797,13 @@ $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_revoke_key IS
 'Ends a signing key: no new action is counted by its receipts from the commit on.';
 
--- No statement in the log when it fails: a literal JWK set would stand there, secrets included.
 CREATE FUNCTION @extschema@.scoreboard_set_issuer(
     issuer text, jwks text, user_id_prefix text DEFAULT '', user_claim text DEFAULT 'sub', audience text DEFAULT NULL,
     max_lifetime interval DEFAULT '1 hour', name_claim text DEFAULT NULL, avatar_claim text DEFAULT NULL, permissions_claim text DEFAULT NULL)
-RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET log_min_error_statement = panic AS $$
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM scoreboard.hide_statement();
     -- Two issuers stored at once must see each other's prefix.
     LOCK TABLE scoreboard.jwt_issuer IN SHARE ROW EXCLUSIVE MODE;
     INSERT INTO scoreboard.jwt_issuer AS i
@@ -819,6 +826,7 @@ Errors: INVALID_REQUEST with the key that is wrong.';
 CREATE FUNCTION @extschema@.scoreboard_remove_issuer(issuer text)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM scoreboard.hide_statement();
     DELETE FROM scoreboard.jwt_issuer i WHERE i.issuer = scoreboard_remove_issuer.issuer;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = 'there is no such issuer', DETAIL = '{"code":"NOT_FOUND"}', HINT = 'scoreboard.jwt_issuer lists the issuers.';
@@ -840,6 +848,7 @@ DECLARE
     changed_id bigint;
     made scoreboard.adjustment;
 BEGIN
+    PERFORM scoreboard.hide_statement();
     changed_id := scoreboard.lock_player(user_id);
     IF changed_id IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = 'there is no such player', DETAIL = '{"code":"NOT_FOUND"}', HINT = 'Players appear with their first action or profile.';
@@ -908,6 +917,7 @@ COMMENT ON FUNCTION scoreboard.rank_check(integer, integer) IS 'what is wrong wi
 CREATE FUNCTION @extschema@.scoreboard_stats()
 RETURNS TABLE (board text, season integer, version bigint, rank_state text, players bigint, rank_memory bigint)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT scoreboard.hide_statement();
     SELECT b.name, 1, t.version, r.state, r.players, r.memory
     FROM scoreboard.board b CROSS JOIN LATERAL scoreboard.rank_state(b.board_id, 1) r LEFT JOIN scoreboard.top t ON t.board = b.name
     ORDER BY b.name
@@ -992,6 +1002,7 @@ RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_
 DECLARE
     f regprocedure;
 BEGIN
+    PERFORM scoreboard.hide_statement();
     IF scoreboard.levels_within(level) IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('there is no access level "%s"', level), DETAIL = '{"code":"INVALID_REQUEST"}',
             HINT = 'Levels are reader, player, gateway, server and admin.';
@@ -1023,6 +1034,7 @@ RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_
 DECLARE
     f regprocedure;
 BEGIN
+    PERFORM scoreboard.hide_statement();
     DELETE FROM scoreboard.access_level a WHERE a.role_name = role;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('role "%s" has no access level', role), DETAIL = '{"code":"NOT_FOUND"}',

@@ -23,6 +23,7 @@
 #include "scoreboard.h"
 #include "base/row_hints.h"
 #include "base/config_cache.h"
+#include "base/hidden_statement.h"
 #include "base/locks.h"
 #include "base/refusal_log.h"
 #include "base/tables.h"
@@ -280,6 +281,7 @@ _PG_init(void)
 	previous_shmem_startup = shmem_startup_hook;
 	shmem_startup_hook = attach_shmem;
 
+	hidden_statement_init();
 	config_cache_init();
 	tables_init();
 	player_lock_init();
@@ -291,5 +293,6 @@ _PG_init(void)
 Datum
 scoreboard_library_version(PG_FUNCTION_ARGS)
 {
+	hide_statement();
 	PG_RETURN_TEXT_P(cstring_to_text(SCOREBOARD_VERSION));
 }

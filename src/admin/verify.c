@@ -30,6 +30,7 @@
 #include "utils/tuplestore.h"
 
 #include "base/config_cache.h"
+#include "base/hidden_statement.h"
 #include "base/locks.h"
 #include "base/plan.h"
 #include "base/refusal.h"
@@ -453,11 +454,13 @@ verify_all(FunctionCallInfo fcinfo, bool repair)
 Datum
 scoreboard_verify(PG_FUNCTION_ARGS)
 {
+	hide_statement();
 	return verify_all(fcinfo, false);
 }
 
 Datum
 scoreboard_repair(PG_FUNCTION_ARGS)
 {
+	hide_statement();
 	return verify_all(fcinfo, true);
 }

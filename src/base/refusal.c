@@ -117,9 +117,7 @@ raise_for_postgrest(const Refusal *refusal)
 			(errcode(MAKE_SQLSTATE('P', 'G', 'R', 'S', 'T')),
 			 errmsg_internal("%s", body.data),
 			 errdetail_internal("{\"status\":%d,\"headers\":{\"Retry-After\":\"%d\"}}",
-								refusal_http_status(refusal->code), refusal->retry_after),
-			 errhidestmt(true),
-			 errhidecontext(true)));
+								refusal_http_status(refusal->code), refusal->retry_after)));
 }
 
 void
@@ -127,19 +125,12 @@ refusal_raise(const Refusal *refusal)
 {
 	if (refusal->retry_after > 0 && trusted_request_variable("request.method") != NULL)
 		raise_for_postgrest(refusal);
-
-	/*
-	 * The statement would go to the log with this error, and a token or a
-	 * receipt may stand in it as a literal: hence errhidestmt and errhidecontext.
-	 */
 	ereport(ERROR,
 			(errcode(refusal_sqlstate(refusal->code)),
 			 errmsg_internal("%s", refusal->message),
 			 refusal->retry_after > 0
 			 ? errdetail_internal("{\"code\":\"%s\",\"retryAfter\":%d}", refusal_name(refusal->code), refusal->retry_after)
 			 : errdetail_internal("{\"code\":\"%s\"}", refusal_name(refusal->code)),
-			 refusal->hint ? errhint("%s", refusal->hint) : 0,
-			 errhidestmt(true),
-			 errhidecontext(true)));
+			 refusal->hint ? errhint("%s", refusal->hint) : 0));
 	pg_unreachable();
 }

@@ -55,7 +55,7 @@ extern bool refuse_for(Refusal *refusal, RefusalCode code, int retry_after,
 extern const char *refusal_name(RefusalCode code);
 extern int	refusal_http_status(RefusalCode code);
 
-/* Raises it: SQLSTATE PTxyz, DETAIL as JSON; statement and context stay out of the log. */
+/* Raises it: SQLSTATE PTxyz, DETAIL as JSON. */
 compat_noreturn extern void refusal_raise(const Refusal *refusal);
 
 #endif

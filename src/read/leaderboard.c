@@ -29,6 +29,7 @@
 #include "utils/tuplestore.h"
 
 #include "base/form.h"
+#include "base/hidden_statement.h"
 #include "base/plan.h"
 #include "base/refusal.h"
 #include "base/tables.h"
@@ -350,11 +351,13 @@ own_rank(const Reading *reading, const char *user_id)
 Datum
 scoreboard_rank(PG_FUNCTION_ARGS)
 {
-	char	   *user_id = user_id_argument(fcinfo, 0);
+	char	   *user_id;
 	Reading		reading;
 	Standing	standing;
 	RankStanding at;
 
+	hide_statement();
+	user_id = user_id_argument(fcinfo, 0);
 	begin_reading(fcinfo, 1, 2, 3, &reading);
 	if (reading.known_caller && strcmp(reading.caller.user_id, user_id) == 0)
 		PG_RETURN_DATUM(own_rank(&reading, user_id));
@@ -370,6 +373,7 @@ scoreboard_me(PG_FUNCTION_ARGS)
 	Reading		reading;
 	Refusal		refusal;
 
+	hide_statement();
 	begin_reading(fcinfo, 0, 1, 2, &reading);
 	if (!reading.known_caller && !token_identify(NULL, &reading.caller, &refusal))
 		refusal_raise(&refusal);
@@ -405,11 +409,14 @@ emit_rows(ReturnSetInfo *result, const ListedRow *rows, int count)
 Datum
 scoreboard_top(PG_FUNCTION_ARGS)
 {
-	int			entries = bounded_argument(fcinfo, 1, "entries", 1, ENTRIES_MAX);
-	int			skip = bounded_argument(fcinfo, 2, "skip", 0, PG_INT32_MAX);
+	int			entries;
+	int			skip;
 	Reading		reading;
 	Listing		listing;
 
+	hide_statement();
+	entries = bounded_argument(fcinfo, 1, "entries", 1, ENTRIES_MAX);
+	skip = bounded_argument(fcinfo, 2, "skip", 0, PG_INT32_MAX);
 	begin_reading(fcinfo, 0, 3, 4, &reading);
 	listing_range(&reading.board, reading.season, skip, entries, false, &listing);
 	InitMaterializedSRF(fcinfo, 0);
@@ -456,12 +463,15 @@ find_neighbours(const Reading *reading, Standing *standing, int radius, Listing 
 Datum
 scoreboard_around(PG_FUNCTION_ARGS)
 {
-	char	   *user_id = user_id_argument(fcinfo, 0);
-	int			radius = bounded_argument(fcinfo, 2, "radius", 0, RADIUS_MAX);
+	char	   *user_id;
+	int			radius;
 	Reading		reading;
 	Standing	standing;
 	Listing		listing;
 
+	hide_statement();
+	user_id = user_id_argument(fcinfo, 0);
+	radius = bounded_argument(fcinfo, 2, "radius", 0, RADIUS_MAX);
 	begin_reading(fcinfo, 1, 3, 4, &reading);
 	if (!read_standing(&reading, user_id, &standing) || !standing.listed)
 		raise_no_player();
@@ -586,13 +596,15 @@ compare_friends(const void *a, const void *b, void *order)
 Datum
 scoreboard_ranks(PG_FUNCTION_ARGS)
 {
-	ArrayType  *user_ids = user_ids_argument(fcinfo, 0);
+	ArrayType  *user_ids;
 	Reading		reading;
 	RankOrder	order;
 	ListedRow  *rows;
 	int			count,
 				kept = 0;
 
+	hide_statement();
+	user_ids = user_ids_argument(fcinfo, 0);
 	begin_reading(fcinfo, 1, 2, 3, &reading);
 	rows = read_friends(&reading, user_ids, &count);
 	if (!rank_friends(&reading, rows, count))
@@ -639,10 +651,12 @@ read_document(const Reading *reading)
 Datum
 scoreboard_leaderboard(PG_FUNCTION_ARGS)
 {
-	int			entries = PG_ARGISNULL(1) ? 0 : bounded_argument(fcinfo, 1, "entries", 1, ENTRIES_MAX);
+	int			entries;
 	Reading		reading;
 	char	   *document;
 
+	hide_statement();
+	entries = PG_ARGISNULL(1) ? 0 : bounded_argument(fcinfo, 1, "entries", 1, ENTRIES_MAX);
 	begin_reading(fcinfo, 0, 2, 3, &reading);
 	document = read_document(&reading);
 	if (document == NULL)
@@ -680,6 +694,7 @@ scoreboard_documents(PG_FUNCTION_ARGS)
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Datum		values[1];
 
+	hide_statement();
 	check_known(fcinfo);
 	config_begin_call();
 	InitMaterializedSRF(fcinfo, 0);

@@ -16,6 +16,7 @@
 #include "funcapi.h"
 #include "utils/builtins.h"
 
+#include "base/hidden_statement.h"
 #include "base/refusal_log.h"
 #include "rank/index.h"
 #include "trust/rate_limit.h"
@@ -36,6 +37,7 @@ scoreboard_server_stats(PG_FUNCTION_ARGS)
 	int64		memory_used;
 	int64		memory;
 
+	hide_statement();
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != STATS_COLUMNS)
 		elog(ERROR, "scoreboard_server_stats must return %d columns", STATS_COLUMNS);
 	rate_limit_stats(&entries, &capacity, &full_refusals);

@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "base/form.h"
+#include "base/hidden_statement.h"
 #include "base/locks.h"
 #include "base/refusal_log.h"
 #include "rank/index.h"
@@ -537,6 +538,7 @@ scoreboard_increment(PG_FUNCTION_ARGS)
 {
 	Increment	increment = {0};
 
+	hide_statement();
 	read_arguments(fcinfo, 0, 9, &increment.request);
 	increment.request.token = text_arg(fcinfo, 8);
 	return count_one(fcinfo, &increment);
@@ -548,6 +550,7 @@ scoreboard_increment_for(PG_FUNCTION_ARGS)
 	Increment	increment = {.by_server = true};
 	Refusal		refusal;
 
+	hide_statement();
 	increment.user_id = text_arg(fcinfo, 0);
 	if (increment.user_id == NULL || !form_is_id(increment.user_id))
 	{

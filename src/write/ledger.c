@@ -78,9 +78,7 @@ ledger_raise_serialization_failure(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("could not serialize access due to concurrent update"),
-			 errhint("The transaction might succeed if retried."),
-			 errhidestmt(true),		/* a literal token may stand in it */
-			 errhidecontext(true)));
+			 errhint("The transaction might succeed if retried.")));
 }
 
 /* ---------- tables ---------- */

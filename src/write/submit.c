@@ -20,6 +20,7 @@
 #include "utils/builtins.h"
 #include "utils/tuplestore.h"
 
+#include "base/hidden_statement.h"
 #include "base/locks.h"
 #include "base/refusal_log.h"
 #include "read/document.h"
@@ -193,6 +194,7 @@ scoreboard_submit(PG_FUNCTION_ARGS)
 	Submission *submissions;
 	Ledger	   *ledger;
 
+	hide_statement();
 	InitMaterializedSRF(fcinfo, 0);
 	config_begin_call();
 	elements = split(fcinfo, &count);

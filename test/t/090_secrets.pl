@@ -1,5 +1,5 @@
-# No secret, token or receipt comes into the server's log, an error or pg_stat_statements, not even where a refused statement
-# carries it as a literal.
+# No secret, token or receipt comes into the server's log, an error, pg_stat_activity or pg_stat_statements, not even where a
+# statement carries it as a literal: whoever raises what ends it, and whichever session reports it.
 # Needs the server's log.
 #
 # Part of scoreboard; PostgreSQL licence, see LICENSE.
@@ -16,6 +16,8 @@ use ScoreboardTest;
 my $node = init_node('secrets', conf => <<'EOT');
 shared_preload_libraries = 'scoreboard,pg_stat_statements'
 pg_stat_statements.track = all
+# It keeps utility statements, DO and EXECUTE among them, as they stand.
+pg_stat_statements.track_utility = off
 scoreboard.rate_limit = 0
 scoreboard.burst_limit = 0
 log_statement = none
@@ -54,6 +56,8 @@ sub receipt
 my $receipt = receipt('a');
 my $forged = 'v1:game:' . 'f0' x 32;
 my $token = $secret{token};
+$secret{receipt} = $receipt;
+$secret{'forged receipt'} = $forged;
 
 sub call
 {
@@ -100,9 +104,170 @@ call("SELECT scoreboard_create_key('game')");
 call("SELECT scoreboard_create_key('late', valid_until => '2000-01-01')");
 call("SELECT scoreboard_rotate_key('game', 'not a name')");
 
+# What the server raises itself while we run, or after that within the statement. Each must be in the log, without what the statement holds.
+$node->safe_psql('game', q{
+	CREATE FUNCTION boom(why anyelement) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'boom'; END $$;
+	CREATE FUNCTION boom_later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'boom at commit'; END $$;
+	CREATE TABLE counted (score bigint);
+	CREATE CONSTRAINT TRIGGER later AFTER INSERT ON counted DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION boom_later();
+	CREATE TABLE gate ()});
+my $action = 0;
+
+sub increment
+{
+	my $id = 'server-' . ++$action;
+	my $signed = receipt($id);
+
+	$secret{"receipt of $id"} = $signed;
+	return "scoreboard_increment('LEVEL', '$id', issued_at => $now, receipt => '$signed', token => '$token')";
+}
+
+# What was logged since then; nothing of it may hold a secret.
+sub unseen
+{
+	my ($name, $from, $message) = @_;
+	my $logged = substr(slurp_file($node->logfile), $from);
+
+	like($logged, $message, "$name: is logged");
+	my @seen = grep { index($logged, $secret{$_}) >= 0 } sort keys %secret;
+	is("@seen", '', "$name: without a secret");
+	return;
+}
+
+# A session that has the player's lock.
+my $holder = $node->background_psql('game', on_error_stop => 0);
+$holder->query_safe('BEGIN');
+$holder->query_safe("SELECT scoreboard.lock_player('a:ada')");
+my $waits = "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)";
+
+# Starts statements in a session of their own; returns when they wait for the player's lock.
+sub waiting
+{
+	my (@statements) = @_;
+	my $session = $node->background_psql('game', on_error_stop => 0);
+
+	$session->query_safe($_) foreach @statements[ 0 .. $#statements - 1 ];
+	$session->query_until(qr/^sent$/m, "\\echo sent\n$statements[-1];\n\\echo ended\n");
+	wait_until($node, 'game', $waits, 'the session waits for the player');
+	return $session;
+}
+
+my $waiter = '(SELECT pid FROM pg_locks WHERE locktype = \'advisory\' AND NOT granted)';
+my $from = -s $node->logfile;
+call("SET lock_timeout = '10ms'; SELECT " . increment());
+unseen('lock_timeout', $from, qr/canceling statement due to lock timeout/);
+
+$from = -s $node->logfile;
+call("SET statement_timeout = '1s'; SELECT " . increment());
+unseen('statement_timeout', $from, qr/canceling statement due to statement timeout/);
+
+$from = -s $node->logfile;
+call("SET log_lock_waits = on; SET deadlock_timeout = '10ms'; SET lock_timeout = '500ms'; SELECT " . increment());
+unseen('log_lock_waits', $from, qr/still waiting for ExclusiveLock/);
+
+$from = -s $node->logfile;
+my $session = waiting('SELECT ' . increment());
+my $activity = $node->safe_psql('game', "SELECT query FROM pg_stat_activity WHERE pid = $waiter");
+unlike($activity, qr/\Q$token\E/, 'pg_stat_activity: no token while the statement runs');
+$node->safe_psql('game', "SELECT pg_cancel_backend($waiter)");
+$session->query_until(qr/^ended$/m, '');
+unseen('cancel', $from, qr/canceling statement due to user request/);
+my $after = -s $node->logfile;
+$session->query('SELECT boom(0)');
+like(substr(slurp_file($node->logfile), $after), qr/STATEMENT:  SELECT boom\(0\)/, 'the next statement of that session is not hidden');
+$session->quit;
+
+$from = -s $node->logfile;
+$session = waiting('SELECT ' . increment());
+$node->safe_psql('game', "SELECT pg_terminate_backend($waiter, 60000)");
+unseen('FATAL', $from, qr/FATAL: .*terminating connection due to administrator command/);
+eval { $session->quit };
+
+# A deadlock that another session reports, with the statements of both
+$from = -s $node->logfile;
+$session = waiting('BEGIN', 'LOCK TABLE gate', 'SELECT ' . increment());
+$holder->query("SET deadlock_timeout = '10ms'; LOCK TABLE gate");
+$holder->query('ROLLBACK');
+$session->query_until(qr/^ended$/m, '');
+unseen('a deadlock elsewhere', $from, qr/deadlock detected.*Process \d+: /s);
+$session->query('ROLLBACK');
+
+# And one that we report: the other one waits already, and doesn't look
+$from = -s $node->logfile;
+$holder->query("SET deadlock_timeout = '1h'; BEGIN; SELECT scoreboard.lock_player('a:ada')");
+$session->query("SET deadlock_timeout = '10ms'; BEGIN; LOCK TABLE gate");
+$holder->query_until(qr/^sent$/m, "\\echo sent\nLOCK TABLE gate;\n\\echo ended\n");
+wait_until($node, 'game', "EXISTS (SELECT FROM pg_locks WHERE relation = 'gate'::regclass AND NOT granted)", 'the holder waits for the gate');
+$session->query('SELECT ' . increment());
+$session->query('ROLLBACK');
+$holder->query_until(qr/^ended$/m, '');
+$holder->query('ROLLBACK');
+unseen('a deadlock', $from, qr/deadlock detected.*Process \d+: /s);
+$session->quit;
+$holder->quit;
+
+# The last lock that there was room for is taken.
+$from = -s $node->logfile;
+call(q{BEGIN;
+	DO $$ BEGIN
+		FOR i IN 1..10000000 LOOP
+			BEGIN
+				PERFORM pg_advisory_xact_lock(i);
+			EXCEPTION WHEN out_of_memory THEN
+				EXIT;
+			END;
+		END LOOP;
+	END $$;
+	SELECT } . increment());
+unseen('out of shared memory', $from, qr/ERROR: .*out of shared memory/);
+
+my %fails = (
+	'a commit' => [ 'INSERT INTO counted SELECT score FROM ' . increment(), qr/boom at commit/ ],
+	'later in the statement' => [ 'SELECT boom(score) FROM ' . increment(), qr/boom/ ],
+	'later in the message' => [ 'SELECT ' . increment() . '\\; SELECT boom(0)', qr/boom/ ],
+	'later in a block' => [ 'DO $$ BEGIN PERFORM ' . increment() . q{; RAISE EXCEPTION 'boom'; END $$}, qr/boom/ ],
+	'a query within a block' => [ 'DO $$ BEGIN PERFORM ' . increment() . q{; EXECUTE 'SELECT FROM ' || $q$} . increment() . q{ WHERE$q$; END $$}, qr/syntax error/ ],
+	'a prepared statement' => [ 'PREPARE p(text) AS SELECT boom(score) FROM scoreboard_increment(\'LEVEL\', \'x\', token => $1); EXECUTE p(\'' . $token . q{')}, qr/ERROR/ ],
+	'a warning' => [ 'DO $$ BEGIN PERFORM ' . increment() . q{; RAISE WARNING 'boom'; END $$}, qr/WARNING: .*boom/ ],
+);
+foreach my $name (sort keys %fails)
+{
+	my ($statement, $message) = @{ $fails{$name} };
+
+	$from = -s $node->logfile;
+	call("SET log_min_error_statement = warning; $statement");
+	unseen($name, $from, $message);
+}
+$node->safe_psql('game', 'ALTER TABLE scoreboard.score ADD CONSTRAINT low CHECK (score < 0) NOT VALID');
+$from = -s $node->logfile;
+call('SELECT ' . increment());
+unseen('a constraint', $from, qr/violates check constraint "low"/);
+
+# As a parameter, where the administrator wants parameters in the log of errors
+my $script = $node->basedir . '/parameter.sql';
+append_to_file($script, "SELECT scoreboard_increment('LEVEL', 'y', issued_at => $now, receipt => :receipt, token => :token);\n");
+$from = -s $node->logfile;
+{
+	local $ENV{PGOPTIONS} = '-c log_parameter_max_length_on_error=-1';
+	$node->command_fails([ 'pgbench', '-n', '-t', 1, '-M', 'extended', '-D', "token=$token", '-D', "receipt=$forged", '-f', $script, $node->connstr('game') ], 'a parameter: refused');
+}
+unseen('a parameter', $from, qr/signature is wrong/);
+
+# Every function of the API hides its statement, whatever it is given.
+my @functions = split(/\n/, $node->safe_psql('game', q{
+	SELECT format('%s(%s)', p.oid::regproc, array_to_string(array_fill('NULL'::text, ARRAY[p.pronargs - p.pronargdefaults]), ', '))
+	FROM pg_proc p JOIN (SELECT DISTINCT name FROM scoreboard.api_function) f ON f.name = p.proname ORDER BY 1}));
+cmp_ok(scalar @functions, '>', 20, 'the API has functions');
+$from = -s $node->logfile;
+foreach my $function (@functions)
+{
+	like(call("SELECT boom(count(*)) FROM $function /* canary */"), qr/ERROR/, "$function: ends with an error");
+}
+is(join(' ', map { /canary|\b(scoreboard_\w+)\(/ ? $1 // $_ : () } grep { /STATEMENT|CONTEXT/ } split(/\n/, substr(slurp_file($node->logfile), $from))), '', 'every function hides its statement');
+
 my $log = substr(slurp_file($node->logfile), $offset);
 like($log, qr/ counted already/, 'refusals are logged');
-my %must_not_be_seen = (%secret, 'receipt' => $receipt, 'late receipt' => $late_receipt, 'forged receipt' => $forged, 'signature of the token' => (split(/\./, $token))[2],
+my %must_not_be_seen = (%secret, 'late receipt' => $late_receipt, 'signature of the token' => (split(/\./, $token))[2],
 	'secret of the issuer' => $jwt_secret);
 foreach my $name (sort keys %must_not_be_seen)
 {
