@@ -517,7 +517,9 @@ transaction_event(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			if (note_count > 0)
 				rank_index_apply(notes, note_count, marks_noted);
-			/* FALLTHROUGH */
+			rank_commits_end();
+			forget_notes();
+			break;
 		case XACT_EVENT_ABORT:
 			rank_commits_end();
 			forget_notes();
