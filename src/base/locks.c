@@ -64,9 +64,7 @@ player_lock_reserve(int players)
 				 errmsg("the transaction acts for too many players: %lld", (long long) players + held_total),
 				 errdetail("It would take a lock for each, of which the server has room for a few thousand."),
 				 errhint("Commit after every %d players, or raise max_locks_per_transaction (now %d) and restart the server.",
-						 most_players(), max_locks_per_xact),
-				 errhidestmt(true),
-				 errhidecontext(true)));
+						 most_players(), max_locks_per_xact)));
 }
 
 static void

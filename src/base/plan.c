@@ -140,9 +140,7 @@ plan_datum(HeapTuple row, TupleDesc desc, int column)
 	if (isnull)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("scoreboard needs a value in column \"%s\", which is null", NameStr(TupleDescAttr(desc, column - 1)->attname)),
-				 errhidestmt(true),		/* a literal token may stand in it */
-				 errhidecontext(true)));
+				 errmsg("scoreboard needs a value in column \"%s\", which is null", NameStr(TupleDescAttr(desc, column - 1)->attname))));
 	return value;
 }
 

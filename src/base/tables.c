@@ -196,9 +196,7 @@ refuse_table(Relation rel, const char *detail, const char *hint)
 					get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel)),
 			 errdetail("%s", detail),
 			 errhint("%s", hint),
-			 errtable(rel),
-			 errhidestmt(true),
-			 errhidecontext(true)));
+			 errtable(rel)));
 	pg_unreachable();
 }
 

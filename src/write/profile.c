@@ -18,6 +18,7 @@
 
 #include "base/config_cache.h"
 #include "base/form.h"
+#include "base/hidden_statement.h"
 #include "base/locks.h"
 #include "base/plan.h"
 #include "base/refusal.h"
@@ -78,6 +79,7 @@ scoreboard_set_profile(PG_FUNCTION_ARGS)
 	Datum		values[3] = {0};
 	char		nulls[3] = {' ', ' ', ' '};
 
+	hide_statement();
 	for (int i = 0; i < 3; i++)
 	{
 		texts[i] = PG_ARGISNULL(i) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(i));
