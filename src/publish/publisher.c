@@ -128,7 +128,8 @@ typedef struct Cycle
 {
 	int64		number;
 	int64		began;			/* worker_clock_ms() */
-	uint32		bits[TOUCH_WORDS];	/* boards at these bits are looked at */
+	TouchSet	bits;			/* boards at these bits are looked at */
+	TouchSet	taken;			/* those that were touched: back they go if the cycle fails */
 	CycleStep	step;
 	PublishedBoard *current;
 	bool		notify;
@@ -170,26 +171,14 @@ PGDLLEXPORT void scoreboard_publisher_main(Datum arg);
  * Reading boards
  * ------------------------------------------------------------------------ */
 
-static bool
-bit_is_set(const uint32 *words, int bit)
-{
-	return (words[bit / TOUCH_WORD_BITS] >> (bit % TOUCH_WORD_BITS)) & 1;
-}
-
-static void
-set_bit(uint32 *words, int bit)
-{
-	words[bit / TOUCH_WORD_BITS] |= (uint32) 1 << (bit % TOUCH_WORD_BITS);
-}
-
 static Datum
-bits_as_array(const uint32 *words)
+bits_as_array(const TouchSet *bits)
 {
 	Datum	   *values = palloc(TOUCH_BITS * sizeof(Datum));
 	int			count = 0;
 
 	for (int bit = 0; bit < TOUCH_BITS; bit++)
-		if (bit_is_set(words, bit))
+		if (touch_set_has(bits, bit))
 			values[count++] = Int32GetDatum(bit);
 	return PointerGetDatum(construct_array(values, count, INT4OID, sizeof(int32), true,
 										   TYPALIGN_INT));
@@ -270,7 +259,7 @@ forget_removed_boards(const Cycle *cycle)
 
 	hash_seq_init(&scan, boards);
 	while ((known = hash_seq_search(&scan)) != NULL)
-		if (bit_is_set(cycle->bits, TOUCH_BIT(known->board_id)) && known->seen != cycle->number)
+		if (touch_set_has(&cycle->bits, TOUCH_BIT(known->board_id)) && known->seen != cycle->number)
 			hash_search(boards, &known->board_id, HASH_REMOVE, NULL);
 }
 
@@ -282,7 +271,7 @@ read_rows(const Cycle *cycle)
 	List	   *rows = NIL;
 
 	SPI_connect();
-	values[0] = bits_as_array(cycle->bits);
+	values[0] = bits_as_array(&cycle->bits);
 	plan_read(&read_boards, values, NULL, 0);
 	MemoryContextSwitchTo(worker_turn_context());
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -466,7 +455,7 @@ cycle_failed(Cycle *cycle, const ErrorData *error)
 	int64		now = worker_clock_ms();
 
 	/* Boards that this cycle would have found are not known here yet. */
-	slots_put_back_touched(cycle->bits);
+	slots_put_back_touched(&cycle->taken);
 	if (cycle->step == STEP_COMMITTING && cycle->notify
 		&& error->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
 	{
@@ -509,21 +498,21 @@ recover_cycle(Cycle *cycle)
 static bool
 choose_bits(Cycle *cycle, int64 *wait_ms)
 {
-	uint32		touched[TOUCH_WORDS];
-	uint32		known_bits[TOUCH_WORDS] = {0};
+	TouchSet	touched;
+	TouchSet	known_bits = {{0}};
 	bool		any = false;
 	HASH_SEQ_STATUS scan;
 	PublishedBoard *known;
 
-	slots_peek_touched(touched);
+	slots_peek_touched(&touched);
 	hash_seq_init(&scan, boards);
 	while ((known = hash_seq_search(&scan)) != NULL)
 	{
 		int			bit = TOUCH_BIT(known->board_id);
 		int64		look_at;
 
-		set_bit(known_bits, bit);
-		if (!known->pending && !bit_is_set(touched, bit))
+		touch_set_add(&known_bits, bit);
+		if (!known->pending && !touch_set_has(&touched, bit))
 			continue;
 		look_at = Min(due_at(known), known->seen_at + WAITING_LOOK_MS);
 		if (look_at > cycle->began)
@@ -531,12 +520,12 @@ choose_bits(Cycle *cycle, int64 *wait_ms)
 			*wait_ms = Min(*wait_ms, look_at - cycle->began);
 			continue;
 		}
-		set_bit(cycle->bits, bit);
+		touch_set_add(&cycle->bits, bit);
 		any = true;
 	}
 	for (int word = 0; word < TOUCH_WORDS; word++)
 	{
-		uint32		unknown = touched[word] & ~known_bits[word];
+		uint32		unknown = touched.words[word] & ~known_bits.words[word];
 
 		if (unknown == 0)
 			continue;
@@ -545,7 +534,7 @@ choose_bits(Cycle *cycle, int64 *wait_ms)
 			*wait_ms = Min(*wait_ms, look_not_before - cycle->began);
 			continue;
 		}
-		cycle->bits[word] |= unknown;
+		cycle->bits.words[word] |= unknown;
 		any = true;
 	}
 	return any;
@@ -553,22 +542,16 @@ choose_bits(Cycle *cycle, int64 *wait_ms)
 
 /* From here on, the touched boards at the cycle's bits are this worker's to remember. */
 static void
-take_marks(const Cycle *cycle)
+take_marks(Cycle *cycle)
 {
-	uint32		touched[TOUCH_WORDS];
 	HASH_SEQ_STATUS scan;
 	PublishedBoard *known;
 
-	slots_peek_touched(touched);
-	slots_take_touched(cycle->bits);
+	slots_take_touched(&cycle->bits, &cycle->taken);
 	hash_seq_init(&scan, boards);
 	while ((known = hash_seq_search(&scan)) != NULL)
-	{
-		int			bit = TOUCH_BIT(known->board_id);
-
-		if (bit_is_set(cycle->bits, bit) && bit_is_set(touched, bit))
+		if (touch_set_has(&cycle->taken, TOUCH_BIT(known->board_id)))
 			known->pending = true;
-	}
 }
 
 /* Publishes what is due. Returns how long to sleep. */

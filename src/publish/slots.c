@@ -66,7 +66,7 @@ typedef struct PublisherSlot
 	pid_t		pid;			/* lock; 0 while there is no process */
 	Latch	   *latch;			/* written under lock; commits read it without */
 	pg_atomic_uint32 chores;	/* 1: something beside publishing is to be done */
-	pg_atomic_uint32 touched[TOUCH_WORDS];
+	Touches		touched;
 } PublisherSlot;
 
 typedef struct PublisherShared
@@ -110,11 +110,7 @@ slots_attach(void)
 		for (int i = 0; i < LOOKS; i++)
 			pg_atomic_init_u32(&shared->looks[i], 0);
 		for (int slot = 0; slot < shared->count; slot++)
-		{
 			pg_atomic_init_u32(&shared->slots[slot].chores, 0);
-			for (int word = 0; word < TOUCH_WORDS; word++)
-				pg_atomic_init_u32(&shared->slots[slot].touched[word], 0);
-		}
 	}
 	compat_register_tranche(shared->lock.tranche, "scoreboard_publisher");
 }
@@ -166,28 +162,15 @@ slot_of_my_database(void)
 	return NULL;
 }
 
-/* True if this call set any of the bits. */
-static bool
-mark(PublisherSlot *slot, int word, uint32 bits)
-{
-	pg_atomic_uint32 *touched = &slot->touched[word];
-
-	/* The common case costs no exclusive cache line: somebody has woken the publisher already. */
-	if ((pg_atomic_read_u32(touched) & bits) == bits)
-		return false;
-	return (pg_atomic_fetch_or_u32(touched, bits) & bits) != bits;
-}
-
 void
 publisher_touch(int32 board_id)
 {
 	PublisherSlot *slot;
-	int			bit = TOUCH_BIT(board_id);
 
 	/* Our commit is visible before we look whether a mark or a slot is there. */
 	pg_memory_barrier();
 	slot = slot_of_my_database();
-	if (slot && mark(slot, bit / TOUCH_WORD_BITS, (uint32) 1 << (bit % TOUCH_WORD_BITS)))
+	if (slot && touches_mark(&slot->touched, TOUCH_BIT(board_id)))
 		wake(&slot->latch);
 }
 
@@ -195,15 +178,12 @@ void
 publisher_touch_all(void)
 {
 	PublisherSlot *slot;
-	bool		any = false;
+	TouchSet	all = {{0}};
 
 	pg_memory_barrier();
 	slot = slot_of_my_database();
-	if (slot == NULL)
-		return;
-	for (int word = 0; word < TOUCH_WORDS; word++)
-		any |= mark(slot, word, PG_UINT32_MAX);
-	if (any)
+	touch_set_add_all(&all);
+	if (slot && touches_mark_set(&slot->touched, &all))
 		wake(&slot->latch);
 }
 
@@ -385,6 +365,7 @@ bool
 slots_arrive(int slot, uint32 reservation, Oid *database)
 {
 	PublisherSlot *own = &shared->slots[slot];
+	TouchSet	all = {{0}};
 	bool		wanted;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
@@ -409,8 +390,8 @@ slots_arrive(int slot, uint32 reservation, Oid *database)
 	 * then, it is our PGPROC's.
 	 */
 	on_shmem_exit(leave, (Datum) 0);
-	for (int word = 0; word < TOUCH_WORDS; word++)
-		(void) mark(own, word, PG_UINT32_MAX);
+	touch_set_add_all(&all);
+	(void) touches_mark_set(&own->touched, &all);
 	pg_atomic_exchange_u32(&own->chores, 1);
 	return true;
 }
@@ -454,26 +435,21 @@ slots_set_outcome(SlotOutcome outcome)
 }
 
 void
-slots_peek_touched(uint32 *words)
+slots_peek_touched(TouchSet *marked)
 {
-	for (int word = 0; word < TOUCH_WORDS; word++)
-		words[word] = pg_atomic_read_u32(&shared->slots[own_slot].touched[word]);
+	touches_peek(&shared->slots[own_slot].touched, marked);
 }
 
 void
-slots_take_touched(const uint32 *words)
+slots_take_touched(const TouchSet *wanted, TouchSet *taken)
 {
-	for (int word = 0; word < TOUCH_WORDS; word++)
-		if (words[word] != 0)
-			pg_atomic_fetch_and_u32(&shared->slots[own_slot].touched[word], ~words[word]);
-	pg_memory_barrier();
+	touches_take(&shared->slots[own_slot].touched, wanted, taken);
 }
 
 void
-slots_put_back_touched(const uint32 *words)
+slots_put_back_touched(const TouchSet *taken)
 {
-	for (int word = 0; word < TOUCH_WORDS; word++)
-		(void) mark(&shared->slots[own_slot], word, words[word]);
+	(void) touches_mark_set(&shared->slots[own_slot].touched, taken);
 }
 
 bool

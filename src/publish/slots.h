@@ -11,11 +11,7 @@
 
 #include "postgres.h"
 
-/* A board is marked as touched at its id's low bits: boards that collide are looked at once too often. */
-#define TOUCH_BITS 1024
-#define TOUCH_WORD_BITS 32
-#define TOUCH_WORDS (TOUCH_BITS / TOUCH_WORD_BITS)
-#define TOUCH_BIT(board_id) ((int) ((uint32) (board_id) % TOUCH_BITS))
+#include "plain/touches.h"
 
 typedef enum SlotState
 {
@@ -76,10 +72,10 @@ extern void slots_found_extension(void);
 extern bool slots_told_to_end(void);
 extern void slots_set_outcome(SlotOutcome outcome);
 
-/* The marks of touched boards. Taking them is a full memory barrier: what is read later is what was touched, or newer. */
-extern void slots_peek_touched(uint32 *words);
-extern void slots_take_touched(const uint32 *words);
-extern void slots_put_back_touched(const uint32 *words);
+/* The own slot's marks of touched boards; plain/touches.h says what these promise. */
+extern void slots_peek_touched(TouchSet *marked);
+extern void slots_take_touched(const TouchSet *wanted, TouchSet *taken);
+extern void slots_put_back_touched(const TouchSet *taken);
 
 /* Was publisher_wake() called since the last time? True at the start too. Taking is again a full memory barrier. */
 extern bool slots_chores_due(void);

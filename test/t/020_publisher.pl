@@ -139,5 +139,18 @@ cmp_ok(wait_for_list($node, $db, 'two', '30 5'), '>', $version, 'the last of the
 $node->safe_psql($db, q{UPDATE scoreboard.player SET display_name = 'Cyd' WHERE user_id = 'c'});
 wait_until($node, $db, q{EXISTS (SELECT FROM scoreboard.top t WHERE t.board = 'two' AND t.document::json -> 'entries' -> 1 ->> 'displayName' = 'Cyd')}, 'the last of the list has its name');
 
+# What a failed cycle took it has again: a board that came while none could be read. Of two failures the second began after it.
+$node->safe_psql($db, 'ALTER TABLE scoreboard.top RENAME TO away');
+$offset = -s $node->logfile;
+$node->safe_psql($db, q{INSERT INTO scoreboard.board (name, publish_interval_ms) VALUES ('late', 10)});
+foreach (1 .. 2)
+{
+	$node->wait_for_log(qr/publishing scoreboards/, $offset);
+	$offset = -s $node->logfile;
+}
+$node->safe_psql($db, 'ALTER TABLE scoreboard.away RENAME TO top');
+wait_for_list($node, $db, 'late', '');
+pass('a board that was made while publishing failed is published');
+
 $node->stop;
 done_testing();
