@@ -14,4 +14,10 @@ extern int64 chores_run(void);
 /* How long what is due has to wait for its turn. */
 extern int64 chores_wait_ms(void);
 
+/*
+ * Are ranks that are missing on their way? A list waits for them then and stays as it is stored; where building failed, it is
+ * counted by SQL meanwhile.
+ */
+extern bool chores_will_build(void);
+
 #endif

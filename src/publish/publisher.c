@@ -19,6 +19,7 @@
  *   quiet         touched                                → pending
  *   pending       touched                                nothing (idempotent)
  *   pending       interval over                          → quiet; published if its list changed
+ *   pending       its ranks are being built              pending, looked at again soon
  *   pending       building its list failed               pending, due after a back-off that doubles
  *   any           its row is gone                        forgotten; its stored version stays, so that a
  *                                                        board made again by that name is newer
@@ -81,6 +82,9 @@
 
 /* Rows of boards that wait are read again this often: their interval may have been shortened. */
 #define WAITING_LOOK_MS 1000
+
+/* A list that waits for its ranks is looked at again this often. */
+#define BUILDING_LOOK_MS 50
 
 #define FIRST_BACK_OFF_MS 500
 #define LONGEST_BACK_OFF_MS 15000
@@ -249,6 +253,11 @@ know_board(BoardRow *row, const Cycle *cycle)
 	known->seen_at = cycle->began;
 	row->known = known;
 	row->due = known->pending && due_at(known) <= cycle->began;
+	if (row->due && chores_will_build() && rank_index_is_coming(cycle->score_table, known->board_id, row->board.season))
+	{
+		known->not_before = cycle->began + BUILDING_LOOK_MS;
+		row->due = false;
+	}
 }
 
 static void
@@ -590,25 +599,6 @@ publish(void)
 	return 0;					/* look again: something may have become due meanwhile */
 }
 
-/* What the server's or the database's defaults must not change for us. */
-static void
-set_own_settings(void)
-{
-	static const char *const settings[][2] = {
-		{"synchronous_commit", "on"},	/* an announced version can't be taken back by a crash */
-		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
-		{"search_path", "pg_catalog, pg_temp"},
-		{"lock_timeout", "0"},
-		{"transaction_timeout", "0"},	/* since 17 */
-		{"application_name", "scoreboard publisher " SCOREBOARD_VERSION}
-	};
-
-	for (int i = 0; i < lengthof(settings); i++)
-		if (GetConfigOption(settings[i][0], true, false) != NULL)
-			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
-}
-
 static void
 leave_if_told(void)
 {
@@ -633,7 +623,7 @@ start(Datum arg)
 		proc_exit(0);
 	leave_if_told();
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
-	set_own_settings();
+	worker_set_settings("scoreboard publisher " SCOREBOARD_VERSION);
 	boards = hash_create("scoreboard boards", 64, &control, HASH_ELEM | HASH_BLOBS);
 }
 

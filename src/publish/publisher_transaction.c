@@ -1,5 +1,5 @@
 /*
- * publish/publisher_transaction.c - a transaction of the publisher: only where its extension is still there
+ * publish/publisher_transaction.c - a transaction of the publisher or its builder: only where the extension is still there
  *
  * Locks: the extension's object (ACCESS SHARE) first, so that DROP EXTENSION either waits for the transaction or is seen
  * by it; then what its statements take.
@@ -36,26 +36,38 @@ extension_is_there(void)
 	if (get_extension_oid(SCOREBOARD_EXTENSION, true) != extension)
 		return false;
 	if (!OidIsValid(own_extension))
-	{
 		own_extension = extension;
-		slots_found_extension();
-	}
 	return own_extension == extension;
 }
 
-void
-publisher_begin_transaction(void)
+bool
+publisher_try_transaction(void)
 {
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	if (!extension_is_there())
 	{
-		slots_set_outcome(OUTCOME_WITHOUT);
 		CommitTransactionCommand();
-		proc_exit(0);
+		return false;
 	}
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(worker_turn_context());
+	return true;
+}
+
+void
+publisher_begin_transaction(void)
+{
+	static bool found = false;
+
+	if (!publisher_try_transaction())
+	{
+		slots_set_outcome(OUTCOME_WITHOUT);
+		proc_exit(0);
+	}
+	if (!found)
+		slots_found_extension();
+	found = true;
 }
 
 void

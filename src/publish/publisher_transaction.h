@@ -1,12 +1,15 @@
 /*
- * publish/publisher_transaction.h - a transaction of the publisher
+ * publish/publisher_transaction.h - a transaction of the publisher or its builder
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 #ifndef SCOREBOARD_PUBLISH_PUBLISHER_TRANSACTION_H
 #define SCOREBOARD_PUBLISH_PUBLISHER_TRANSACTION_H
 
-/* Ends the process, with the outcome that the launcher reads, if the extension is not there (any more). An active snapshot is pushed. */
+/* False if the extension is not there (any more); otherwise an active snapshot is pushed. */
+extern bool publisher_try_transaction(void);
+
+/* The publisher's own: ends the process, with the outcome that the launcher reads, where that would be false. */
 extern void publisher_begin_transaction(void);
 extern void publisher_commit_transaction(void);
 

@@ -66,6 +66,7 @@ typedef struct PublisherSlot
 	pid_t		pid;			/* lock; 0 while there is no process */
 	Latch	   *latch;			/* written under lock; commits read it without */
 	pg_atomic_uint32 chores;	/* 1: something beside publishing is to be done */
+	pg_atomic_uint32 built;		/* 1: the builder has done all it was started for */
 	Touches		touched;
 } PublisherSlot;
 
@@ -110,7 +111,10 @@ slots_attach(void)
 		for (int i = 0; i < LOOKS; i++)
 			pg_atomic_init_u32(&shared->looks[i], 0);
 		for (int slot = 0; slot < shared->count; slot++)
+		{
 			pg_atomic_init_u32(&shared->slots[slot].chores, 0);
+			pg_atomic_init_u32(&shared->slots[slot].built, 0);
+		}
 	}
 	compat_register_tranche(shared->lock.tranche, "scoreboard_publisher");
 }
@@ -462,4 +466,19 @@ bool
 slots_take_chores(void)
 {
 	return pg_atomic_exchange_u32(&shared->slots[own_slot].chores, 0) != 0;
+}
+
+void
+slots_set_built(bool built)
+{
+	PublisherSlot *slot = slot_of_my_database();
+
+	if (slot)
+		pg_atomic_write_u32(&slot->built, built);
+}
+
+bool
+slots_built(void)
+{
+	return pg_atomic_read_u32(&shared->slots[own_slot].built) != 0;
 }

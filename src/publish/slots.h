@@ -1,7 +1,7 @@
 /*
  * publish/slots.h - what backends, the launcher and the publishers tell each other
  *
- * Used by slots.c, launcher.c, launcher_hooks.c and publisher.c only;
+ * Used by slots.c, the launcher's, the publisher's and the builder's files only;
  * everybody else wakes the publisher through publisher.h.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
@@ -76,6 +76,10 @@ extern void slots_set_outcome(SlotOutcome outcome);
 extern void slots_peek_touched(TouchSet *marked);
 extern void slots_take_touched(const TouchSet *wanted, TouchSet *taken);
 extern void slots_put_back_touched(const TouchSet *taken);
+
+/* Has the builder done all it was started for? Set by itself, reset by the publisher. */
+extern void slots_set_built(bool built);
+extern bool slots_built(void);
 
 /* Was publisher_wake() called since the last time? True at the start too. Taking is again a full memory barrier. */
 extern bool slots_chores_due(void);

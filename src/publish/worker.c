@@ -48,6 +48,25 @@ worker_was_ended(void)
 	return was_ended;
 }
 
+/* What the server's or the database's defaults must not change for us. */
+void
+worker_set_settings(const char *application_name)
+{
+	static const char *const settings[][2] = {
+		{"synchronous_commit", "on"},	/* an announced version can't be taken back by a crash */
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"search_path", "pg_catalog, pg_temp"},
+		{"lock_timeout", "0"},
+		{"transaction_timeout", "0"}	/* since 17 */
+	};
+
+	for (int i = 0; i < lengthof(settings); i++)
+		if (GetConfigOption(settings[i][0], true, false) != NULL)
+			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("application_name", application_name, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
 int64
 worker_clock_ms(void)
 {

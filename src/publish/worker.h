@@ -23,6 +23,9 @@ extern void worker_accept_signals(void);
 /* Has a signal told this process to end (an administrator, a shutdown)? */
 extern bool worker_was_ended(void);
 
+/* What a worker with a database sets for itself, once it is connected. */
+extern void worker_set_settings(const char *application_name);
+
 /* Interrupts and reload, as every turn of a worker's loop begins. */
 extern void worker_begin_turn(void);
 

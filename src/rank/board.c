@@ -73,7 +73,6 @@ typedef struct DirectoryEntry
 typedef struct RankDirectory
 {
 	LWLock		lock;			/* for the hash table, and the keys in the places */
-	pg_atomic_uint32 calls;
 	int			places;			/* set once */
 	RankBoardPlace	place[FLEXIBLE_ARRAY_MEMBER];
 } RankDirectory;
@@ -129,7 +128,6 @@ rank_board_attach(void)
 
 		memset(directory, 0, directory_size());
 		directory->places = places();
-		pg_atomic_init_u32(&directory->calls, 1);
 		LWLockInitialize(&directory->lock, tranche);
 		for (int place = 0; place < directory->places; place++)
 		{
@@ -155,12 +153,6 @@ RankArena *
 rank_board_arena(void)
 {
 	return arena;
-}
-
-uint32
-rank_board_calls(void)
-{
-	return directory ? pg_atomic_read_u32(&directory->calls) : 0;
 }
 
 /* ---------------------------------------------------------------------------
@@ -327,8 +319,6 @@ rank_board_set_state(RankBoard *board, RankState state)
 	board->state = state;
 	board->state_count++;
 	board->reported = false;
-	if (state == RANK_WANTED || state == RANK_FULL)
-		pg_atomic_fetch_add_u32(&directory->calls, 1);
 }
 
 /* ---------------------------------------------------------------------------

@@ -87,9 +87,6 @@ extern bool rank_board_matches(const RankBoardKey *key, const RankBoardKey *patt
 /* The only way to another state: drops the tree where the new one has none. Caller holds its lock exclusively. */
 extern void rank_board_set_state(RankBoard *board, RankState state);
 
-/* Grows whenever some board gets into a state that its builder has to look at. */
-extern uint32 rank_board_calls(void);
-
 /* Caller holds the board's lock exclusively. False where the arena has no room. */
 extern bool rank_board_keep_snapshot(RankSnapshot *kept, Snapshot snapshot);
 extern void rank_board_drop_snapshot(RankSnapshot *kept);

@@ -1,7 +1,7 @@
 /*
  * rank/build.c - makes rank trees from the table, while commits go on
  *
- * Runs in the publisher, the only builder of its database. Nobody waits for it
+ * Runs in the publisher or beside it (publish/builder.c), in one process of a database at a time. Nobody waits for it
  * and it waits for nobody but those who alter the table:
  *
  *   1 lock the table in ACCESS SHARE until the end (no TRUNCATE, no rewrite)
@@ -34,7 +34,9 @@
 #include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "storage/ipc.h"
+#include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -54,6 +56,9 @@
 
 /* Keys entered in one hold of a board's lock: some 50 microseconds. */
 #define SLICE 2000
+
+/* A table of so many blocks is read, sorted and loaded within some 20 milliseconds. */
+#define QUICK_BLOCKS 1000
 
 /* Settings that change between two looks again and again. */
 #define MAX_ATTEMPTS 5
@@ -80,9 +85,6 @@ typedef struct Build
 	bool		tracked;		/* every change of the table is noted, by whomever */
 	MemoryContext memory;
 } Build;
-
-static uint32 answered = 0;		/* calls that this process has looked at */
-static bool boards_wanted = false;	/* it has asked for every board, at its start */
 
 #define ST_SORT sort_keys
 #define ST_ELEMENT_TYPE RankTreeKey
@@ -112,7 +114,7 @@ is_to_build(const RankBoard *board)
 bool
 rank_build_pending(void)
 {
-	bool		pending = !boards_wanted || answered != rank_board_calls();
+	bool		pending = false;
 
 	for (int place = 0; place < rank_board_count() && !pending; place++)
 	{
@@ -120,16 +122,17 @@ rank_build_pending(void)
 
 		if (board == NULL)
 			continue;
-		pending = board->key.database == MyDatabaseId && board->state == RANK_FULL && is_to_build(board);
+		pending = board->key.database == MyDatabaseId && is_to_build(board);
 		rank_board_unlock(board);
 	}
 	return pending && !RecoveryInProgress();
 }
 
-/* At its start a builder wants every board, so that nobody has to ask first. */
-static void
-want_all_boards(Oid relid)
+void
+rank_build_want_all(void)
 {
+	Oid			relid = tables_id(TABLE_SCORE);
+
 	PushActiveSnapshot(GetLatestSnapshot());
 	SPI_connect();
 	if (SPI_execute("SELECT board_id::int FROM scoreboard.board", true, 0) != SPI_OK_SELECT)
@@ -144,7 +147,6 @@ want_all_boards(Oid relid)
 	}
 	SPI_finish();
 	PopActiveSnapshot();
-	boards_wanted = true;
 }
 
 /* This database's boards that are to be built; those of a table that is gone are freed. */
@@ -535,20 +537,35 @@ build_targets(Build *build)
 	}
 }
 
-void
+bool
+rank_build_is_quick(void)
+{
+	Oid			relid = tables_id(TABLE_SCORE);
+	Relation	rel;
+	bool		quick;
+
+	if (!OidIsValid(relid))
+		return true;
+	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+		return false;
+	rel = try_relation_open(relid, NoLock);
+	if (rel == NULL)
+		return true;
+	quick = RelationGetNumberOfBlocks(rel) <= QUICK_BLOCKS;
+	relation_close(rel, NoLock);
+	return quick;
+}
+
+bool
 rank_build(void)
 {
 	Oid			relid = tables_id(TABLE_SCORE);
-	uint32		calls;
 	Build		build = {0};
 
 	build.rel = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
 	if (build.rel == NULL)
-		return;
+		return false;
 	build.memory = AllocSetContextCreate(CurrentMemoryContext, "scoreboard rank build", ALLOCSET_DEFAULT_SIZES);
-	if (!boards_wanted)
-		want_all_boards(relid);
-	calls = rank_board_calls();
 	choose_targets(&build);
 	if (build.count > 0)
 	{
@@ -559,10 +576,7 @@ rank_build(void)
 		PG_END_ENSURE_ERROR_CLEANUP(give_up, PointerGetDatum(&build));
 	}
 	report_full_boards();
-	if (build.count < MAX_TARGETS)
-		answered = calls;
 	MemoryContextDelete(build.memory);
 	relation_close(build.rel, NoLock);
-	if (rank_build_pending())
-		publisher_wake();
+	return rank_build_pending();
 }

@@ -442,6 +442,25 @@ rank_index_published(Oid table, int32 board_id, int32 season, int64 version)
 	set_version(&key, (uint64) version, true);
 }
 
+bool
+rank_index_is_coming(Oid table, int32 board_id, int32 season)
+{
+	RankBoardKey key = {.database = MyDatabaseId, .relid = table, .board_id = board_id, .season = season};
+	RankBoard  *board = rank_board_lock(&key, LW_SHARED);
+	bool		coming;
+
+	if (board == NULL)
+	{
+		if (!rank_board_want(&key))
+			return false;
+		publisher_wake();
+		return true;
+	}
+	coming = board->state == RANK_WANTED || board->state == RANK_BUILDING;
+	rank_board_unlock(board);
+	return coming;
+}
+
 void
 rank_index_learn_version(const Board *board, int32 season, int64 version)
 {

@@ -55,6 +55,9 @@ extern bool rank_index_position(const Board *board, int32 season, const RankKey 
 /* For the publisher, once a version is committed; table: what tables_id() said within that transaction. */
 extern void rank_index_published(Oid table, int32 board_id, int32 season, int64 version);
 
+/* Is the board's tree still to be built, or being built? Where nobody has asked for it yet, this does. */
+extern bool rank_index_is_coming(Oid table, int32 board_id, int32 season);
+
 /* For who found in scoreboard.top what rank_index_rank_of_new() didn't know. */
 extern void rank_index_learn_version(const Board *board, int32 season, int64 version);
 

@@ -139,6 +139,37 @@ cmp_ok(wait_for_list($node, $db, 'two', '30 5'), '>', $version, 'the last of the
 $node->safe_psql($db, q{UPDATE scoreboard.player SET display_name = 'Cyd' WHERE user_id = 'c'});
 wait_until($node, $db, q{EXISTS (SELECT FROM scoreboard.top t WHERE t.board = 'two' AND t.document::json -> 'entries' -> 1 ->> 'displayName' = 'Cyd')}, 'the last of the list has its name');
 
+# Ranks that take long to build hold up their own board's list and nobody else's. The table is too large to be read by the
+# publisher itself, and a new process of the database is kept from beginning for as long as we like.
+$node->safe_psql($db, q{
+	INSERT INTO scoreboard.board (board_id, name, publish_interval_ms) VALUES (500, 'large', 10);
+	INSERT INTO scoreboard.player (player_id, user_id) SELECT n, 'p' || n FROM generate_series(1000001, 1090000) n});
+$node->safe_psql($db, q{INSERT INTO scoreboard.score (board_id, season, player_id, score, reached_at)
+	SELECT 500, 1, n, 1, now() FROM generate_series(1000001, 1090000) n});
+cmp_ok($node->safe_psql($db, q{SELECT pg_relation_size('scoreboard.score') / 8192}), '>', 1000, 'the table is large');
+wait_until($node, $db, q{EXISTS (SELECT FROM scoreboard.top WHERE board = 'large' AND players = 90000)}, 'the large board is published');
+my $options = $ENV{PGOPTIONS};
+$ENV{PGOPTIONS} .= ' -c post_auth_delay=0';
+$node->append_conf('postgresql.conf', 'post_auth_delay = 2000');
+$node->reload;
+$node->safe_psql($db, q{INSERT INTO scoreboard.board (name, publish_interval_ms) VALUES ('built', 10)});
+foreach my $name ('Anne', 'Annie')
+{
+	$version = version($node, $db, 'global');
+	$node->safe_psql($db, qq{UPDATE scoreboard.player SET display_name = '$name' WHERE user_id = 'anna'});
+	is(wait_for_version($node, $db, 'global', $version + 1), $version + 1, 'while ranks are being built another list is published');
+	is($node->safe_psql($db, q{SELECT document::json -> 'entries' -> 0 ->> 'displayName' FROM scoreboard.top WHERE board = 'global'}),
+		$name, 'as it is now');
+}
+is(version($node, $db, 'built'), '', 'the list whose ranks are missing is not');
+# The delay ends with the server only: its processes are deaf meanwhile.
+$node->append_conf('postgresql.conf', 'post_auth_delay = 0');
+$node->stop('immediate');
+$node->start;
+$ENV{PGOPTIONS} = $options;
+wait_for_list($node, $db, 'built', '');
+pass('but afterwards');
+
 # What a failed cycle took it has again: a board that came while none could be read. Of two failures the second began after it.
 $node->safe_psql($db, 'ALTER TABLE scoreboard.top RENAME TO away');
 $offset = -s $node->logfile;

@@ -54,6 +54,26 @@ $node->safe_psql('postgres', 'DROP DATABASE four');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname = 'four'}),
 	0, 'DROP DATABASE');
 
+# The same while a worker builds ranks, which is slow to leave: a lock keeps it until it is stopped.
+create_database($node, 'eight');
+$node->safe_psql('eight', 'ALTER TABLE scoreboard.board DISABLE TRIGGER check_settings');
+my $locker = $node->background_psql('eight');
+$locker->query_safe('BEGIN; LOCK TABLE scoreboard.score IN ACCESS EXCLUSIVE MODE');
+$node->safe_psql('eight', q{INSERT INTO scoreboard.board (name) VALUES ('another')});
+my $builder = q{FROM pg_stat_activity WHERE backend_type = 'scoreboard builder'};
+wait_until($node, 'eight', "EXISTS (SELECT $builder AND wait_event_type = 'Lock')", 'a builder waits');
+my $builder_pid = $node->safe_psql('postgres', "SELECT pid $builder");
+kill 'STOP', $builder_pid;
+$locker->quit;
+my $dropper = $node->background_psql('postgres');
+$dropper->query_until(qr/dropping/, "\\echo dropping\nDROP DATABASE eight;\n\\echo dropped\n");
+wait_until($node, 'postgres', q{EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE 'DROP DATABASE eight%' AND wait_event_type = 'Extension')},
+	'DROP DATABASE waits for the workers');
+kill 'CONT', $builder_pid;
+$dropper->query_until(qr/dropped/, '');
+$dropper->quit;
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname = 'eight'}), 0, 'DROP DATABASE while ranks are being built');
+
 
 # Without a TEMPLATE it is template1, which has a publisher where it isn't marked as a template.
 $node->safe_psql('template1', 'CREATE EXTENSION scoreboard CASCADE');

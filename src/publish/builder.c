@@ -1,0 +1,121 @@
+/*
+ * publish/builder.c - a worker beside the publisher, for as long as ranks of a large table are built
+ *
+ * Reading and sorting millions of rows takes seconds, and a lock that somebody holds on the table any time: the publisher goes
+ * on publishing meanwhile. A build needs one snapshot from begin to end, so it can't be cut into pieces between publications.
+ *
+ * It is the publisher's own: nobody else starts one, and a publisher that leaves ends it first, so that whoever waits for the
+ * publisher to leave the database (launcher_hooks.c) has waited for both.
+ *
+ * Locks: those of publish/publisher_transaction.c, then rank/build.c's.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "publish/builder.h"
+#include "publish/publisher_transaction.h"
+#include "publish/slots.h"
+#include "publish/worker.h"
+#include "rank/build.h"
+
+static BackgroundWorkerHandle *builder = NULL;
+
+PGDLLEXPORT void scoreboard_builder_main(Datum arg);
+
+/* ------------------------------------------------------------------------
+ * The publisher's side
+ * ------------------------------------------------------------------------ */
+
+static void
+end_builder(int code, Datum arg)
+{
+	if (builder == NULL)
+		return;
+	TerminateBackgroundWorker(builder);
+	(void) WaitForBackgroundWorkerShutdown(builder);
+}
+
+bool
+builder_start(void)
+{
+	static bool ends_with_us = false;
+	BackgroundWorker worker = {0};
+	MemoryContext caller;
+	bool		started;
+
+	if (!ends_with_us)
+		before_shmem_exit(end_builder, (Datum) 0);
+	ends_with_us = true;
+
+	snprintf(worker.bgw_name, BGW_MAXLEN, "scoreboard builder for database %u", MyDatabaseId);
+	snprintf(worker.bgw_type, BGW_MAXLEN, "scoreboard builder");
+	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), "scoreboard");
+	snprintf(worker.bgw_function_name, BGW_MAXLEN, "scoreboard_builder_main");
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
+	worker.bgw_notify_pid = MyProcPid;
+
+	slots_set_built(false);
+	caller = MemoryContextSwitchTo(TopMemoryContext);
+	started = RegisterDynamicBackgroundWorker(&worker, &builder);
+	MemoryContextSwitchTo(caller);
+	if (!started)
+		builder = NULL;
+	return started;
+}
+
+bool
+builder_is_running(void)
+{
+	return builder != NULL;
+}
+
+bool
+builder_ended(bool *succeeded)
+{
+	pid_t		pid;
+
+	if (builder == NULL || GetBackgroundWorkerPid(builder, &pid) != BGWH_STOPPED)
+		return false;
+	pfree(builder);
+	builder = NULL;
+	*succeeded = slots_built();
+	return true;
+}
+
+/* ------------------------------------------------------------------------
+ * The builder
+ * ------------------------------------------------------------------------ */
+
+/* Errors are not caught: the process ends, and the publisher starts another one after a while. */
+void
+scoreboard_builder_main(Datum arg)
+{
+	bool		more = true;
+
+	worker_accept_signals();
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
+	worker_set_settings("scoreboard builder " SCOREBOARD_VERSION);
+
+	/* Without a snapshot of our own: rank_build() lets its go as soon as it has read the table. */
+	while (more)
+	{
+		if (!publisher_try_transaction())
+			proc_exit(0);
+		PopActiveSnapshot();
+		more = rank_build();
+		CommitTransactionCommand();
+	}
+	slots_set_built(true);
+	proc_exit(0);
+}
