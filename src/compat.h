@@ -149,4 +149,11 @@
 #define compat_shmem_hash(name, size, control, flags) ShmemInitHash(name, size, size, control, flags)
 #endif
 
+/* Minor releases of 2025 made flags of it. Are synchronous standbys named ("replication/walsender_private.h")? */
+#ifdef SYNC_STANDBY_DEFINED
+#define compat_standbys_named() ((((volatile WalSndCtlData *) WalSndCtl)->sync_standbys_status & SYNC_STANDBY_DEFINED) != 0)
+#else
+#define compat_standbys_named() (((volatile WalSndCtlData *) WalSndCtl)->sync_standbys_defined)
+#endif
+
 #endif

@@ -35,6 +35,7 @@
 #include "trust/receipt.h"
 #include "write/idempotency.h"
 #include "write/increment.h"
+#include "write/replicated.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_increment);
 PG_FUNCTION_INFO_V1(scoreboard_increment_for);
@@ -383,7 +384,7 @@ fill_answer(const Increment *increment, const LedgerAction *action, bool replaye
 {
 	*answer = (Answer) {
 		.user_id = increment->user_id,
-		.board = increment->board->name,
+		.board = pstrdup(increment->board->name),	/* the cache may be filled anew before it is read */
 		.season = action->season,
 		.previous_score = action->previous_score,
 		.score = action->score,
@@ -434,6 +435,7 @@ increment_count(Increment *increment, Ledger *ledger, Answer *answer, Refusal *r
 	ledger_find_player(ledger, increment->user_id, &player);
 	if (player.exists)
 		ledger_find_action(ledger, player.player_id, increment->request.action_id, &stored);
+	increment->counted_before = stored.exists;
 	switch (idempotency_decide(&increment->request, increment->board, increment->rule, &stored, refusal))
 	{
 		case NOVELTY_NEW:
@@ -519,6 +521,7 @@ count_one(FunctionCallInfo fcinfo, Increment *increment)
 	Refusal		refusal;
 	Answer		answer;
 	Ledger	   *ledger;
+	bool		counted;
 
 	config_begin_call();
 	if (!request_check(&increment->request, &refusal) || !increment_check(increment, &refusal))
@@ -527,9 +530,12 @@ count_one(FunctionCallInfo fcinfo, Increment *increment)
 	ledger_lock();
 	player_lock_acquire(increment->lock_hash);
 	ledger = ledger_open();
-	if (!increment_count(increment, ledger, &answer, &refusal))
-		refuse_one(increment, &refusal);
+	counted = increment_count(increment, ledger, &answer, &refusal);
 	ledger_close(ledger);
+	if (increment->counted_before && !replicated_wait(&refusal))
+		counted = false;
+	if (!counted)
+		refuse_one(increment, &refusal);
 	return answer_row(fcinfo, &answer);
 }
 

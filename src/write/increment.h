@@ -27,6 +27,7 @@ typedef struct Increment
 	char		key_id[SCOREBOARD_NAME_MAX + 1];	/* its name; empty where there is none */
 	uint64		generation;		/* of the configuration that they are from */
 	uint64		lock_hash;		/* of the player's lock */
+	bool		counted_before;	/* the answer rests on a committed row: it waits as write/replicated.h says */
 } Increment;
 
 /* What an increment answers; the same on a retry but for replayed. */

@@ -25,6 +25,7 @@
 #include "base/refusal_log.h"
 #include "read/document.h"
 #include "write/increment.h"
+#include "write/replicated.h"
 #include "write/request_json.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_submit);
@@ -186,6 +187,24 @@ put_row(ReturnSetInfo *result, int ordinal, const Submission *submission)
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
+/* Once for the whole batch, and only where an answer rests on a row that is committed already. */
+static void
+wait_for_standbys(Submission *submissions, int count)
+{
+	Refusal		refusal;
+	bool		counted_before = false;
+
+	for (int i = 0; i < count; i++)
+		counted_before |= submissions[i].increment.counted_before;
+	if (!counted_before || replicated_wait(&refusal))
+		return;
+	for (int i = 0; i < count; i++)
+	{
+		if (submissions[i].increment.counted_before)
+			submissions[i].refusal = refusal;
+	}
+}
+
 Datum
 scoreboard_submit(PG_FUNCTION_ARGS)
 {
@@ -209,10 +228,14 @@ scoreboard_submit(PG_FUNCTION_ARGS)
 	{
 		if (submissions[i].refusal.code == REFUSAL_NONE)
 			increment_count(&submissions[i].increment, ledger, &submissions[i].answer, &submissions[i].refusal);
+	}
+	ledger_close(ledger);
+	wait_for_standbys(submissions, count);
+	for (int i = 0; i < count; i++)
+	{
 		if (submissions[i].refusal.code != REFUSAL_NONE)
 			refusal_log_note(&submissions[i].refusal, submissions[i].increment.user_id, &submissions[i].increment.request);
 		put_row((ReturnSetInfo *) fcinfo->resultinfo, i + 1, &submissions[i]);
 	}
-	ledger_close(ledger);
 	return (Datum) 0;
 }
