@@ -16,7 +16,7 @@ before(async () => {
   cluster = await startCluster(UNLIMITED);
   await cluster.sql(`CREATE TABLE gate (); GRANT SELECT ON gate TO PUBLIC;
     CREATE FUNCTION pass() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM FROM public.gate; RETURN NEW; END $$;
-    CREATE TRIGGER pass BEFORE INSERT ON scoreboard.action FOR EACH ROW EXECUTE FUNCTION pass()`);
+    CREATE TRIGGER pass AFTER INSERT ON scoreboard.action FOR EACH ROW EXECUTE FUNCTION pass()`);
 });
 
 after(() => cluster?.stop());

@@ -202,7 +202,7 @@ test('too many in a minute: 429 RATE_LIMITED with the time to wait', async () =>
 
 test('a defect: 500 INTERNAL without a word about it, the log knows it by the id', async () => {
   await cluster.sql(`CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'secret detail'; END $$;
-    CREATE TRIGGER fail BEFORE INSERT ON scoreboard.action FOR EACH ROW EXECUTE FUNCTION fail();`);
+    CREATE TRIGGER fail AFTER INSERT ON scoreboard.action FOR EACH ROW EXECUTE FUNCTION fail();`);
   try {
     const answer = await increment(bridge, cluster, 'moe', { headers: { 'x-request-id': 'defect-1' } });
     assertError(answer, 500, 'INTERNAL');
