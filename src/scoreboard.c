@@ -34,6 +34,7 @@
 #include "rank/index.h"
 #include "trust/rate_limit.h"
 #include "trust/receipt.h"
+#include "write/replicated.h"
 
 COMPAT_MODULE_MAGIC("scoreboard", SCOREBOARD_VERSION);
 
@@ -287,6 +288,7 @@ _PG_init(void)
 	player_lock_init();
 	receipt_init();
 	rank_index_init();
+	replicated_init();
 	launcher_init();
 }
 

@@ -375,8 +375,7 @@ write_action(const Increment *increment, Ledger *ledger, LedgerPlayer *player, c
 	ledger_add_action(ledger, player->player_id, &increment->request, action);
 	ledger_finish_action(ledger);
 
-	/* An acknowledged increment is never lost, whatever the session's synchronous_commit says. */
-	ForceSyncCommit();
+	replicated_at_commit();
 }
 
 static void

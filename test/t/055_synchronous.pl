@@ -102,22 +102,32 @@ wait_until_it_waits($terminated);
 interrupt($terminated, 'pg_terminate_backend');
 is($terminated->{out}, '', 'retry: a terminated wait has no answer');
 
-# Who doesn't want to wait for standbys doesn't.
-is($primary->safe_psql($db, "SET synchronous_commit = local; $call{retry}"), 'replayed true', 'synchronous_commit = local: no wait');
+# Whatever the session says, to the last: a retry, and an increment that is new.
+$call{retry_local} = "SET synchronous_commit = local; $call{retry}";
+$call{new_off} = q{BEGIN; SET LOCAL synchronous_commit = off; SELECT 'score ' || score FROM scoreboard_increment_for('cleo', 'AWARD', 'c1', points => 3);
+	SET LOCAL synchronous_commit = off; COMMIT; SELECT 'acknowledged, ' || current_setting('synchronous_commit')};
+my $local = start('retry_local');
+wait_until_it_waits($local);
+interrupt($local, 'pg_terminate_backend');
+is($local->{out}, '', 'synchronous_commit = local: a retry waits all the same');
+my $off = start('new_off');
+wait_until($primary, $db, q{EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'new_off' AND wait_event = 'SyncRep')}, 'synchronous_commit = off: an increment waits all the same');
 
 my @waiting = map { start($_) } 'retry', 'batch';
 wait_until_it_waits($_) foreach @waiting;
 $standby->start;
 $_->{psql}->finish foreach @waiting;
+$off->{psql}->finish;
+is($off->{out}, "score 3\nacknowledged, on\n", 'synchronous_commit = off: acknowledged when the standby is back, and what the session had set before stands again');
 is($waiting[0]->{out}, "replayed true\n", 'retry: answered when the standby is back');
 is($waiting[1]->{out}, "status 200\n", 'batch: likewise');
 my (undef, undef, $errors) = $primary->psql($db, $call{duplicate});
 like($errors, qr/"DUPLICATE_ACTION"/, 'a duplicate is refused as such');
-is(actions($standby), 'a1 b1', 'the standby has what was acknowledged');
+is(actions($standby), 'a1 b1 c1', 'the standby has what was acknowledged');
 
 $primary->stop('immediate');
 $standby->promote;
-is(actions($standby), 'a1 b1', 'and has it after a promotion');
+is(actions($standby), 'a1 b1 c1', 'and has it after a promotion');
 is($standby->safe_psql($db, $call{retry}), 'replayed true', 'where a retry is one, and waits for nobody: no standby is named');
 
 $standby->stop;
