@@ -50,7 +50,7 @@ test('the connection that listens is killed under load: every client gets the fi
   let running = true;
   const killer = (async () => {
     while (running) {
-      await cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'scoreboard_documents|LISTEN' AND pid <> pg_backend_pid() \\g /dev/null");
+      await cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'scoreboard.documents|LISTEN' AND pid <> pg_backend_pid() \\g /dev/null");
       await until('it to listen again', () => ready(bridge));
     }
   })();
