@@ -236,6 +236,8 @@ SELECT * FROM bent.try('transition table');
 DROP TRIGGER statement ON scoreboard.action;
 CREATE RULE aside AS ON INSERT TO scoreboard.action DO ALSO NOTHING;
 SELECT * FROM bent.try('rule');
+ALTER TABLE scoreboard.action DISABLE RULE aside;
+SELECT * FROM bent.try('disabled rule');
 DROP RULE aside ON scoreboard.action;
 
 -- Columns
@@ -293,6 +295,9 @@ SELECT * FROM bent.try('none');
 ALTER TABLE scoreboard.score_old RENAME TO score;
 ALTER TABLE scoreboard.action DROP CONSTRAINT action_pkey;
 SELECT * FROM bent.try('keyless');
+CREATE INDEX plain_key ON scoreboard.action (player_id, action_id);
+SELECT * FROM bent.try('not unique');
+DROP INDEX scoreboard.plain_key;
 ALTER TABLE scoreboard.action ADD PRIMARY KEY (player_id, action_id);
 
 -- The configuration is read by SQL: another type that holds the same is served, a null is refused.
