@@ -10,6 +10,12 @@
  * through functions, DO blocks, procedures that commit, and the commit that follows; and by its text, for a portal that is fetched from by several
  * messages.
  *
+ * What an administrator writes to the tables of secrets by hand calls nothing of ours; an error about a row of theirs
+ * is hidden all the same, with its DETAIL.
+ *
+ * What an administrator writes to a table of secrets by hand calls nothing of ours. An error about a row of such a table is
+ * hidden all the same, its DETAIL too.
+ *
  * Leaf: calls nothing that raises. No locks.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
@@ -94,10 +100,23 @@ is_hidden(void)
 		(hidden_text != 0 && hash_of_statement() == hidden_text);
 }
 
+/* A constraint's error shows the row: "Failing row contains (...)", "Key (...)=(...)"; COPY's shows the line. */
+static bool
+shows_secret(const ErrorData *edata)
+{
+	return edata->schema_name && strcmp(edata->schema_name, "scoreboard") == 0 && edata->table_name &&
+		(strcmp(edata->table_name, "signing_key") == 0 || strcmp(edata->table_name, "jwt_key") == 0);
+}
+
 static void
 emit_log(ErrorData *edata)
 {
-	if (is_hidden())
+	bool		secret = shows_secret(edata);
+
+	/* For the log and the client alike: this comes before both. */
+	if (secret)
+		edata->detail = edata->detail_log = NULL;
+	if (secret || is_hidden())
 	{
 		edata->hide_stmt = true;
 		edata->hide_ctx = true;

@@ -103,6 +103,28 @@ call("SELECT scoreboard_create_key('not a name')");
 call("SELECT scoreboard_create_key('game')");
 call("SELECT scoreboard_create_key('late', valid_until => '2000-01-01')");
 call("SELECT scoreboard_rotate_key('game', 'not a name')");
+# A constraint that an administrator's own statement violates, or a function's under a constraint of theirs: no row, neither in the log nor to the client
+$secret{'JWT secret'} = substr($jwt_secret, 0, 16);		# a row is shown with long values cut
+$node->safe_psql('game', q{
+	ALTER TABLE scoreboard.signing_key ADD CONSTRAINT ours CHECK (key_id <> 'game-3');
+	CREATE UNIQUE INDEX ours_too ON scoreboard.signing_key (secret)});
+foreach my $case (
+	['a signing key that ends before it began', q{UPDATE scoreboard.signing_key SET valid_until = '2000-01-01' WHERE key_id = 'game'}],
+	['a signing key without a beginning', q{UPDATE scoreboard.signing_key SET valid_from = NULL WHERE key_id = 'game'}],
+	['a signing key a second time', qq{INSERT INTO scoreboard.signing_key (key_id, secret) VALUES ('copy', '$secret{key}')}],
+	['a signing key that a constraint of theirs forbids', qq{UPDATE scoreboard.signing_key SET key_id = 'game-3' WHERE secret = '$secret{key}'}],
+	['a JWT key of no algorithm', q{UPDATE scoreboard.jwt_key SET algorithm = 'none'}],
+	['a JWT key without an issuer', q{UPDATE scoreboard.jwt_key SET issuer = NULL}])
+{
+	my ($name, $statement) = @$case;
+	my $from = -s $node->logfile;
+	my $answer = call($statement);
+
+	unseen($name, $from, qr/violates/);
+	like($answer, qr/violates/, "$name: refused");
+	is(join(' ', grep { index($answer, $secret{$_}) >= 0 && index($statement, $secret{$_}) < 0 } sort keys %secret), '', "$name: the client sees no secret");
+}
+$node->safe_psql('game', 'ALTER TABLE scoreboard.signing_key DROP CONSTRAINT ours; DROP INDEX scoreboard.ours_too');
 
 # What the server raises itself while we run, or after that within the statement. Each must be in the log, without what the statement holds.
 $node->safe_psql('game', q{
