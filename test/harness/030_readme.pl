@@ -39,8 +39,10 @@ set -e
 curl()
 {
 	until command curl -fs -o /dev/null http://127.0.0.1:$port/ready; do kill -0 %1; sleep 0.1; done
-	[ "\$1" = -N ] || { command curl -sS "\$@"; echo; return; }
-	command curl -sS "\$@" >stream & local pid=\$!
+	local answer pid
+	# In one write: the bridge logs to the same place.
+	[ "\$1" = -N ] || { answer=\$(command curl -sS "\$@"); printf '%s\\n' "\$answer"; return; }
+	command curl -sS "\$@" >stream & pid=\$!
 	until grep '^data:' stream; do kill -0 \$pid; sleep 0.1; done
 	kill \$pid
 }
