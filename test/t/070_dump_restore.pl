@@ -216,6 +216,22 @@ ok(psql_file("$directory/schema", 'restored', 1), 'schema only: restored');
 wait_for_version($node, 'restored', 'global', 1);
 is($node->safe_psql('restored', q{SELECT count(*) FROM scoreboard_top()}), '0', 'schema only: it works');
 
+# Columns that somebody has added are not in a dump, their values are: they have to be made before the rows come, as README.md says.
+my $more_columns = q{ALTER TABLE scoreboard.score ADD COLUMN note text DEFAULT 'of ours'; ALTER TABLE scoreboard.action ADD COLUMN note integer};
+$node->safe_psql('game', $more_columns);
+$node->safe_psql('game', q{UPDATE scoreboard.action SET note = player_id; SELECT scoreboard_increment_for('p8', 'AWARD', 'noted', points => 1)});
+my $noted = $node->safe_psql('game', $all_rows);
+$node->command_ok([ 'pg_dump', @connection, '-Fc', '-f', "$directory/noted", 'game' ], 'more columns: dumped');
+foreach my $made (0, 1)
+{
+	$node->safe_psql('postgres', q{DROP DATABASE restored WITH (FORCE)});
+	$node->safe_psql('postgres', q{CREATE DATABASE restored TEMPLATE template0});
+	ok(pg_restore("$directory/noted", 'restored', 1, '--section=pre-data'), 'more columns: the extension is there');
+	$node->safe_psql('restored', $more_columns) if $made;
+	is(pg_restore("$directory/noted", 'restored', $made, '-j', 4, '--section=data', '--section=post-data') ? 1 : 0, $made, 'more columns: restored where they were made before, and only there');
+}
+is($node->safe_psql('restored', $all_rows), $noted, 'more columns: every row is there');
+
 # In place of foreign keys
 my $db = 'untouched';
 foreach my $case (
