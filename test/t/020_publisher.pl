@@ -168,7 +168,7 @@ $node->stop('immediate');
 $node->start;
 $ENV{PGOPTIONS} = $options;
 wait_for_list($node, $db, 'built', '');
-pass('but afterwards');
+is($node->safe_psql($db, q{SELECT document::json ->> 'board' FROM scoreboard.top WHERE board = 'built'}), 'built', 'but afterwards');
 
 # What a failed cycle took it has again: a board that came while none could be read. Of two failures the second began after it.
 $node->safe_psql($db, 'ALTER TABLE scoreboard.top RENAME TO away');
@@ -181,7 +181,7 @@ foreach (1 .. 2)
 }
 $node->safe_psql($db, 'ALTER TABLE scoreboard.away RENAME TO top');
 wait_for_list($node, $db, 'late', '');
-pass('a board that was made while publishing failed is published');
+is($node->safe_psql($db, q{SELECT document::json ->> 'board' FROM scoreboard.top WHERE board = 'late'}), 'late', 'a board that was made while publishing failed is published');
 
 $node->stop;
 done_testing();

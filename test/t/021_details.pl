@@ -37,9 +37,10 @@ is($node->safe_psql($db, q{SELECT * FROM entry WHERE subscore <> score OR detail
 is($node->safe_psql($db, q{SELECT * FROM entry WHERE before < score LIMIT 3}), '', 'every list is in order');
 is($node->safe_psql($db, q{SELECT board, count(*) > 50, count(DISTINCT detail) > 50 FROM entry WHERE board <> 'global' GROUP BY board ORDER BY board}), "first|t|t\nsubscore|t|t", 'and much was seen');
 is($node->safe_psql($db, q{SELECT count(*) FROM entry WHERE board = 'subscore' AND subscore IS NULL}), 0, 'a subscore that decides is always there');
-wait_until($node, $db, q{(SELECT count(*) FROM scoreboard.score s JOIN scoreboard.board b USING (board_id) JOIN scoreboard.player p USING (player_id) JOIN scoreboard.top t ON t.board = b.name,
-	json_array_elements(t.document::json -> 'entries') e WHERE (p.user_id, s.score::text, s.subscore::text, s.detail) = (e ->> 'userId', e ->> 'score', e ->> 'subscore', e ->> 'detail')) = 200}, 'all is shown');
-pass('when all have come to rest, all is shown');
+my $at_rest = q{(SELECT count(*) FROM scoreboard.score s JOIN scoreboard.board b USING (board_id) JOIN scoreboard.player p USING (player_id) JOIN scoreboard.top t ON t.board = b.name,
+	json_array_elements(t.document::json -> 'entries') e WHERE (p.user_id, s.score::text, s.subscore::text, s.detail) = (e ->> 'userId', e ->> 'score', e ->> 'subscore', e ->> 'detail')) = 200};
+wait_until($node, $db, $at_rest, 'all is shown');
+is($node->safe_psql($db, "SELECT $at_rest"), 't', 'when all have come to rest, all is shown');
 
 $node->stop;
 done_testing();
