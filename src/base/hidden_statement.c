@@ -10,9 +10,6 @@
  * through functions, DO blocks, procedures that commit, and the commit that follows; and by its text, for a portal that is fetched from by several
  * messages.
  *
- * What an administrator writes to the tables of secrets by hand calls nothing of ours; an error about a row of theirs
- * is hidden all the same, with its DETAIL.
- *
  * What an administrator writes to a table of secrets by hand calls nothing of ours. An error about a row of such a table is
  * hidden all the same, its DETAIL too.
  *

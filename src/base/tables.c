@@ -186,7 +186,6 @@ tables_lock(TableName name, LOCKMODE lock)
 
 /* ---------- is it what we take it for ---------- */
 
-/* The statement stays out of the log: a literal token may stand in it. */
 compat_noreturn static void
 refuse_table(Relation rel, const char *detail, const char *hint)
 {
