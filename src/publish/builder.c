@@ -47,31 +47,15 @@ bool
 builder_start(void)
 {
 	static bool ends_with_us = false;
-	BackgroundWorker worker = {0};
-	MemoryContext caller;
-	bool		started;
+	BackgroundWorker worker = worker_describe("builder", MyDatabaseId);
 
 	if (!ends_with_us)
 		before_shmem_exit(end_builder, (Datum) 0);
 	ends_with_us = true;
 
-	snprintf(worker.bgw_name, BGW_MAXLEN, "scoreboard builder for database %u", MyDatabaseId);
-	snprintf(worker.bgw_type, BGW_MAXLEN, "scoreboard builder");
-	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), "scoreboard");
-	snprintf(worker.bgw_function_name, BGW_MAXLEN, "scoreboard_builder_main");
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
-	worker.bgw_notify_pid = MyProcPid;
-
 	slots_set_built(false);
-	caller = MemoryContextSwitchTo(TopMemoryContext);
-	started = RegisterDynamicBackgroundWorker(&worker, &builder);
-	MemoryContextSwitchTo(caller);
-	if (!started)
-		builder = NULL;
-	return started;
+	return worker_start(&worker, &builder);
 }
 
 bool

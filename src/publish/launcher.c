@@ -277,32 +277,16 @@ report_exhaustion(void)
 static bool
 start_worker(Database *database)
 {
-	BackgroundWorker worker = {0};
+	BackgroundWorker worker = worker_describe("publisher", database->oid);
 	PublisherStart start;
-	MemoryContext caller;
-	bool		started;
 	int			slot = slots_reserve(database->oid, &start.reservation);
 
 	if (slot < 0)
 		return false;
-	snprintf(worker.bgw_name, BGW_MAXLEN, "scoreboard publisher for database %u", database->oid);
-	snprintf(worker.bgw_type, BGW_MAXLEN, "scoreboard publisher");
-	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), "scoreboard");
-	snprintf(worker.bgw_function_name, BGW_MAXLEN, "scoreboard_publisher_main");
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_main_arg = Int32GetDatum(slot);
 	memcpy(worker.bgw_extra, &start, sizeof(start));
-	worker.bgw_notify_pid = MyProcPid;
-
-	/* The handle outlives this turn. */
-	caller = MemoryContextSwitchTo(TopMemoryContext);
-	started = RegisterDynamicBackgroundWorker(&worker, &database->handle);
-	MemoryContextSwitchTo(caller);
-	if (!started)
+	if (!worker_start(&worker, &database->handle))
 	{
-		database->handle = NULL;
 		slots_free(slot);
 		return false;
 	}
@@ -441,19 +425,13 @@ scoreboard_launcher_main(Datum arg)
 void
 launcher_init(void)
 {
-	BackgroundWorker worker = {0};
+	BackgroundWorker worker = worker_describe("launcher", InvalidOid);
 
 	/* pg_upgrade wants nobody but itself in its databases. */
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
 	launcher_hooks_init();
 
-	snprintf(worker.bgw_name, BGW_MAXLEN, "scoreboard launcher");
-	snprintf(worker.bgw_type, BGW_MAXLEN, "scoreboard launcher");
-	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), "scoreboard");
-	snprintf(worker.bgw_function_name, BGW_MAXLEN, "scoreboard_launcher_main");
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = 5;
 	RegisterBackgroundWorker(&worker);
 }

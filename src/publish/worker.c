@@ -140,3 +140,36 @@ worker_log_error(ErrorData *error, char *context)
 	error->context = context;
 	ThrowErrorData(error);
 }
+
+BackgroundWorker
+worker_describe(const char *kind, Oid database)
+{
+	BackgroundWorker worker = {
+		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
+		.bgw_start_time = BgWorkerStart_RecoveryFinished,
+		.bgw_restart_time = BGW_NEVER_RESTART
+	};
+
+	if (OidIsValid(database))
+		snprintf(worker.bgw_name, BGW_MAXLEN, "scoreboard %s for database %u", kind, database);
+	else
+		snprintf(worker.bgw_name, BGW_MAXLEN, "scoreboard %s", kind);
+	snprintf(worker.bgw_type, BGW_MAXLEN, "scoreboard %s", kind);
+	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), "scoreboard");
+	snprintf(worker.bgw_function_name, BGW_MAXLEN, "scoreboard_%s_main", kind);
+	return worker;
+}
+
+bool
+worker_start(BackgroundWorker *worker, BackgroundWorkerHandle **handle)
+{
+	MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
+	bool		started;
+
+	worker->bgw_notify_pid = MyProcPid;
+	started = RegisterDynamicBackgroundWorker(worker, handle);
+	MemoryContextSwitchTo(caller);
+	if (!started)
+		*handle = NULL;
+	return started;
+}

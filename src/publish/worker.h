@@ -7,6 +7,7 @@
 #define SCOREBOARD_PUBLISH_WORKER_H
 
 #include "postgres.h"
+#include "postmaster/bgworker.h"
 
 /* The longest wait of either worker: what it does then is a look that should be needless. */
 #define WORKER_LONGEST_SLEEP_MS 60000
@@ -40,5 +41,11 @@ extern ErrorData *worker_abort_transaction(void);
 
 /* As a message of the log only: the worker goes on. */
 extern void worker_log_error(ErrorData *error, char *context);
+
+/* A worker of ours, whose main function is scoreboard_<kind>_main; database: for its name, InvalidOid for none. Not started again by itself. */
+extern BackgroundWorker worker_describe(const char *kind, Oid database);
+
+/* Starts it and is told when it comes and goes. *handle outlives the turn; NULL, and false, where max_worker_processes leaves no place. */
+extern bool worker_start(BackgroundWorker *worker, BackgroundWorkerHandle **handle);
 
 #endif
