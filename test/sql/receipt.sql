@@ -131,7 +131,7 @@ SELECT try('9', 'v1:r1:' || repeat('0', 64), issued => :now);
 DROP FUNCTION receipt_test.hmac(bytea, bytea, text);
 SELECT try('9', sign('9', issued => :now), issued => :now);
 
--- Nor in its own schema, beside it, nor in its place: neither one that is no member, nor one that isn't C.
+-- Nor in its own schema, beside it, nor in its place: neither one that is no member, even if it is in C and depends on the extension, nor one that isn't C.
 SELECT 'v1:r1:' || encode(sha256('foreign'), 'hex') AS foreign_mac \gset
 ALTER FUNCTION hmac(bytea, bytea, text) RENAME TO hmac_away;
 CREATE FUNCTION public.hmac(bytea, bytea, text) RETURNS bytea LANGUAGE sql AS $$ SELECT sha256('foreign') $$;
@@ -139,6 +139,10 @@ SELECT try('9-foreign', :'foreign_mac', issued => :now);
 ALTER EXTENSION pgcrypto ADD FUNCTION public.hmac(bytea, bytea, text);
 SELECT try('9-foreign', :'foreign_mac', issued => :now);
 ALTER EXTENSION pgcrypto DROP FUNCTION public.hmac(bytea, bytea, text);
+DROP FUNCTION public.hmac(bytea, bytea, text);
+CREATE FUNCTION public.hmac(bytea, bytea, text) RETURNS bytea LANGUAGE c AS '$libdir/pgcrypto', 'pg_hmac';
+ALTER FUNCTION public.hmac(bytea, bytea, text) DEPENDS ON EXTENSION pgcrypto;
+SELECT try('9-foreign', sign('9-foreign', issued => :now), issued => :now);
 DROP FUNCTION public.hmac(bytea, bytea, text);
 ALTER FUNCTION hmac_away(bytea, bytea, text) RENAME TO hmac;
 SELECT try('9-own', sign('9-own', issued => :now), issued => :now);

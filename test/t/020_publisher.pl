@@ -96,6 +96,16 @@ is(version($node, $db, 'global'), $before, 'nothing is published before the inte
 $node->safe_psql($db, q{UPDATE scoreboard.board SET publish_interval_ms = 10 WHERE name = 'global'});
 is(wait_for_list($node, $db, 'global', '40'), $version + 1, 'then once for all commits');
 
+# A stored document that somebody damaged is published anew, whichever end of it.
+foreach my $damage (q{document || ' '}, q{document || document}, q{left(document, -1)}, q{replace(document, '"entries":', '"entry":')})
+{
+	publisher_had_a_turn();
+	$node->safe_psql($db, qq{UPDATE scoreboard.top SET document = $damage WHERE board = 'global'; UPDATE scoreboard.board SET title = title WHERE name = 'global'});
+	$version++;
+	is(wait_for_version($node, $db, 'global', $version + 1), $version + 1, "a stored document that became $damage is published anew");
+}
+is(wait_for_list($node, $db, 'global', '40'), $version + 1, 'and is as it was');
+
 # Boards that go and come
 my $old = version($node, $db, 'mark');
 $node->safe_psql($db, q{DELETE FROM scoreboard.score WHERE board_id <> 1; DELETE FROM scoreboard.board WHERE name = 'mark'});

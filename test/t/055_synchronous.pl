@@ -14,7 +14,10 @@ use Test::More;
 use ScoreboardTest;
 
 my $db = 'game';
-my $primary = new_node('primary', streaming => 1, conf => "scoreboard.rate_limit = 0\nscoreboard.burst_limit = 0\nscoreboard.receipt_window = 1h\n");
+
+# The server's default waits for nobody, the sessions' own does.
+$ENV{PGOPTIONS} = '-c synchronous_commit=on';
+my $primary = new_node('primary', streaming => 1, conf => "synchronous_commit = off\nscoreboard.rate_limit = 0\nscoreboard.burst_limit = 0\nscoreboard.receipt_window = 1h\n");
 create_database($primary, $db);
 $primary->safe_psql($db, PostgreSQL::Test::Utils::slurp_file("$FindBin::RealBin/../lib/signing.sql"));
 
@@ -71,6 +74,8 @@ sub interrupt
 
 sub actions { return $_[0]->safe_psql($db, q{SELECT coalesce(string_agg(action_id, ' ' ORDER BY action_id), '') FROM scoreboard.action}); }
 
+my $version = version($primary, $db, 'global');
+
 # Both are new; their own commits wait, are terminated, and the rows are there.
 $standby->stop;
 foreach my $name ('retry', 'batch')
@@ -82,6 +87,8 @@ foreach my $name ('retry', 'batch')
 	unlike($session->{out}, qr/replayed|200/, "$name: an increment whose wait was terminated has no answer");
 }
 is(actions($primary), 'a1 b1', 'they are counted, but the standby does not have them');
+wait_until($primary, $db, q{EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'scoreboard publisher' AND wait_event = 'SyncRep')}, 'the publisher waits for the standby');
+is(version($primary, $db, 'global'), $version, 'no version is announced that a standby could take back, whatever the default of synchronous_commit');
 
 # What rests on them
 foreach my $name ('retry', 'duplicate', 'mismatch')
@@ -123,6 +130,7 @@ is($waiting[0]->{out}, "replayed true\n", 'retry: answered when the standby is b
 is($waiting[1]->{out}, "status 200\n", 'batch: likewise');
 my (undef, undef, $errors) = $primary->psql($db, $call{duplicate});
 like($errors, qr/"DUPLICATE_ACTION"/, 'a duplicate is refused as such');
+cmp_ok(wait_for_version($primary, $db, 'global', $version + 1), '>', $version, 'the list is published when the standby is back');
 is(actions($standby), 'a1 b1 c1', 'the standby has what was acknowledged');
 
 $primary->stop('immediate');
