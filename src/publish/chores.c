@@ -144,8 +144,10 @@ chores_run(void)
 	}
 	not_before = now + CHORES_INTERVAL_MS;
 	if (failures > 0)
-		not_before = now + worker_back_off_ms(failures, FIRST_BACK_OFF_MS,
-													 LONGEST_BACK_OFF_MS);
+	{
+		not_before = now + worker_back_off_ms(failures, FIRST_BACK_OFF_MS, LONGEST_BACK_OFF_MS);
+		ereport(DEBUG1, (errmsg_internal("scoreboard tries again in " INT64_FORMAT " ms", not_before - now)));
+	}
 	return not_before - now;
 }
 

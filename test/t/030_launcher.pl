@@ -132,6 +132,19 @@ foreach (1 .. 5)
 my @waits = PostgreSQL::Test::Utils::slurp_file($node->logfile, $start) =~ /scoreboard publisher for database \d+ starts again in (\d+) ms/g;
 is("@waits", '250 250 250 250 250', 'a publisher that is ended again and again comes back as soon as after the first time');
 $node->safe_psql('one', 'ALTER TABLE scoreboard.top DROP CONSTRAINT poison');
+
+# Failing is: one that can't even begin, for want of its database's locale, waits twice as long each time.
+$start = -s $node->logfile;
+my $locales = $node->safe_psql('postgres', q{SELECT format('datcollate = %L, datctype = %L', datcollate, datctype) FROM pg_database WHERE datname = 'one'});
+$node->safe_psql('postgres', q{UPDATE pg_database SET datcollate = 'nowhere', datctype = 'nowhere' WHERE datname = 'one'});
+$node->safe_psql('postgres', 'SELECT pg_terminate_backend(' . publisher_pid($node, 'one') . ')');
+my $again = qr/scoreboard publisher for database \d+ starts again in (\d+) ms/;
+$node->wait_for_log(qr/(?:$again.*){3}/s, $start);
+$node->safe_psql('postgres', "UPDATE pg_database SET $locales WHERE datname = 'one'");
+is(join(' ', PostgreSQL::Test::Utils::slurp_file($node->logfile, $start) =~ /$again/g), '250 500 1000', 'a publisher that fails again and again is started ever later');
+wait_for_publisher($node, 'one');
+add_score($node, 'one', 'global', 'back', 77);
+cmp_ok(wait_for_list($node, 'one', 'global', '77'), '>', 0, 'and serves when it can');
 $node->append_conf('postgresql.conf', 'log_min_messages = warning');
 
 $node->restart;
