@@ -162,6 +162,11 @@ refusal_body(const Refusal *refusal, const char *request_id)
 	initStringInfo(&body);
 	appendStringInfo(&body, "{\"error\":{\"code\":\"%s\",\"message\":", refusal_name(refusal->code));
 	document_append_string(&body, refusal->message);
+	if (refusal->hint)
+	{
+		appendStringInfoString(&body, ",\"hint\":");
+		document_append_string(&body, refusal->hint);
+	}
 	appendStringInfoString(&body, ",\"requestId\":");
 	if (request_id)
 		document_append_string(&body, request_id);

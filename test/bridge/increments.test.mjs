@@ -172,6 +172,19 @@ test('an action that was counted: 409 DUPLICATE_ACTION under another key', async
   assertError(await increment(bridge, cluster, 'hob', { action }), 409, 'DUPLICATE_ACTION');
 });
 
+test("the database's hint comes with its refusal", async () => {
+  const { text, json } = await increment(bridge, cluster, 'gus', { action: actionFor(cluster, 'gus', { board: 'nowhere' }) });
+  assert.match(text, /^\{"error":\{"code":"[A-Z_]+","message":".+","hint":".+","requestId":"[^"]+"\}\}$/);
+  await cluster.sql(`DO $$
+    DECLARE hint text;
+    BEGIN
+      PERFORM scoreboard_increment_for('gus', 'AWARD', 'x', 'nowhere', 1);
+    EXCEPTION WHEN OTHERS THEN
+      GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+      ASSERT hint = '${json.error.hint.replaceAll("'", "''")}', hint;
+    END $$`);
+});
+
 test('another request under the same key: 422 IDEMPOTENCY_MISMATCH', async () => {
   const actionId = 'the-one';
   await increment(bridge, cluster, 'ida', { action: actionFor(cluster, 'ida', { actionType: 'BONUS', actionId, points: 5 }), key: 'one' });
