@@ -217,6 +217,16 @@ sql(q{INSERT INTO scoreboard.board (board_id, name, publish_interval_ms) VALUES 
 wait_for_version($node, $db, 'hourly', 1);
 wait_for_state('ready', '7');
 sql(q{SELECT scoreboard_increment_for('p1', 'MOVE', 'version', 'hourly', points => 1)});
+
+# Only renamed, and the publisher is kept from saying the new name's version.
+my $holder = $node->background_psql($db);
+$holder->query_safe('BEGIN; LOCK TABLE scoreboard.top IN SHARE MODE');
+sql(q{UPDATE scoreboard.board SET name = 'elsewhere' WHERE board_id = 7});
+is(sql(q{SELECT version FROM scoreboard_increment_for('p1', 'MOVE', 'version elsewhere', 'elsewhere', points => 1)}), 0, 'a board by another name has not the version of its old name');
+$holder->query_safe('COMMIT');
+$holder->quit;
+sql(q{UPDATE scoreboard.board SET name = 'hourly' WHERE board_id = 7});
+
 my $many = 'INSERT INTO scoreboard.score (board_id, season, player_id, score, reached_at) SELECT 1, 1, i, i, now() FROM generate_series(1001, 60000) i;'
   . ' DELETE FROM scoreboard.score WHERE player_id > 1000';
 foreach my $case ([ 'before', "UPDATE scoreboard.board SET name = 'renamed' WHERE board_id = 7; $many" ],
