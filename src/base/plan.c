@@ -8,6 +8,8 @@
 #include "catalog/namespace.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/plancache.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "base/plan.h"
@@ -83,9 +85,19 @@ read_at(SavedPlan *plan, Datum *values, const char *nulls, long count, Snapshot 
 		elog(ERROR, "could not run \"%s\": %s", plan->text, SPI_result_code_string(result));
 }
 
+/*
+ * Before the snapshot: a table that is rewritten while its lock is waited for would be empty for one from before.
+ */
+static void
+lock_tables(SavedPlan *plan)
+{
+	ReleaseCachedPlan(SPI_plan_get_cached_plan(prepared(plan)), CurrentResourceOwner);
+}
+
 void
 plan_read(SavedPlan *plan, Datum *values, const char *nulls, long count)
 {
+	lock_tables(plan);
 	read_at(plan, values, nulls, count, GetLatestSnapshot());
 }
 
@@ -106,6 +118,7 @@ plan_read_active(SavedPlan *plan, Datum *values, const char *nulls, long count)
 void
 plan_read_committed(SavedPlan *plan, Datum *values, const char *nulls, long count)
 {
+	lock_tables(plan);
 	plan_push_committed();
 	plan_read_active(plan, values, nulls, count);
 	PopActiveSnapshot();

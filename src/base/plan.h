@@ -44,7 +44,7 @@ extern void plan_read_committed(SavedPlan *plan, Datum *values, const char *null
 
 /*
  * For several statements that must agree: pushes such a snapshot until
- * PopActiveSnapshot(), and reads with the one that was pushed last.
+ * PopActiveSnapshot(), and reads with the one that was pushed last. The caller has locked their tables.
  */
 extern void plan_push_committed(void);
 extern void plan_read_active(SavedPlan *plan, Datum *values, const char *nulls, long count);

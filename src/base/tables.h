@@ -125,7 +125,10 @@ extern int64 tables_int8(Table *table, int column);
 extern bool tables_bool(Table *table, int column);
 extern char *tables_text(Table *table, int column);
 
-/* What is committed now, without this transaction's own changes; to be given to UnregisterSnapshot(). */
+/*
+ * What is committed now, without this transaction's own changes; to be given to UnregisterSnapshot(). After the tables were
+ * opened: one that was rewritten while they were waited for would be empty.
+ */
 extern Snapshot tables_committed(void);
 
 /* Once per process, from _PG_init: relcache callback. */

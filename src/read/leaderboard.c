@@ -181,47 +181,50 @@ begin_reading(FunctionCallInfo fcinfo, int board_number, int season_number, int 
  * A player's standing
  * ------------------------------------------------------------------------ */
 
+static void
+open_score(const Reading *reading, Table *score)
+{
+	tables_open(score, TABLE_SCORE, TABLE_FIND, AccessShareLock);
+	tables_key_int4(score, SCORE_BOARD_ID, reading->board.board_id);
+	tables_key_int4(score, SCORE_SEASON, reading->season);
+}
+
 /* Reads the player's key, where there is a score; false where it stands in no list. */
 static bool
-read_key(const Reading *reading, Snapshot snapshot, RankKey *key)
+read_key(Table *score, Snapshot snapshot, RankKey *key)
 {
-	Table		table;
-	bool		listed = false;
-
-	tables_open(&table, TABLE_SCORE, TABLE_FIND, AccessShareLock);
-	tables_key_int4(&table, SCORE_BOARD_ID, reading->board.board_id);
-	tables_key_int4(&table, SCORE_SEASON, reading->season);
-	tables_key_int8(&table, SCORE_PLAYER_ID, key->player_id);
-	if (tables_find(&table, snapshot))
-	{
-		*key = rank_key_read(&table.layout, table.slot);
-		listed = tables_bool(&table, SCORE_LISTED);
-	}
-	tables_close(&table);
-	return listed;
+	tables_key_int8(score, SCORE_PLAYER_ID, key->player_id);
+	if (!tables_find(score, snapshot))
+		return false;
+	*key = rank_key_read(&score->layout, score->slot);
+	return tables_bool(score, SCORE_LISTED);
 }
 
 /* What the tables have for the player; false where there is no such player: then only the names are set. */
 static bool
 read_standing(const Reading *reading, const char *user_id, Standing *standing)
 {
-	Snapshot	snapshot = tables_committed();
-	Table		table;
+	Snapshot	snapshot;
+	Table		player;
+	Table		score;
 	bool		found;
 
 	memset(standing, 0, sizeof(*standing));
 	standing->user_id = pstrdup(user_id);
 	standing->display_name = pstrdup("Player"); /* who has no number yet */
-	tables_open(&table, TABLE_PLAYER, TABLE_FIND, AccessShareLock);
-	tables_key_text(&table, PLAYER_USER_ID, user_id);
-	found = tables_find(&table, snapshot);
+	tables_open(&player, TABLE_PLAYER, TABLE_FIND, AccessShareLock);
+	tables_key_text(&player, PLAYER_USER_ID, user_id);
+	open_score(reading, &score);
+	snapshot = tables_committed();
+	found = tables_find(&player, snapshot);
 	if (found)
 	{
-		standing->key.player_id = tables_int8(&table, PLAYER_ID);
-		standing->display_name = listing_label(tables_text(&table, PLAYER_DISPLAY_NAME), standing->key.player_id);
-		standing->listed = read_key(reading, snapshot, &standing->key);
+		standing->key.player_id = tables_int8(&player, PLAYER_ID);
+		standing->display_name = listing_label(tables_text(&player, PLAYER_DISPLAY_NAME), standing->key.player_id);
+		standing->listed = read_key(&score, snapshot, &standing->key);
 	}
-	tables_close(&table);
+	tables_close(&score);
+	tables_close(&player);
 	UnregisterSnapshot(snapshot);
 	return found;
 }
@@ -532,9 +535,14 @@ read_friends(const Reading *reading, ArrayType *user_ids, int *count)
 static bool
 reread_key(const Reading *reading, RankKey *key)
 {
-	Snapshot	snapshot = tables_committed();
-	bool		listed = read_key(reading, snapshot, key);
+	Table		score;
+	Snapshot	snapshot;
+	bool		listed;
 
+	open_score(reading, &score);
+	snapshot = tables_committed();
+	listed = read_key(&score, snapshot, key);
+	tables_close(&score);
 	UnregisterSnapshot(snapshot);
 	return listed;
 }

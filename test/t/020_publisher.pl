@@ -106,6 +106,23 @@ foreach my $damage (q{document || ' '}, q{document || document}, q{left(document
 }
 is(wait_for_list($node, $db, 'global', '40'), $version + 1, 'and is as it was');
 
+# A table that is rewritten while the publisher waits for it is not empty.
+foreach my $case ([ 'player', 41 ], [ 'board', 40 ])
+{
+	my ($table, $score) = @$case;
+	my $rewriter = $node->background_psql($db);
+
+	publisher_had_a_turn();
+	$rewriter->query_safe("BEGIN; ALTER TABLE scoreboard.$table ADD COLUMN own uuid DEFAULT gen_random_uuid()");
+	$node->safe_psql($db, "UPDATE scoreboard.score SET score = $score WHERE board_id = 1");
+	wait_until($node, $db, q{EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'scoreboard publisher' AND wait_event_type = 'Lock')}, 'the publisher waits');
+	$rewriter->query_safe('COMMIT');
+	$version++;
+	is(wait_for_list($node, $db, 'global', $score), $version + 1, "the list is published after a rewrite of $table");
+	$rewriter->query_safe("ALTER TABLE scoreboard.$table DROP COLUMN own");
+	$rewriter->quit;
+}
+
 # Boards that go and come
 my $old = version($node, $db, 'mark');
 $node->safe_psql($db, q{DELETE FROM scoreboard.score WHERE board_id <> 1; DELETE FROM scoreboard.board WHERE name = 'mark'});
