@@ -66,7 +66,7 @@
 /* A worker that was asked for by an earlier launcher and never came. */
 #define NEVER_CAME_MS 60000
 
-#define LOOKS_A_TURN 64
+#define LOOKS_A_TURN 16
 
 typedef struct Database
 {

@@ -50,8 +50,8 @@
 #include "publish/slots.h"
 #include "publish/worker.h"
 
-/* Databases that can wait for the launcher's look at once; one more and it looks at all. */
-#define LOOKS 64
+/* Databases that can wait for the launcher's look at once, which takes it milliseconds; one more and it looks at all. */
+#define LOOKS 4
 
 /* How long a publisher may take to leave by itself before it is signalled. */
 #define POLITE_MS 100

@@ -147,6 +147,18 @@ add_score($node, 'one', 'global', 'back', 77);
 cmp_ok(wait_for_list($node, 'one', 'global', '77'), '>', 0, 'and serves when it can');
 $node->append_conf('postgresql.conf', 'log_min_messages = warning');
 
+# More databases at once than the launcher has places to note them: the last one, of which it knew that it was without, has its publisher too.
+$node->safe_psql('postgres', 'CREATE DATABASE nine');
+my $launcher_pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'scoreboard launcher'});
+kill 'STOP', $launcher_pid;
+$node->safe_psql($_, 'CREATE EXTENSION scoreboard CASCADE') foreach ('postgres', 'template1', 'nine');
+$node->safe_psql('one', 'DROP EXTENSION scoreboard; CREATE EXTENSION scoreboard');
+$node->safe_psql('two', 'CREATE EXTENSION scoreboard CASCADE');
+kill 'CONT', $launcher_pid;
+wait_for_publisher($node, $_) foreach ('postgres', 'nine', 'one', 'two');
+is(scalar(grep { publisher_pid($node, $_) ne '' } ('postgres', 'nine', 'one', 'two')), 4, 'databases that come all at once have their publishers');
+$node->safe_psql($_, 'DROP EXTENSION scoreboard') foreach ('postgres', 'template1', 'nine', 'two');
+
 $node->restart;
 wait_for_publisher($node, 'one');
 like(publisher_pid($node, 'one'), qr/^\d+$/, 'a restart of the server starts it');
