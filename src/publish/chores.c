@@ -2,7 +2,8 @@
  * publish/chores.c - what the publisher's worker does beside publishing
  *
  * Who makes a chore due calls publisher_wake(). Each runs outside a transaction and makes its own, so that a long one
- * needn't hold a snapshot, and a build of ranks that takes long is left to a process of its own (publish/builder.c); one that fails is logged, and all are tried again after a back-off that doubles. No locks of its own.
+ * needn't hold a snapshot, and a build of ranks that takes long is left to a process of its own (publish/builder.c); one that
+ * fails is logged and tried again after a back-off that doubles, the others go on meanwhile. No locks of its own.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -30,8 +31,17 @@
 #define FIRST_BACK_OFF_MS 500
 #define LONGEST_BACK_OFF_MS 15000
 
-static int64 not_before = 0;
-static int	failures = 0;		/* in a row, of any chore */
+typedef struct Chore
+{
+	const char *what;
+	bool		(*pending) (void);
+	void		(*run) (void);
+	int			failures;		/* in a row */
+	int64		not_before;		/* end of its back-off */
+} Chore;
+
+static int64 gathered_at = 0;	/* no look before that */
+static bool put_off = false;	/* one waits for the end of its back-off */
 static int	build_failures = 0;	/* in a row, of the builder */
 static bool boards_wanted = false;	/* we have asked for every board's ranks, at our start */
 
@@ -67,9 +77,29 @@ build_ranks(void)
 	MemoryContextSwitchTo(worker_turn_context());
 }
 
+enum
+{
+	BUILDING_RANKS, REPORTING_WINDOWS, STORING_REFUSALS
+};
+
+static Chore chores[] = {
+	[BUILDING_RANKS] = {"building ranks", ranks_pending, build_ranks},
+	[REPORTING_WINDOWS] = {"reporting full rate windows", rate_limit_report_pending, rate_limit_report},
+	[STORING_REFUSALS] = {"storing refusals", refusal_log_pending, store_refusals}
+};
+
+static void
+try_later(Chore *chore, int in_a_row)
+{
+	int64		wait_ms = worker_back_off_ms(in_a_row, FIRST_BACK_OFF_MS, LONGEST_BACK_OFF_MS);
+
+	chore->not_before = worker_clock_ms() + wait_ms;
+	ereport(DEBUG1, (errmsg_internal("scoreboard tries again in " INT64_FORMAT " ms: %s", wait_ms, chore->what)));
+}
+
 /* What became of the builder. */
 static void
-take_in_builder(int64 now)
+take_in_builder(void)
 {
 	bool		succeeded;
 
@@ -77,40 +107,29 @@ take_in_builder(int64 now)
 		return;
 	build_failures = succeeded ? 0 : build_failures + 1;
 	if (!succeeded)
-		not_before = now + worker_back_off_ms(build_failures, FIRST_BACK_OFF_MS, LONGEST_BACK_OFF_MS);
+		try_later(&chores[BUILDING_RANKS], build_failures);
 	publisher_wake();			/* more may be wanted meanwhile */
 }
 
 bool
 chores_will_build(void)
 {
-	return builder_is_running() || (failures == 0 && build_failures == 0);
+	return builder_is_running() || (chores[BUILDING_RANKS].failures == 0 && build_failures == 0);
 }
 
-static const struct
-{
-	const char *what;
-	bool		(*pending) (void);
-	void		(*run) (void);
-}			chores[] = {
-	{"building ranks", ranks_pending, build_ranks},
-	{"reporting full rate windows", rate_limit_report_pending, rate_limit_report},
-	{"storing refusals", refusal_log_pending, store_refusals}
-};
-
 static void
-run_chore(int which)
+run_chore(Chore *chore)
 {
-	pgstat_report_activity(STATE_RUNNING, chores[which].what);
+	pgstat_report_activity(STATE_RUNNING, chore->what);
 	PG_TRY();
 	{
-		chores[which].run();
-		failures = 0;
+		chore->run();
+		chore->failures = 0;
 	}
 	PG_CATCH();
 	{
-		worker_log_error(worker_abort_transaction(), pstrdup(chores[which].what));
-		failures++;
+		worker_log_error(worker_abort_transaction(), pstrdup(chore->what));
+		try_later(chore, ++chore->failures);
 	}
 	PG_END_TRY();
 	pgstat_report_stat(false);
@@ -121,38 +140,42 @@ int64
 chores_run(void)
 {
 	int64		now = worker_clock_ms();
+	int64		wait_ms = WORKER_LONGEST_SLEEP_MS;
 	bool		any = false;
 
-	take_in_builder(now);
+	take_in_builder();
 
 	/* Meanwhile the mark stays, so that nobody wakes us. */
-	if (not_before > now)
-		return not_before - now;
-	if (!slots_take_chores() && failures == 0)
+	if (gathered_at > now)
+		return gathered_at - now;
+	if (!slots_take_chores() && !put_off)
 		return WORKER_LONGEST_SLEEP_MS;
+	put_off = false;
 	for (int which = 0; which < lengthof(chores); which++)
 	{
-		if (!chores[which].pending())
+		Chore	   *chore = &chores[which];
+
+		if (!chore->pending())
+		{
+			chore->failures = 0;
 			continue;
+		}
 		any = true;
-		run_chore(which);
+		if (chore->not_before <= now)
+			run_chore(chore);
+		if (chore->not_before > now)
+		{
+			put_off = true;
+			wait_ms = Min(wait_ms, chore->not_before - now);
+		}
 	}
-	if (!any)
-	{
-		failures = 0;
-		return WORKER_LONGEST_SLEEP_MS;
-	}
-	not_before = now + CHORES_INTERVAL_MS;
-	if (failures > 0)
-	{
-		not_before = now + worker_back_off_ms(failures, FIRST_BACK_OFF_MS, LONGEST_BACK_OFF_MS);
-		ereport(DEBUG1, (errmsg_internal("scoreboard tries again in " INT64_FORMAT " ms", not_before - now)));
-	}
-	return not_before - now;
+	if (any)
+		gathered_at = now + CHORES_INTERVAL_MS;
+	return any ? Max(wait_ms, CHORES_INTERVAL_MS) : wait_ms;
 }
 
 int64
 chores_wait_ms(void)
 {
-	return Max(not_before - worker_clock_ms(), 0);
+	return Max(gathered_at - worker_clock_ms(), 0);
 }

@@ -635,14 +635,16 @@ scoreboard_publisher_main(Datum arg)
 	start(arg);
 	for (;;)
 	{
+		int64		chores_ms;
 		int64		wait_ms;
 
 		worker_begin_turn();
 		leave_if_told();
 		MemoryContextSwitchTo(worker_turn_context());
 		/* Chores first: lists are read from the ranks that they build. */
-		wait_ms = chores_run();
-		wait_ms = Min(wait_ms, publish());
+		chores_ms = chores_run();
+		wait_ms = publish();
+		wait_ms = Min(wait_ms, chores_ms);
 		/* Publishing asks for ranks to be built, and waits of its own may have reset the latch by which it woke us. */
 		if (slots_chores_due())
 			wait_ms = Min(wait_ms, chores_wait_ms());

@@ -125,21 +125,5 @@ wait_until($node, 'postgres', q{EXISTS (SELECT FROM scoreboard.refusal WHERE use
 is($node->safe_psql('postgres', q{SELECT count(*), string_agg(user_id, ' ' ORDER BY refusal_id) FROM scoreboard.refusal}),
 	'50|' . join(' ', map { "kept$_" } 11 .. 60), 'the latest are kept, and no more');
 
-# A failure that is over is forgotten: the next one is tried again as soon as the first.
-$node->append_conf('postgresql.conf', 'log_min_messages = debug1');
-$node->reload;
-my $offset = -s $node->logfile;
-foreach my $name ('one', 'two')
-{
-	my $seen = -s $node->logfile;
-
-	$node->safe_psql('postgres', 'ALTER TABLE scoreboard.refusal RENAME TO away');
-	attempts(0, qq{'$name', 1, 1, 'a'});
-	$node->wait_for_log(qr/scoreboard tries again/, $seen);
-	$node->safe_psql('postgres', 'ALTER TABLE scoreboard.away RENAME TO refusal');
-	wait_until($node, 'postgres', qq{EXISTS (SELECT FROM scoreboard.refusal WHERE user_id = '${name}1')}, 'a refusal that could not be stored at once is stored');
-}
-is(join(' ', slurp_file($node->logfile, $offset) =~ /scoreboard tries again in (\d+) ms/g), '1000 1000', 'refusals that can not be stored are tried again, after a failure as after the first');
-
 $node->stop;
 done_testing();

@@ -1,0 +1,68 @@
+# What the publisher's worker does beside publishing: what fails is tried again after a back-off that grows and is forgotten with the
+# first success, and what can be done beside it is done. Needs the worker, and its log.
+#
+# Part of scoreboard; PostgreSQL licence, see LICENSE.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use ScoreboardTest;
+
+my $node = new_node('chores', conf => "log_min_messages = debug1\n");
+my $db = 'game';
+create_database($node, $db);
+sub sql { return $node->safe_psql($db, $_[0]); }
+
+# An increment that is refused, and so a refusal to store
+sub refuse
+{
+	my ($user_id) = @_;
+
+	$node->psql($db, "SELECT scoreboard_increment_for('$user_id', 'NO_SUCH_TYPE', 'a')");
+	return;
+}
+
+sub wait_for_refusal
+{
+	my ($user_id) = @_;
+
+	wait_until($node, $db, "EXISTS (SELECT FROM scoreboard.refusal WHERE user_id = '$user_id')", "the refusal of $user_id is stored");
+	return;
+}
+
+# A failure that is over is forgotten: the next one is tried again as soon as the first.
+my $offset = -s $node->logfile;
+foreach my $name ('one', 'two')
+{
+	my $seen = -s $node->logfile;
+
+	sql('ALTER TABLE scoreboard.refusal RENAME TO away');
+	refuse($name);
+	$node->wait_for_log(qr/scoreboard tries again/, $seen);
+	sql('ALTER TABLE scoreboard.away RENAME TO refusal');
+	wait_for_refusal($name);
+}
+is(join(' ', slurp_file($node->logfile, $offset) =~ /scoreboard tries again in (\d+) ms: storing refusals/g), '1000 1000',
+	'refusals that can not be stored are tried again, after a failure as after the first');
+
+# Nor is what fails forgotten over what succeeds beside it: a board whose row can't be read keeps all ranks from being built.
+sub ranks { return "(SELECT string_agg(state, ' ') FROM unnest(ARRAY[1, 2]) b, scoreboard.rank_state(b, 1)) = '$_[0]'"; }
+sql(q{ALTER TABLE scoreboard.board DISABLE TRIGGER USER, ALTER COLUMN ties DROP NOT NULL; INSERT INTO scoreboard.board (board_id, name) VALUES (2, 'two')});
+sql(q{SELECT count(*) FROM scoreboard_top('two')});
+wait_until($node, $db, ranks('ready ready'), 'both boards have their ranks');
+$offset = -s $node->logfile;
+sql(q{UPDATE scoreboard.board SET ties = NULL WHERE name = 'two'; ALTER TABLE scoreboard.score SET (fillfactor = 71)});
+$node->wait_for_log(qr/scoreboard tries again in \d+ ms: building ranks/, $offset);
+refuse('beside');
+wait_for_refusal('beside');
+is(sql('SELECT ' . ranks('wanted wanted')), 't', 'a refusal is stored while ranks can not be built');
+sql(q{UPDATE scoreboard.board SET ties = 'first' WHERE name = 'two'});
+my $since = time;
+wait_until($node, $db, ranks('ready ready'), 'ranks are built when they can be');
+cmp_ok(time - $since, '<', 30, 'they are built when they can be: after the back-off, not when the publisher looks anyway, once a minute');
+
+$node->stop;
+done_testing();
