@@ -1,16 +1,29 @@
 /*
  * log.c - JSON lines on standard error
  *
- * Lines are collected in one buffer and written once a turn of the event loop,
- * so that a busy bridge makes one write instead of thousands; warnings and
- * errors are written at once, since the process may be about to die. The
- * library's own lines are limited, because some of them can be provoked by
+ * Whoever reads the log may be slow or asleep, and a pipe, socket or terminal
+ * that is full blocks its writer. To make it not block would change it for
+ * everybody who shares it. So a thread of its own writes, and only that one
+ * ever waits: the loop puts its lines into a ring. Where the ring is full,
+ * lines are dropped and counted, and the next line that there is room for says
+ * how many.
+ *
+ * The writer is woken once a turn of the loop, so that a busy bridge makes one
+ * write instead of thousands, and at once for warnings and errors. It is the
+ * only one that moves `tail`, the lock guards everything else of the ring; what
+ * it writes from is not touched meanwhile. At the end it has a second for what
+ * is left.
+ *
+ * The library's own lines are limited, because some of them can be provoked by
  * anybody who can connect.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 #include <ctype.h>
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -23,9 +36,19 @@
 #define LINE_MAX_BYTES 4096
 #define LIBRARY_LINES_A_SECOND 10
 
+#define RING_BYTES (256 * 1024)
+#define END_SECONDS 1
+
 static LogLevel lowest = LOG_INFO;
-static char buffer[64 * 1024];
-static size_t used;
+
+static char ring[RING_BYTES];
+static size_t head;				/* bytes ever put in; the place is head % RING_BYTES */
+static size_t tail;				/* bytes ever written out */
+static int64_t dropped;			/* lines, not yet told */
+static bool threaded;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t filled = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t emptied;
 
 static const char *const level_names[] = {"debug", "info", "warn", "error", "info"};
 
@@ -35,24 +58,6 @@ log_set_level_by_name(const char *name)
 	for (int level = LOG_DEBUG; level <= LOG_ERROR; level++)
 		if (strcmp(name, level_names[level]) == 0)
 			lowest = (LogLevel) level;
-}
-
-void
-log_flush(void)
-{
-	size_t		done = 0;
-
-	while (done < used)
-	{
-		ssize_t		n = write(STDERR_FILENO, buffer + done, used - done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;				/* nobody reads: a log must not stop the service */
-		done += (size_t) n;
-	}
-	used = 0;
 }
 
 static bool
@@ -140,14 +145,12 @@ put_time(char *line, size_t *at)
 	put_text(line, at, text);
 }
 
-void
-log_write(LogLevel level, const char *msg, const LogField *fields, size_t count)
+/* A whole line; its length. */
+static size_t
+make_line(char *line, LogLevel level, const char *msg, const LogField *fields, size_t count)
 {
-	char		line[LINE_MAX_BYTES];
 	size_t		at = 0;
 
-	if (level < lowest)
-		return;
 	put(line, &at, '{');
 	put_time(line, &at);
 	put_name(line, &at, "level");
@@ -172,11 +175,152 @@ log_write(LogLevel level, const char *msg, const LogField *fields, size_t count)
 	}
 	line[at++] = '}';
 	line[at++] = '\n';
+	return at;
+}
 
-	if (used + at > sizeof(buffer))
-		log_flush();
-	memcpy(buffer + used, line, at);
-	used += at;
+/* ---- the ring ---- */
+
+/* Under the lock. Whether there was room. */
+static bool
+ring_put(const char *line, size_t length)
+{
+	size_t		at = head % RING_BYTES;
+	size_t		first = length < RING_BYTES - at ? length : RING_BYTES - at;
+
+	if (RING_BYTES - (head - tail) < length)
+		return false;
+	memcpy(ring + at, line, first);
+	memcpy(ring, line + first, length - first);
+	head += length;
+	return true;
+}
+
+/* Under the lock: what was dropped is said before anything newer. */
+static bool
+ring_confess(void)
+{
+	const LogField fields[] = {LOG_NUMBER("count", dropped)};
+	char		line[LINE_MAX_BYTES];
+	size_t		length;
+
+	if (dropped == 0)
+		return true;
+	length = make_line(line, LOG_WARN, "log lines dropped", fields, 1);
+	if (!ring_put(line, length))
+		return false;
+	dropped = 0;
+	return true;
+}
+
+/* Writes a piece, however long that takes. False: there is nobody any more. */
+static bool
+write_piece(const char *piece, size_t length)
+{
+	while (length > 0)
+	{
+		ssize_t		n = write(STDERR_FILENO, piece, length);
+
+		if (n >= 0)
+		{
+			piece += n;
+			length -= (size_t) n;
+		}
+		else if (errno == EAGAIN)	/* somebody who shares it has made it so */
+			poll(&(struct pollfd) {STDERR_FILENO, POLLOUT, 0}, 1, 1000);
+		else if (errno != EINTR)
+			return false;
+	}
+	return true;
+}
+
+/* With the lock, which is let go meanwhile: writes out what is there in one piece. */
+static void
+write_some(void)
+{
+	size_t		at = tail % RING_BYTES;
+	size_t		length = head - tail < RING_BYTES - at ? head - tail : RING_BYTES - at;
+
+	pthread_mutex_unlock(&lock);
+	write_piece(ring + at, length);
+	pthread_mutex_lock(&lock);
+	tail += length;
+	ring_confess();
+}
+
+static void *
+writer(void *nothing)
+{
+	pthread_mutex_lock(&lock);
+	for (;;)
+	{
+		while (head == tail)
+			pthread_cond_wait(&filled, &lock);
+		while (head != tail)
+			write_some();
+		pthread_cond_broadcast(&emptied);
+	}
+	return nothing;
+}
+
+void
+log_start(void)
+{
+	pthread_condattr_t clock;
+	pthread_t	thread;
+	sigset_t	all;
+	sigset_t	before;
+
+	pthread_condattr_init(&clock);
+	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+	pthread_cond_init(&emptied, &clock);
+	/* Signals are the loop's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	threaded = pthread_create(&thread, NULL, writer, NULL) == 0;
+	if (threaded)
+		pthread_detach(thread);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void
+log_flush(void)
+{
+	pthread_mutex_lock(&lock);
+	/* Without a thread (there was none to be had) the loop writes itself. */
+	while (!threaded && head != tail)
+		write_some();
+	if (head != tail)
+		pthread_cond_signal(&filled);
+	pthread_mutex_unlock(&lock);
+}
+
+void
+log_end(void)
+{
+	struct timespec until;
+
+	log_flush();
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += END_SECONDS;
+	pthread_mutex_lock(&lock);
+	while (head != tail && pthread_cond_timedwait(&emptied, &lock, &until) == 0)
+		;
+	pthread_mutex_unlock(&lock);
+}
+
+void
+log_write(LogLevel level, const char *msg, const LogField *fields, size_t count)
+{
+	char		line[LINE_MAX_BYTES];
+	size_t		length;
+
+	if (level < lowest)
+		return;
+	length = make_line(line, level, msg, fields, count);
+	pthread_mutex_lock(&lock);
+	if (!ring_confess() || !ring_put(line, length))
+		dropped++;
+	pthread_mutex_unlock(&lock);
 	if (level >= LOG_WARN)
 		log_flush();
 }

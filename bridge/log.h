@@ -48,8 +48,14 @@ typedef struct LogField
 extern void log_set_level_by_name(const char *name);
 extern void log_write(LogLevel level, const char *msg, const LogField *fields, size_t count);
 
-/* Writes out what has been collected; once a turn of the loop, and before an exit. */
+/* Before the first line. */
+extern void log_start(void);
+
+/* Has what was collected written out, without waiting; once a turn of the loop. */
 extern void log_flush(void);
+
+/* Before an exit: waits for that too, for a second at most. */
+extern void log_end(void);
 
 /* libwebsockets' own messages, at most so many a second. */
 extern void log_library(int level, const char *line);

@@ -1,8 +1,8 @@
 /*
  * loop.h - the types that the bridge's files share, and what each file offers
  *
- * One process, one thread, one libuv loop; nothing here needs a lock. Data
- * flows one way:
+ * One process, one thread (but for the log's writer, of which only log.c
+ * knows), one libuv loop; nothing here needs a lock. Data flows one way:
  *
  *	database.c (LISTEN, read) -> boards.c (one frame a version) -> streams.c (send)
  *	listener.c (accept) -> http.c (read, answer) -> routes.c -> submit.c -> database.c

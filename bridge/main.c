@@ -161,6 +161,7 @@ on_signal(uv_signal_t *handle, int number)
 		return;
 	}
 	log_warn("ended at once");
+	log_end();
 	_exit(1);
 }
 
@@ -215,7 +216,7 @@ end(Program *program)
 	pages_free(bridge);
 	listener_free(bridge);
 	log_info("ended");
-	log_flush();
+	log_end();
 }
 
 static bool
@@ -254,10 +255,11 @@ main(int argc, char **argv)
 		case OPTIONS_RUN:
 			break;
 	}
+	log_start();
 	log_set_level_by_name(program.bridge.options.log_level);
 	if (!start(&program))
 	{
-		log_flush();
+		log_end();
 		return 1;
 	}
 	log_flush();

@@ -4,7 +4,9 @@
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, constants, openSync, readSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { startBridge, startCluster, until } from '../lib/cluster.mjs';
@@ -109,6 +111,61 @@ test('it ends as well where the database is away', async () => {
   await until('the loss to be noticed', async () => (await ask(bridge, '/ready')).status === 503);
   assert.equal(await bridge.stop(), 0);
   await cluster.start();
+});
+
+/* A bridge whose log goes into a pipe that is read only when a test says so: read() returns the lines that have come. */
+async function unreadBridge(t, settings) {
+  const path = join(cluster.directory, 'log');
+  execFileSync('mkfifo', [path]);
+  /* Both ends, so that opening waits for nobody. */
+  const pipe = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+  const child = spawn(process.env.BRIDGE, ['--database', cluster.conninfo(), '--listen', '127.0.0.1:0', '--log-level', 'debug', ...settings],
+    { stdio: ['ignore', 'ignore', openSync(path, constants.O_WRONLY)] });
+  let text = '';
+  t.after(() => { child.kill('SIGKILL'); closeSync(pipe); unlinkSync(path); });
+  const read = () => {
+    const piece = Buffer.alloc(65536);
+    try { text += piece.toString('utf8', 0, readSync(pipe, piece)); } catch (error) { assert.equal(error.code, 'EAGAIN'); }
+    return text.split('\n').slice(0, -1).map((line) => JSON.parse(line));
+  };
+  const { port } = await until('it to listen', () => read().find(({ msg }) => msg === 'listening'));
+  return { child, port, url: `http://127.0.0.1:${port}`, read, ended: once(child, 'exit').then(([code]) => code) };
+}
+
+/* Makes the bridge log more than a pipe and its own room take: a line for every connection too many. */
+async function fill(bridge) {
+  const inside = new Raw(bridge).send('GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
+  assert.equal((await inside.answer()).status, 200);
+  for (let i = 0; i < 6000; i += 100) {
+    await Promise.all(Array.from({ length: 100 }, () => new Raw(bridge).ends()));
+  }
+  return inside;
+}
+
+test('a log that nobody reads stops nothing, and later says what it lost', async (t) => {
+  const bridge = await unreadBridge(t, ['--max-connections', '1']);
+  const inside = await fill(bridge);
+  inside.send('GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
+  assert.equal((await inside.answer()).status, 200);
+  const { count } = await until('a word about it', () => bridge.read().find(({ msg }) => msg === 'log lines dropped'));
+  assert.ok(count > 0 && count < 6000);
+  await until('nothing to be left out', async () => {
+    await new Raw(bridge).ends();
+    return bridge.read().at(-1).msg === 'connection refused';
+  });
+  const lines = bridge.read();
+  const lost = lines.filter(({ msg }) => msg === 'log lines dropped').reduce((sum, line) => sum + line.count, 0);
+  assert.ok(lines.filter(({ msg }) => msg === 'connection refused').length + lost >= 6000, 'each is there or counted');
+  inside.close();
+  bridge.child.kill('SIGTERM');
+  assert.equal(await bridge.ended, 0);
+});
+
+test('while nobody reads the log SIGTERM ends it', async (t) => {
+  const bridge = await unreadBridge(t, ['--max-connections', '1']);
+  (await fill(bridge)).close();
+  bridge.child.kill('SIGTERM');
+  assert.equal(await bridge.ended, 0);
 });
 
 test('SIGHUP ends nothing', async () => {
