@@ -4,8 +4,7 @@
  * The library could listen by itself, but then connections could not be capped
  * per address, and at the limit of open files its accept spins. So the
  * listening sockets are ours: a uv_poll each, accept4 until there is none, and
- * the socket is handed to the library. SO_REUSEPORT lets a second bridge take
- * over a port before the first one has ended.
+ * the socket is handed to the library.
  *
  * It owns every Connection from accept to the library's WSI_DESTROY, the table
  * of addresses, and the lists by which a phase's time is limited. All
@@ -30,22 +29,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "loop.h"
+#include "sockets.h"
 
-#define LISTEN_MAX 8
 #define ADDRESS_BUCKETS 8192
 #define LINGERS_MAX 256
 #define LINGER_MS 2000
 #define LINGER_BYTES (1024 * 1024)
 #define FULL_PAUSE_MS 100
-
-/* Descriptors that are not clients: the database, libuv, logs, pages. */
-#define SPARE_DESCRIPTORS 128
 
 typedef struct AddressCount
 {
@@ -73,12 +68,11 @@ typedef struct Linger
 
 typedef struct Listener
 {
-	uv_poll_t	polls[LISTEN_MAX];
-	int			fds[LISTEN_MAX];
+	uv_poll_t	polls[SOCKETS_MAX];
+	int			fds[SOCKETS_MAX];
 	int			count;
 	uv_timer_t	pause;			/* runs while the process is out of descriptors */
 	int			connections;
-	int			connections_max;
 	uint64_t	seed;
 	AddressCount *addresses[ADDRESS_BUCKETS];
 	PhaseList	phases[PHASES];
@@ -362,7 +356,7 @@ adopt(Bridge *bridge, int fd, const struct sockaddr_storage *address)
 	lws_adopt_desc_t how;
 	int			on = 1;
 
-	if (listener->connections < listener->connections_max)
+	if (listener->connections < bridge->options.max_connections)
 		connection = calloc(1, sizeof(*connection));
 	if (connection)
 	{
@@ -440,7 +434,7 @@ accept_ready(uv_poll_t *poll, int status, int events)
 /* ---- starting ---- */
 
 static void
-log_listening(int fd, const Listener *listener)
+log_listening(const Bridge *bridge, int fd)
 {
 	struct sockaddr_storage address;
 	socklen_t	size = sizeof(address);
@@ -451,109 +445,31 @@ log_listening(int fd, const Listener *listener)
 		getnameinfo((struct sockaddr *) &address, size, host, sizeof(host), port, sizeof(port),
 					NI_NUMERICHOST | NI_NUMERICSERV);
 	log_always("listening", LOG_TEXT("address", host), LOG_NUMBER("port", atoi(port)),
-			   LOG_NUMBER("connections_max", listener->connections_max));
-}
-
-static bool
-listen_on(Bridge *bridge, const struct addrinfo *wanted)
-{
-	Listener   *listener = bridge->listener;
-	int			on = 1;
-	int			fd = socket(wanted->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return false;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
-	if (wanted->ai_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-	if (bind(fd, wanted->ai_addr, wanted->ai_addrlen) != 0 || listen(fd, 4096) != 0 ||
-		uv_poll_init(&bridge->loop, &listener->polls[listener->count], fd) != 0)
-	{
-		close(fd);
-		return false;
-	}
-	listener->polls[listener->count].data = bridge;
-	listener->fds[listener->count] = fd;
-	uv_poll_start(&listener->polls[listener->count], UV_READABLE, accept_ready);
-	listener->count++;
-	log_listening(fd, listener);
-	return true;
-}
-
-/* One "address:port" or "[address]:port". */
-static bool
-listen_entry(Bridge *bridge, char *entry)
-{
-	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-	struct addrinfo *found = NULL;
-	char	   *colon = strrchr(entry, ':');
-	char	   *host = entry;
-	bool		ok = false;
-	int			code = EAI_NONAME;
-
-	/* getaddrinfo would take 99999 for another port. */
-	if (colon && colon[1] && strlen(colon + 1) <= 5 && colon[1 + strspn(colon + 1, "0123456789")] == '\0' &&
-		atoi(colon + 1) <= UINT16_MAX)
-	{
-		*colon = '\0';
-		if (host[0] == '[' && colon > host + 1 && colon[-1] == ']')
-		{
-			host++;
-			colon[-1] = '\0';
-		}
-		code = getaddrinfo(host[0] ? host : NULL, colon + 1, &hints, &found);
-	}
-	if (code == 0)
-		ok = bridge->listener->count < LISTEN_MAX && listen_on(bridge, found);
-	if (!ok)
-		log_error("cannot listen", LOG_TEXT("address", host), LOG_TEXT("port", colon ? colon + 1 : ""),
-				  LOG_TEXT("reason", code ? gai_strerror(code) : strerror(errno)));
-	if (found)
-		freeaddrinfo(found);
-	return ok;
-}
-
-/* Raises the limit of open files to what is allowed, and promises no more than that. */
-static int
-descriptors_for_clients(int64_t wanted)
-{
-	struct rlimit limit;
-	int64_t		room;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return (int) wanted;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-	getrlimit(RLIMIT_NOFILE, &limit);
-	room = limit.rlim_cur == RLIM_INFINITY ? wanted : (int64_t) limit.rlim_cur - SPARE_DESCRIPTORS;
-	if (room >= wanted)
-		return (int) wanted;
-	log_warn("fewer connections than wanted", LOG_NUMBER("wanted", wanted),
-			 LOG_NUMBER("open_files", limit.rlim_cur), LOG_NUMBER("connections", room));
-	return room < 1 ? 1 : (int) room;
+			   LOG_NUMBER("connections_max", bridge->options.max_connections));
 }
 
 bool
 listener_start(Bridge *bridge)
 {
 	Listener   *listener = calloc(1, sizeof(*listener));
-	char	   *list = strdup(bridge->options.listen);
-	char	   *rest = list;
-	char	   *entry;
-	bool		ok = true;
+	int			count;
 
-	if (listener == NULL || list == NULL)
+	if (listener == NULL)
 		abort();
 	bridge->listener = listener;
 	listener->seed = (uint64_t) random_number() << 32 | random_number();
-	listener->connections_max = descriptors_for_clients(bridge->options.max_connections);
 	uv_timer_init(&bridge->loop, &listener->pause);
 	listener->pause.data = bridge;
-	while (ok && (entry = strsep(&rest, ",")) != NULL)
-		ok = listen_entry(bridge, entry);
-	free(list);
-	return ok;
+	count = sockets_open(bridge->options.listen, bridge->options.share_port, listener->fds);
+	for (int i = 0; i < count; i++)
+	{
+		uv_poll_init(&bridge->loop, &listener->polls[i], listener->fds[i]);
+		listener->polls[i].data = bridge;
+		uv_poll_start(&listener->polls[i], UV_READABLE, accept_ready);
+		log_listening(bridge, listener->fds[i]);
+		listener->count++;
+	}
+	return count > 0;
 }
 
 void

@@ -1,8 +1,9 @@
 /*
  * main.c - start, signals, end
  *
- * The order of the start matters: settings, then the library on our loop (the
- * others use both), then pages, then the listening sockets, so that a port that
+ * The order of the start matters: settings, then the limit of open files, by
+ * which the library sizes its table, then the library on our loop (the others
+ * use both), then pages, then the listening sockets, so that a port that
  * is taken ends the process before the database is bothered; then the database.
  * The line "listening" is the last thing before the loop.
  *
@@ -20,11 +21,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "loop.h"
+
+/* Descriptors that are not clients (the database, libuv, pages): what will do, and what is plenty. */
+#define NEEDED_FILES 128
+#define SPARE_FILES 1024
 
 #define TICK_MS 100
 #define DRAIN_TURN_MS 10
@@ -52,6 +58,35 @@ static const struct lws_protocols protocols[] = {
 	},
 	{.name = NULL}
 };
+
+/* ---- open files ---- */
+
+/*
+ * Raises the limit to what the clients need, as far as that is allowed, and
+ * promises no more clients than that. Never higher: the library's table has a
+ * place for every descriptor, and a hard limit may be a thousand million.
+ */
+static void
+limit_files(Options *options)
+{
+	struct rlimit limit;
+	int64_t		wanted = options->max_connections;
+	int64_t		room;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = (rlim_t) (wanted + SPARE_FILES);
+	if (limit.rlim_cur > limit.rlim_max)
+		limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	room = (int64_t) limit.rlim_cur - NEEDED_FILES;
+	if (room >= wanted)
+		return;
+	options->max_connections = room < 1 ? 1 : room;
+	log_warn("fewer connections than wanted", LOG_NUMBER("wanted", wanted),
+			 LOG_NUMBER("open_files", limit.rlim_cur), LOG_NUMBER("connections", options->max_connections));
+}
 
 /* ---- the library ---- */
 
@@ -257,6 +292,7 @@ main(int argc, char **argv)
 	}
 	log_start();
 	log_set_level_by_name(program.bridge.options.log_level);
+	limit_files(&program.bridge.options);
 	if (!start(&program))
 	{
 		log_end();

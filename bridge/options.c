@@ -5,8 +5,14 @@
  * and a sentence. The name of the environment variable is made from the flag.
  * The flag wins over the environment, the environment over the default.
  *
+ * Whatever is wrong ends the bridge with one sentence that names the setting as
+ * it was given, its value and what is wanted: a typo in a flag or in the name of
+ * a variable as well as a value that could only fail later. An empty value means
+ * the default where that is empty, and is an error elsewhere.
+ *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
+#define _GNU_SOURCE				/* environ */
 #include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -14,10 +20,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <libwebsockets.h>
 
+#include "checks.h"
 #include "options.h"
+#include "sockets.h"
 
 #ifndef SCOREBOARD_VERSION
 #define SCOREBOARD_VERSION "unreleased"
@@ -26,9 +35,13 @@
 typedef enum SettingType
 {
 	SETTING_TEXT,
+	SETTING_SWITCH,				/* a flag alone is "on" */
 	SETTING_NUMBER,
 	SETTING_TIME				/* kept in milliseconds; 500ms, 10s, 2m */
 } SettingType;
+
+/* Writes what is wrong with a value. */
+typedef bool (*Check) (const char *value, char *reason, size_t size);
 
 typedef struct Setting
 {
@@ -39,51 +52,55 @@ typedef struct Setting
 	int64_t		low;
 	int64_t		high;
 	const char *help;
+	Check		check;			/* of a text, may be NULL */
 } Setting;
 
 #define TEXT(field)	SETTING_TEXT, offsetof(Options, field)
+#define SWITCH(field)	SETTING_SWITCH, offsetof(Options, field)
 #define NUMBER(field)	SETTING_NUMBER, offsetof(Options, field)
 #define TIME(field)	SETTING_TIME, offsetof(Options, field)
 
 static const Setting settings[] = {
 	{"listen", TEXT(listen), "127.0.0.1:8080", 0, 0,
-	"address:port to listen on, several with commas; [::]:8080 for IPv6, port 0 takes a free one"},
+	"address:port to listen on, several with commas; every address of a name; [::]:8080 for IPv6, port 0 takes a free one", sockets_check},
+	{"share-port", SWITCH(share_port), "off", 0, 0,
+	"share the ports with other bridges of the same user that say so too; without it a port that is taken is an error", NULL},
 	{"database", TEXT(database), "", 0, 0,
-	"libpq connection string or URI; without it libpq's own environment (PGHOST, PGSERVICE, ...) decides"},
+	"libpq connection string or URI; without it libpq's own environment (PGHOST, PGSERVICE, ...) decides", check_database},
 	{"www", TEXT(www), "", 0, 0,
-	"directory of the live page; its files are read once at the start and served from memory"},
+	"directory of the live page; its files are read once at the start and served from memory", check_directory},
 	{"allowed-origins", TEXT(allowed_origins), "", 0, 0,
-	"origins of other sites whose pages may use this bridge, with commas (https://a.example); * is any"},
+	"origins of other sites whose pages may use this bridge, with commas (https://a.example); * is any", check_origins},
 	{"log-level", TEXT(log_level), "info", 0, 0,
-	"debug, info, warn or error"},
+	"debug, info, warn or error", check_level},
 	{"pool-size", NUMBER(pool_size), "4", 1, 64,
-	"database connections for increments; one more is used for listening"},
+	"database connections for increments; one more is used for listening", NULL},
 	{"queue-size", NUMBER(queue_size), "1024", 1, 1000000,
-	"increments that may wait for a database connection; more are answered 503"},
+	"increments that may wait for a database connection; more are answered 503", NULL},
 	{"max-connections", NUMBER(max_connections), "16384", 1, 1000000,
-	"clients at a time; lowered to what the limit of open files allows"},
+	"clients at a time; lowered to what the limit of open files allows", NULL},
 	{"max-connections-per-address", NUMBER(max_connections_per_address), "256", 1, 1000000,
-	"clients at a time from one IPv4 address or IPv6 /64"},
+	"clients at a time from one IPv4 address or IPv6 /64", NULL},
 	{"submit-timeout", TIME(submit_timeout_ms), "10s", 100, 600000,
-	"how long an increment is tried before it is answered 503"},
+	"how long an increment is tried before it is answered 503", NULL},
 	{"look-interval", TIME(look_interval_ms), "2s", 50, 3600000,
-	"how often the versions are looked at without a notification"},
+	"how often the versions are looked at without a notification", NULL},
 	{"database-timeout", TIME(database_timeout_ms), "10s", 100, 600000,
-	"how long the database may take to connect or to answer a look before the connection is given up"},
+	"how long the database may take to connect or to answer a look before the connection is given up", NULL},
 	{"reconnect-max", TIME(reconnect_max_ms), "5s", 10, 600000,
-	"longest pause between two attempts to reach the database"},
+	"longest pause between two attempts to reach the database", NULL},
 	{"slow-timeout", TIME(slow_timeout_ms), "10s", 100, 600000,
-	"how long a stream may take nothing before it is dropped"},
+	"how long a stream may take nothing before it is dropped", NULL},
 	{"ping-interval", TIME(ping_interval_ms), "30s", 200, 3600000,
-	"how often a WebSocket is pinged; event streams get a comment twice as often"},
+	"how often a WebSocket is pinged; event streams get a comment twice as often", NULL},
 	{"head-timeout", TIME(head_timeout_ms), "5s", 1000, 600000,
-	"how long a request's headers may take (whole seconds)"},
+	"how long a request's headers may take (whole seconds)", NULL},
 	{"body-timeout", TIME(body_timeout_ms), "10s", 100, 600000,
-	"how long a request's body may take"},
+	"how long a request's body may take", NULL},
 	{"idle-timeout", TIME(idle_timeout_ms), "75s", 100, 3600000,
-	"how long a connection is kept without a request"},
+	"how long a connection is kept without a request", NULL},
 	{"drain-timeout", TIME(drain_timeout_ms), "10s", 0, 600000,
-	"how long an ending bridge waits for requests in flight"},
+	"how long an ending bridge waits for requests in flight", NULL},
 };
 
 #define SETTINGS (sizeof(settings) / sizeof(settings[0]))
@@ -132,24 +149,46 @@ static bool
 set(Options *options, const Setting *setting, const char *value, const char *where)
 {
 	char	   *field = (char *) options + setting->offset;
+	char		reason[512] = "";
+	bool		fine = true;
 
-	if (setting->type == SETTING_TEXT)
+	switch (setting->type)
 	{
-		*(const char **) field = value;
-		return true;
+		case SETTING_TEXT:
+			*(const char **) field = value;
+			fine = setting->check == NULL || setting->check(value, reason, sizeof(reason));
+			break;
+		case SETTING_SWITCH:
+			*(bool *) field = strcmp(value, "on") == 0;
+			fine = *(bool *) field || strcmp(value, "off") == 0;
+			snprintf(reason, sizeof(reason), "on or off is wanted");
+			break;
+		case SETTING_NUMBER:
+		case SETTING_TIME:
+			fine = read_number(setting, value, (int64_t *) field);
+			snprintf(reason, sizeof(reason), "a %s from %lld to %lld%s is wanted",
+					 setting->type == SETTING_TIME ? "time" : "whole number",
+					 (long long) setting->low, (long long) setting->high,
+					 setting->type == SETTING_TIME ? " ms (written 500ms, 10s, 2m)" : "");
+			break;
 	}
-	if (read_number(setting, value, (int64_t *) field))
-		return true;
-	fprintf(stderr, "scoreboard-bridge: %s: \"%s\" is no good: a %s from %lld to %lld%s is wanted\n",
-			where, value, setting->type == SETTING_TIME ? "time" : "whole number",
-			(long long) setting->low, (long long) setting->high,
-			setting->type == SETTING_TIME ? " ms (written 500ms, 10s, 2m)" : "");
-	return false;
+	if (value[0] == '\0' && setting->preset[0])
+	{
+		fprintf(stderr, "scoreboard-bridge: %s is empty, but wants a value (default: %s)\n", where, setting->preset);
+		return false;
+	}
+	/* What connects to the database may hold a password. */
+	if (!fine && setting->check == check_database)
+		fprintf(stderr, "scoreboard-bridge: %s is no connection string: %s\n", where, reason);
+	else if (!fine)
+		fprintf(stderr, "scoreboard-bridge: %s: \"%s\" is no good: %s\n", where, value, reason);
+	return fine;
 }
 
 static void
 print_help(void)
 {
+	static const char *const kinds[] = {"TEXT", "[=on|off]", "N", "TIME"};
 	char		variable[64];
 
 	printf("scoreboard-bridge pushes leaderboards to browsers and takes their increments.\n\n"
@@ -158,8 +197,7 @@ print_help(void)
 	{
 		variable_name(&settings[i], variable, sizeof(variable));
 		printf("  --%s %s\n      %s.\n      Default: %s. Variable: %s\n",
-			   settings[i].flag,
-			   settings[i].type == SETTING_TEXT ? "TEXT" : settings[i].type == SETTING_TIME ? "TIME" : "N",
+			   settings[i].flag, kinds[settings[i].type],
 			   settings[i].help, settings[i].preset[0] ? settings[i].preset : "(empty)", variable);
 	}
 	printf("  --help\n  --version\n\n"
@@ -175,6 +213,44 @@ find(const char *flag, size_t length)
 	return NULL;
 }
 
+/* The flag or variable that was probably meant, NULL where none is near. */
+static const Setting *
+nearest(const char *name, bool variables)
+{
+	const Setting *best = NULL;
+	int			least = 4;
+
+	for (size_t i = 0; i < SETTINGS; i++)
+	{
+		char		variable[64];
+		int			distance;
+
+		variable_name(&settings[i], variable, sizeof(variable));
+		distance = check_distance(name, variables ? variable : settings[i].flag);
+		if (distance < least && distance * 2 < (int) strlen(settings[i].flag))
+		{
+			least = distance;
+			best = &settings[i];
+		}
+	}
+	return best;
+}
+
+static bool
+unknown_flag(const char *given)
+{
+	char		name[64];
+	const Setting *meant;
+
+	snprintf(name, sizeof(name), "%.*s", (int) strcspn(given, "="), given);
+	meant = nearest(name + strspn(name, "-"), false);
+	if (meant)
+		fprintf(stderr, "scoreboard-bridge: \"%s\" is no flag; is --%s meant?\n", name, meant->flag);
+	else
+		fprintf(stderr, "scoreboard-bridge: \"%s\" is no flag; --help lists them\n", name);
+	return false;
+}
+
 static bool
 read_flags(Options *options, int argc, char **argv)
 {
@@ -183,6 +259,7 @@ read_flags(Options *options, int argc, char **argv)
 		const char *flag = argv[i] + 2;
 		const char *value = NULL;
 		const Setting *setting = NULL;
+		char		where[64];
 
 		if (strncmp(argv[i], "--", 2) == 0)
 		{
@@ -192,34 +269,52 @@ read_flags(Options *options, int argc, char **argv)
 			value = flag[length] == '=' ? flag + length + 1 : NULL;
 		}
 		if (setting == NULL)
-		{
-			fprintf(stderr, "scoreboard-bridge: \"%s\" is no flag; --help lists them\n", argv[i]);
-			return false;
-		}
-		if (value == NULL && ++i < argc)
+			return unknown_flag(argv[i]);
+		if (value == NULL && setting->type == SETTING_SWITCH)
+			value = "on";
+		else if (value == NULL && ++i < argc)
 			value = argv[i];
 		if (value == NULL)
 		{
 			fprintf(stderr, "scoreboard-bridge: --%s wants a value\n", setting->flag);
 			return false;
 		}
-		if (!set(options, setting, value, setting->flag))
+		snprintf(where, sizeof(where), "--%s", setting->flag);
+		if (!set(options, setting, value, where))
 			return false;
 	}
 	return true;
 }
 
+/* Our own names in the environment must be settings: a typo would be a default nobody wanted. */
 static bool
-check(const Options *options)
+check_variables(void)
 {
-	static const char *const levels[] = {"debug", "info", "warn", "error"};
+	for (char **entry = environ; *entry; entry++)
+	{
+		char		name[64];
+		char		variable[64];
+		size_t		length = strcspn(*entry, "=");
+		bool		known = strncmp(*entry, "SCOREBOARD_", 11) != 0;
 
-	for (size_t i = 0; i < 4; i++)
-		if (strcmp(options->log_level, levels[i]) == 0)
-			return true;
-	fprintf(stderr, "scoreboard-bridge: log-level: \"%s\" is none of debug, info, warn, error\n",
-			options->log_level);
-	return false;
+		for (size_t i = 0; i < SETTINGS && !known; i++)
+		{
+			variable_name(&settings[i], variable, sizeof(variable));
+			known = strlen(variable) == length && strncmp(*entry, variable, length) == 0;
+		}
+		if (known)
+			continue;
+		snprintf(name, sizeof(name), "%.*s", (int) length, *entry);
+		if (nearest(name, true))
+		{
+			variable_name(nearest(name, true), variable, sizeof(variable));
+			fprintf(stderr, "scoreboard-bridge: variable %s is no setting; is %s meant?\n", name, variable);
+		}
+		else
+			fprintf(stderr, "scoreboard-bridge: variable %s is no setting; --help lists them\n", name);
+		return false;
+	}
+	return true;
 }
 
 OptionsOutcome
@@ -247,8 +342,8 @@ options_read(Options *options, int argc, char **argv)
 		variable_name(&settings[i], variable, sizeof(variable));
 		value = getenv(variable);
 		if (!set(options, &settings[i], settings[i].preset, settings[i].flag) ||
-			(value && value[0] && !set(options, &settings[i], value, variable)))
+			(value && !set(options, &settings[i], value, variable)))
 			return OPTIONS_BAD;
 	}
-	return read_flags(options, argc, argv) && check(options) ? OPTIONS_RUN : OPTIONS_BAD;
+	return check_variables() && read_flags(options, argc, argv) ? OPTIONS_RUN : OPTIONS_BAD;
 }

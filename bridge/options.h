@@ -10,11 +10,13 @@
 #ifndef BRIDGE_OPTIONS_H
 #define BRIDGE_OPTIONS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct Options
 {
 	const char *listen;			/* address:port, several with commas */
+	bool		share_port;		/* with other bridges that do so too */
 	const char *database;		/* conninfo or URI; empty: libpq's environment */
 	const char *allowed_origins;	/* with commas; * is any */
 	const char *www;			/* directory of the live page; empty: none */

@@ -60,6 +60,35 @@ test('there is room for so many connections in all', async () => {
   assert.equal(await narrow.stop(), 0);
 });
 
+test('the limit of open files is raised before anything is sized by it', async (t) => {
+  const bridge = await startBridge(cluster, ['--max-connections-per-address', '4000'], { under: ['prlimit', '--nofile=1024:8192'] });
+  t.after(() => bridge.stop());
+  const inside = [];
+  for (let i = 0; i < 3000; i += 100) inside.push(...await Promise.all(Array.from({ length: 100 }, () => enter(bridge))));
+  assert.ok(inside.every(({ ended }) => !ended));
+  inside.forEach((raw) => raw.send(HEALTH));
+  await until('second answers', () => inside.every(({ ended, received }) => ended || received.toString().split('HTTP/1.1 200').length === 3));
+  assert.ok(inside.every(({ ended }) => !ended));
+  inside.forEach((raw) => raw.close());
+  assert.equal(await bridge.stop(), 0);
+});
+
+test('few open files mean fewer connections, which is said', async (t) => {
+  const bridge = await startBridge(cluster, ['--max-connections-per-address', '1000'], { under: ['prlimit', '--nofile=256:256'] });
+  t.after(() => bridge.stop());
+  const { level, connections } = bridge.log.find(({ msg }) => msg === 'fewer connections than wanted');
+  assert.equal(level, 'warn');
+  assert.ok(connections >= 100 && connections < 256);
+  const all = Array.from({ length: 300 }, () => new Raw(bridge).send(HEALTH));
+  await until('answers', () => all.every(({ ended, received }) => ended || received.length));
+  const inside = all.filter(({ ended }) => !ended);
+  all.forEach((raw) => raw.close());
+  assert.ok(inside.length <= connections && inside.length > connections - 5, `${inside.length} of ${connections}`);
+  await until('room again', async () => !(await enter(bridge)).ended);
+  assert.equal((await increment(bridge, cluster, 'few')).status, 200);
+  assert.equal(await bridge.stop(), 0);
+});
+
 test('a connection of every kind gives its place back', async () => {
   const narrow = await startBridge(cluster, ['--max-connections-per-address', '3']);
   const kinds = [

@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { lookup } from 'node:dns/promises';
 import { after, before, test } from 'node:test';
 import { startBridge, startCluster } from '../lib/cluster.mjs';
 import { ask } from './clients.mjs';
@@ -14,17 +15,19 @@ let cluster;
 before(async () => { cluster = await startCluster(); });
 after(() => cluster?.stop());
 
+const STARTED = /"msg":"listening"/;
+
 /* Runs the program to its end, which must come by itself. */
 const run = (args, environment = {}) => new Promise((resolve) => {
-  execFile(process.env.BRIDGE ?? 'scoreboard-bridge', args, { env: { PATH: process.env.PATH, ...environment }, timeout: 60000 },
+  execFile(process.env.BRIDGE ?? 'scoreboard-bridge', args, { env: { PATH: process.env.PATH, ...environment }, timeout: 20000 },
     (error, stdout, stderr) => resolve({ status: error ? error.code : 0, stdout, stderr }));
 });
 
 test('--help lists every setting with its variable and default', async () => {
   const { status, stdout } = await run(['--help']);
   assert.equal(status, 0);
-  const flags = [...stdout.matchAll(/^ +--([a-z-]+) [A-Z]/gm)].map((match) => match[1]);
-  for (const flag of ['listen', 'database', 'www', 'pool-size', 'max-connections-per-address', 'slow-timeout']) assert.ok(flags.includes(flag), flag);
+  const flags = [...stdout.matchAll(/^ +--([a-z-]+) [A-Z[]/gm)].map((match) => match[1]);
+  for (const flag of ['listen', 'database', 'www', 'pool-size', 'max-connections-per-address', 'slow-timeout', 'share-port']) assert.ok(flags.includes(flag), flag);
   for (const flag of flags) assert.ok(stdout.includes(`SCOREBOARD_${flag.toUpperCase().replaceAll('-', '_')}`), flag);
   assert.equal(stdout.match(/Default: /g).length, flags.length);
 });
@@ -41,14 +44,44 @@ for (const [args, named] of [
   [['--pool-size', ''], 'pool-size'], [['--pool-size', '99999999999999999999'], 'pool-size'],
   [['--slow-timeout', '5 s'], 'slow-timeout'], [['--slow-timeout', '-5s'], 'slow-timeout'], [['--slow-timeout', '10d'], 'slow-timeout'],
   [['--slow-timeout', '1ms'], 'slow-timeout'], [['--log-level', 'loud'], 'log-level'],
+  [['--listen='], '--listen'], [['--log-level', ''], '--log-level'], [['--share-port=yes'], '--share-port'], [['--share-port='], '--share-port'],
+  [['--share-port', 'on'], '"on"'], [['--polsize', '3'], '--pool-size'], [['--pool_size=3'], '--pool-size'], [['-www', '/'], '--www'],
+  ...['127.0.0.1', '127.0.0.1:', ':', '127.0.0.1:99999', '127.0.0.1:http', '127.0.0.1:+1', '[::1:80', '::1:80', '[::1]', '[::1]80', '127.0.0.1:0,', ',',
+    '127.0.0.1:0, 127.0.0.2:0'].map((value) => [['--listen', value], '--listen']),
+  ...['game.test', 'https://', 'https://game.test/', 'https://game.test:443', 'http://game.test:80', 'https://game.test:', 'https://game.test:123456',
+    'ftp://game.test', 'https://a.test, https://b.test', 'https://a.test,', ',', '**', 'https://*.game.test', 'https://me@game.test', 'null',
+    'https://[::1', 'https://game.test?x'].map((value) => [['--allowed-origins', value], '--allowed-origins']),
+  ...['passwrd=x', 'host', "host='x", 'host=x port', 'postgresql://h/d?colour=red', 'postgres://[::1/d'].filter((value) => /[=/]/.test(value))
+    .map((value) => [['--database', value], '--database']),
+  [['--www', '/nowhere/at/all'], '/nowhere/at/all'], [['--www', '/etc/passwd'], '/etc/passwd'],
 ]) {
   test(`${args.join(' ') || 'nothing'} is refused by name`, async () => {
-    const { status, stderr, stdout } = await run(args);
-    assert.equal(status, 2);
+    const { status, stderr, stdout } = await run(['--listen', '127.0.0.1:0', ...args]);
+    assert.equal(status, 2, stderr);
     assert.ok(stderr.includes(named), stderr);
+    assert.match(stderr, /^scoreboard-bridge: [^\n]+\n$/, 'one sentence');
     assert.equal(stdout, '');
   });
 }
+
+test('what is right is taken', async () => {
+  /* An address that nobody has ends each of them after the settings were read. */
+  for (const args of [['--allowed-origins', '*'], ['--allowed-origins', 'https://Game.test:8443,http://[::1]:3000,http://localhost'], ['--allowed-origins', ''],
+    ['--www', ''], ['--share-port'], ['--share-port=off'], ['--database', 'scoreboard'], ['--database', 'postgresql://a@b,c/d?sslmode=prefer'],
+    ['--database', "host=x password='a b'"]]) {
+    const { status, stderr } = await run(['--listen', '203.0.113.1:0', ...args]);
+    assert.equal(status, 1, stderr);
+    assert.ok(stderr.includes('cannot listen'), stderr);
+  }
+});
+
+test('no word of a password is said', async () => {
+  for (const database of ['password=first sec=ret host', 'password=sesame sesame', 'postgresql://me:sesame@[h/d', 'postgresql://me:ses"ame@[h/d', 'password=\'sesame']) {
+    const { status, stderr } = await run(['--database', database]);
+    assert.equal(status, 2, database);
+    assert.doesNotMatch(stderr, /first|sesame|ame/, database);
+  }
+});
 
 test('a variable that is no good is refused by its name', async () => {
   const { status, stderr } = await run([], { SCOREBOARD_POOL_SIZE: 'many' });
@@ -56,18 +89,63 @@ test('a variable that is no good is refused by its name', async () => {
   assert.ok(stderr.includes('SCOREBOARD_POOL_SIZE'), stderr);
 });
 
-test('an address that cannot be used is named', async () => {
-  for (const listen of ['127.0.0.1', '127.0.0.1:99999', '203.0.113.1:0', '[::1:80', '']) {
+test('a variable that is no setting is refused, the one that was meant is named', async () => {
+  for (const [name, said] of [['SCOREBOARD_POOLSIZE', 'SCOREBOARD_POOL_SIZE'], ['SCOREBOARD_LISTEM', 'SCOREBOARD_LISTEN'], ['SCOREBOARD_COLOUR', '--help'],
+    ['SCOREBOARD_', '--help'], ['SCOREBOARD_LISTEN_', 'SCOREBOARD_LISTEN']]) {
+    const { status, stderr } = await run(['--listen', '127.0.0.1:0'], { [name]: '4' });
+    assert.equal(status, 2, name);
+    assert.ok(stderr.includes(name) && stderr.includes(said), stderr);
+  }
+  const { status, stderr } = await run(['--listen', '127.0.0.1:0'], { SCOREBOARD_POOL_SIZE: '' });
+  assert.equal(status, 2);
+  assert.ok(stderr.includes('SCOREBOARD_POOL_SIZE'), stderr);
+});
+
+test('an address that cannot be had is named', async () => {
+  for (const [listen, named] of [['203.0.113.1:0', '203.0.113.1'], ['127.0.0.1:0,203.0.113.1:0', '203.0.113.1'], ['name.invalid:80', 'name.invalid'],
+    ['[2001:db8::1]:0', '2001:db8::1']]) {
     const { status, stderr } = await run(['--listen', listen]);
     assert.equal(status, 1, listen);
-    assert.ok(stderr.includes('cannot listen'), stderr);
+    assert.ok(stderr.includes('--listen') && stderr.includes(named), stderr);
+    assert.match(stderr, /^scoreboard-bridge: [^\n]+\n$/);
+    assert.doesNotMatch(stderr, STARTED, 'all or none');
   }
 });
 
-test('a directory of pages that is none is named', async () => {
-  const { status, stderr } = await run(['--listen', '127.0.0.1:0', '--www', '/nowhere/at/all']);
-  assert.equal(status, 1);
-  assert.ok(stderr.includes('/nowhere/at/all'), stderr);
+test('a port is shared only by bridges that were all told to', async () => {
+  const bridge = await startBridge(cluster);
+  const listen = ['--listen', `127.0.0.1:${bridge.port}`];
+  for (const more of [[], ['--share-port']]) {
+    const { status, stderr } = await run([...listen, ...more]);
+    assert.equal(status, 1, stderr);
+    assert.match(stderr, /^scoreboard-bridge: [^\n]*--listen[^\n]*in use[^\n]*--share-port[^\n]*\n$/);
+    assert.ok(stderr.includes(String(bridge.port)), stderr);
+  }
+  await ask(bridge, '/health');
+  assert.equal(await bridge.stop(), 0);
+  /* Its connections may linger; the port is free all the same. */
+  const next = await startBridge(cluster, [...listen, '--share-port']);
+  const beside = await startBridge(cluster, [...listen, '--share-port']);
+  const { status } = await run(listen);
+  assert.equal(status, 1, 'one that was not told to');
+  assert.equal(await next.stop(), 0);
+  assert.equal((await ask(beside, '/health')).status, 200);
+  assert.equal(await beside.stop(), 0);
+});
+
+test('every address of a name is listened on', async (t) => {
+  const addresses = new Set((await lookup('localhost', { all: true })).map(({ address }) => address));
+  if (addresses.size < 2) {
+    t.skip('localhost is one address here');
+    return;
+  }
+  const bridge = await startBridge(cluster, ['--listen', 'localhost:0']);
+  const listening = bridge.log.filter(({ msg }) => msg === 'listening');
+  assert.deepEqual(new Set(listening.map(({ address }) => address)), addresses);
+  for (const { address, port } of listening) {
+    assert.equal((await fetch(`http://${address.includes(':') ? `[${address}]` : address}:${port}/health`)).status, 200);
+  }
+  assert.equal(await bridge.stop(), 0);
 });
 
 test('a variable is used, a flag wins over it', async () => {

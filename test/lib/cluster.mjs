@@ -142,12 +142,14 @@ export function actionFor(cluster, userId, { actionType = 'COMPLETE_LEVEL', acti
  *
  * @param {Cluster} cluster
  * @param {string[]} [extraArgs] further settings, e.g. ['--www', directory]; --listen given here wins
- * @param {object} [how] ready: false returns as soon as it listens; environment: variables for it; user: its role
+ * @param {object} [how] ready: false returns as soon as it listens; environment: variables for it; user: its role; under: a program
+ *   and its arguments that starts the bridge
  * @returns {Promise<{url: string, port: number, log: object[], child: object, stop: function(string=): Promise<number>}>}
  */
-export async function startBridge(cluster, extraArgs = [], { ready = true, environment = {}, user } = {}) {
+export async function startBridge(cluster, extraArgs = [], { ready = true, environment = {}, user, under = [] } = {}) {
   const listen = extraArgs.includes('--listen') ? [] : ['--listen', '127.0.0.1:0'];
-  const child = spawn(process.env.BRIDGE ?? 'scoreboard-bridge', ['--database', cluster.conninfo(user), ...listen, ...extraArgs],
+  const [file, ...args] = [...under, process.env.BRIDGE ?? 'scoreboard-bridge', '--database', cluster.conninfo(user), ...listen, ...extraArgs];
+  const child = spawn(file, args,
     { env: { ...cleanEnvironment(), ...environment }, stdio: ['ignore', 'ignore', 'pipe'] });
   const bridge = { child, log: [], port: 0, url: '' };
   const ended = once(child, 'close').then(([code]) => code);
