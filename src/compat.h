@@ -74,6 +74,13 @@
 #define compat_lock_vxid(lock) ((VirtualTransactionId) {(lock)->backend, (lock)->lxid})
 #endif
 
+/* 17 can also ask for a stronger one ("storage/lock.h"). */
+#if PG_VERSION_NUM >= 170000
+#define compat_lock_held_by_me(tag, mode) LockHeldByMe((tag), (mode), false)
+#else
+#define compat_lock_held_by_me(tag, mode) LockHeldByMe((tag), (mode))
+#endif
+
 /* 16 can update only an index that summarises; before, it was all of them or none. */
 #if PG_VERSION_NUM >= 160000
 #define CompatUpdateIndexes TU_UpdateIndexes

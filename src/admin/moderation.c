@@ -283,9 +283,12 @@ static void
 moderate(ChangedPlayers *changed)
 {
 	SeizeWait	wait = {0};
+	int			new_ones = 0;
 
 	/* Before anything is written that would have to be taken back. */
-	player_lock_reserve(changed->count);
+	for (int i = 0; i < changed->count; i++)
+		new_ones += !player_lock_moderated(changed->players[i].hash);
+	player_lock_reserve(new_ones);
 	qsort(changed->players, changed->count, sizeof(ChangedPlayer), compare_hashes);
 	for (int i = 0; i < changed->count; i++)
 		seize_player(&wait, changed->players[i].user_id);

@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "compat.h"
 #include "scoreboard.h"
 #include "base/locks.h"
 #include "plain/keyed_hash.h"
@@ -47,6 +48,15 @@ static int
 most_players(void)
 {
 	return max_locks_per_xact * (MaxBackends + max_prepared_xacts) / 2;
+}
+
+bool
+player_lock_moderated(uint64 hash)
+{
+	LOCKTAG		tag;
+
+	player_lock_tag(hash, &tag);
+	return compat_lock_held_by_me(&tag, AccessExclusiveLock);
 }
 
 bool
@@ -87,8 +97,9 @@ acquire(uint64 hash, LOCKMODE mode, bool dont_wait)
 	int			level = GetCurrentTransactionNestLevel();
 
 	make_room(level);
-	player_lock_reserve(1);
 	player_lock_tag(hash, &tag);
+	if (!compat_lock_held_by_me(&tag, mode))
+		player_lock_reserve(1);
 	result = LockAcquire(&tag, mode, false, dont_wait);
 	if (result == LOCKACQUIRE_OK)
 	{

@@ -26,7 +26,9 @@ extern void player_lock_moderate(uint64 hash);
 extern bool player_lock_try_moderate(uint64 hash);
 extern void player_lock_release_moderate(uint64 hash);
 
-/* Is there room for one more? Raises an error where there is none for so many: before the first of them is taken. */
+extern bool player_lock_moderated(uint64 hash); /* does this transaction hold it so already? */
+
+/* Is there room for one more? Raises an error where there is none for so many new ones: before the first of them is taken. */
 extern bool player_lock_has_room(void);
 extern void player_lock_reserve(int players);
 

@@ -1,10 +1,11 @@
 /*
  * write/profile.c - a player's name and picture, as a trusted server sets them
  *
- * A player that is there has its row changed, and no lock of its own is needed. One that isn't may have its first
- * action in flight, so it is added under the player's lock; where the action was first, the row comes before the lock again.
+ * A player that is there has its row changed, and then its lock taken: it shows moderation whose session it is that holds
+ * the row (base/seize.c). One that isn't may have its first action in flight, so it is added under the player's lock; where
+ * the action was first, the row comes before the lock again.
  *
- * Locks: relation scoreboard.score (ROW EXCLUSIVE), then the player's row, or else its lock.
+ * Locks: relation scoreboard.score (ROW EXCLUSIVE), then the player's row, then its lock.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -61,10 +62,13 @@ change_or_add(const char *user_id, Datum *values, const char *nulls)
 {
 	uint64		hash = player_lock_hash(user_id);
 
+	bool		changed;
+
 	plan_write(&change_plan, values, nulls, SPI_OK_UPDATE);
-	if (SPI_processed > 0)
-		return true;
+	changed = SPI_processed > 0;
 	player_lock_acquire(hash);
+	if (changed)
+		return true;
 	plan_write(&add_plan, values, nulls, SPI_OK_INSERT);
 	if (SPI_processed > 0)
 		return true;
