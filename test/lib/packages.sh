@@ -30,7 +30,7 @@ needed_packages()
 		return
 	fi
 	printf '%s\n' gcc:gcc libc6-dev make:make pkg-config:pkg-config \
-		libpq-dev libwebsockets-dev libuv1-dev libjansson-dev libcjose-dev libssl-dev
+		libpq-dev libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libjansson-dev libcjose-dev libssl-dev
 	needed_postgres
 	case $command in
 	demo) echo nodejs:node ;;
@@ -43,7 +43,7 @@ needed_packages()
 			tap) printf '%s\n' perl libipc-run-perl ;;
 			bridge) printf '%s\n' nodejs:node npm:npm ;;
 			browser) printf '%s\n' nodejs:node npm:npm chromium:chromium ;;
-			demo) printf '%s\n' perl libipc-run-perl nodejs:node libwebsockets-evlib-uv curl:curl openssl:openssl ;;
+			demo) printf '%s\n' perl libipc-run-perl nodejs:node curl:curl openssl:openssl ;;
 			esac
 		done
 		;;
