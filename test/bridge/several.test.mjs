@@ -13,7 +13,7 @@ let bridges;
 
 before(async () => {
   cluster = await startCluster(UNLIMITED);
-  bridges = await Promise.all(Array.from({ length: 3 }, () => startBridge(cluster)));
+  bridges = await Promise.all(Array.from({ length: 3 }, () => startBridge(cluster, ['--share-port'])));
 });
 
 after(async () => {
@@ -75,7 +75,7 @@ test('a bridge that is killed takes nothing with it', async () => {
 
 test('a new one may take over a port before the old one has ended', async () => {
   const [old] = bridges;
-  const successor = await startBridge(cluster, ['--listen', `127.0.0.1:${old.port}`]);
+  const successor = await startBridge(cluster, ['--share-port', '--listen', `127.0.0.1:${old.port}`]);
   assert.equal(successor.port, old.port);
   assert.equal(await old.stop(), 0);
   bridges[0] = successor;
