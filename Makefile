@@ -1,19 +1,19 @@
 # scoreboard: a PostgreSQL extension (src/, by PGXS) and the bridge to browsers (bridge/, by pkg-config).
 # `make help` lists what there is. Two things shape this file:
 #
-# * `check`, `demo` and `bench` have to work on a machine where PostgreSQL is not installed yet, and
+# * `check`, `demo`, `soak` and `bench` have to work on a machine where PostgreSQL is not installed yet, and
 #   PGXS brings a `check` of its own that does nothing and exits 0. So these goals are dispatched to
 #   test/run before PGXS is looked for; test/run installs what is missing and calls make afresh.
 # * PGXS knows one set of objects and flags, the server module's. The bridge has its own variables and
 #   rules, and neither side ever sees the other's flags.
 
-RUNS = check demo bench
+RUNS = check demo soak bench
 
 ifneq ($(filter $(RUNS),$(MAKECMDGOALS)),)
 
 .PHONY: $(MAKECMDGOALS)
 
-check demo bench:
+check demo soak bench:
 	@exec test/run $@
 
 # Other goals of the same call (`make all check`) need the other half of this file.

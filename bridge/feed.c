@@ -1,19 +1,23 @@
 /*
- * feed.c - the link that listens, and the reading of documents
+ * feed.c - the connection that listens, and the reading of documents
  *
- * Each time the link comes up: LISTEN first, read second, deliver third, so
- * that nothing published in between is missed. One statement reads all that
+ * Each time the connection comes up: LISTEN first, read second, deliver third,
+ * so that nothing published in between is missed. One statement reads all that
  * differs from what we know; it serves the start, a notification and the look
- * every few seconds, and runs on the listening link itself.
+ * every few seconds, and runs on the listening connection itself.
  *
  * A notification is only a hint, for anybody may NOTIFY. It must name a version
- * that we don't have, and reads are spaced: after one that brought something
- * the next may follow after the shortest publish interval there is; after one
- * that brought nothing, although a hint had promised it, the pause doubles up
- * to a second. Honest notifications come at most once per board and interval, so
- * they never wait; somebody who only lies causes a read a second.
+ * that we don't have, and each board has its own budget of reads: after a hint
+ * that came true the next is followed after the shortest publish interval there
+ * is, so honest ones never wait; after one that proved false the pause doubles,
+ * for that board alone. Versions grow by one, or by a leap when a publisher
+ * starts; so hints near ahead and far ahead have a budget each, and whoever
+ * shouts large numbers delays nobody's news. Boards that we don't know share
+ * one. Hints don't queue: a board has its newest, and all reads are at least
+ * SPACE_MS apart, whoever asked for them.
  *
- * On any error the link is dropped and made anew; streams stay open and
+ * The lists are live while we listen and every read is answered within LATE_MS.
+ * On any error the connection is dropped and made anew; streams stay open and
  * memory's documents stay valid meanwhile.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
@@ -23,18 +27,40 @@
 
 #include <jansson.h>
 
+#include "feed.h"
+#include "hub.h"
 #include "log.h"
-#include "loop.h"
+#include "pg_connection.h"
 
-#define HINTS_MAX 32
 #define SPACE_MS 10				/* SPEC: the shortest publish interval */
-#define SPACE_MOST_MS 1000
+#define NEAR 64					/* versions ahead */
+#define NEAR_MOST_MS 100
+#define FAR_MOST_MS 1000
+#define FORGIVEN_MS 10000		/* after so long without a hint */
+#define LATE_MS 3000
+#define PULSE_MS 250
+#define PAYLOAD_MAX 200			/* the publisher's are shorter */
+#define BUCKETS 256
+#define DOCUMENTS "SELECT board, season, version, document FROM scoreboard.documents($1::json)"
 
-typedef struct Hint
+typedef struct Budget
 {
-	char		board[BOARD_NAME_MAX + 1];
-	int64_t		version;
-} Hint;
+	int64_t		version;		/* the newest that was hinted at; 0: none stands */
+	int64_t		asked;			/* the one that the read under way will tell of; 0: none */
+	uint64_t	due;			/* ms: not followed before */
+	int64_t		space_ms;
+} Budget;
+
+/* What is said of a board; kept once something was. */
+typedef struct Rumour Rumour;
+struct Rumour
+{
+	Rumour	   *next;			/* in its bucket */
+	Rumour	   *link;			/* in the list of all */
+	Budget		near;
+	Budget		far;
+	char		board[BOARD_NAME_MAX + 1];	/* empty: all that we don't know */
+};
 
 typedef enum FeedState
 {
@@ -44,84 +70,174 @@ typedef enum FeedState
 	FEED_WAITING
 } FeedState;
 
-typedef struct Feed
+typedef struct Feed Feed;
+struct Feed
 {
 	Bridge	   *bridge;
-	Link	   *link;
+	PgConnection *connection;
 	uv_timer_t	look;			/* every look_interval */
-	uv_timer_t	space;			/* until hints may cause a read again */
+	uv_timer_t	space;			/* until a hint may be followed */
+	uv_timer_t	pulse;			/* is the answer late? */
 	FeedState	state;
+	uint64_t	asked_at;		/* ms */
+	uint64_t	read_after;		/* ms: for hints */
 	bool		loaded;			/* read at least once in this process's life */
-	bool		live;			/* read since it has been listening this time */
-	Hint		hints[HINTS_MAX];
-	int			hint_count;
-	int			hints_asked;	/* how many of them the running read is for */
-	uint64_t	read_after;		/* ms: hints may cause a read from then on */
-	int64_t		space_ms;
-} Feed;
+	bool		live;
+	int			handles;		/* still to be closed */
+	Rumour	   *all;
+	Rumour	   *buckets[BUCKETS];
+};
+
+static void follow_hints(Feed *feed);
+
+static void
+set_live(Feed *feed, bool live)
+{
+	if (feed->live == live)
+		return;
+	feed->live = live;
+	log_info(live ? "listening to the database" : "the lists may be old");
+	hub_live(feed->bridge, live);
+}
+
+/* ---- hints ---- */
+
+static Rumour *
+rumour_of(Feed *feed, const char *board)
+{
+	uint32_t	hash = 2166136261u;
+	Rumour	  **bucket;
+	Rumour	   *rumour;
+
+	for (const char *p = board; *p; p++)
+		hash = (hash ^ (unsigned char) *p) * 16777619u;
+	bucket = &feed->buckets[hash % BUCKETS];
+	for (rumour = *bucket; rumour; rumour = rumour->next)
+		if (strcmp(rumour->board, board) == 0)
+			return rumour;
+	rumour = calloc(1, sizeof(*rumour));
+	if (rumour == NULL)
+		abort();
+	strcpy(rumour->board, board);
+	rumour->next = *bucket;
+	*bucket = rumour;
+	rumour->link = feed->all;
+	feed->all = rumour;
+	return rumour;
+}
+
+static void
+take_hint(Feed *feed, const char *board, int64_t version)
+{
+	bool		known = hub_knows(feed->bridge, board);
+	Rumour	   *rumour;
+	Budget	   *budget;
+
+	if (strlen(board) > BOARD_NAME_MAX || board[0] == '\0' || !hub_newer(feed->bridge, board, version))
+		return;
+	rumour = rumour_of(feed, known ? board : "");
+	budget = known && !hub_newer(feed->bridge, board, version - NEAR) ? &rumour->near : &rumour->far;
+	if (version <= budget->version)
+		return;
+	if (budget->version == 0 && uv_now(&feed->bridge->loop) > budget->due + FORGIVEN_MS)
+		budget->space_ms = 0;
+	budget->version = version;
+	follow_hints(feed);
+}
+
+static void
+ask_budget(Budget *budget)
+{
+	budget->asked = budget->version;
+}
+
+/* The read that this budget's hint was waiting for is done. */
+static void
+settle_budget(Feed *feed, const Rumour *rumour, Budget *budget, int64_t most_ms)
+{
+	uint64_t	now = uv_now(&feed->bridge->loop);
+	bool		true_one;
+
+	if (!budget->asked)
+		return;
+	true_one = rumour->board[0] && !hub_newer(feed->bridge, rumour->board, budget->asked);
+	budget->space_ms = true_one || budget->space_ms == 0 ? SPACE_MS : budget->space_ms * 2;
+	if (budget->space_ms > most_ms)
+		budget->space_ms = most_ms;
+	budget->due = now + (uint64_t) budget->space_ms;
+	/* A newer one may have come meanwhile. */
+	if (budget->version == budget->asked)
+		budget->version = 0;
+	budget->asked = 0;
+}
+
+/* ---- reading ---- */
+
+static void
+ask(Feed *feed, FeedState state, const char *sql, int count, const char *const *parameters)
+{
+	feed->state = state;
+	feed->asked_at = uv_now(&feed->bridge->loop);
+	pg_connection_ask(feed->connection, sql, count, parameters, feed->bridge->options.database_timeout_ms);
+}
 
 static void
 read_documents(Feed *feed)
 {
-	char	   *known = boards_known(feed->bridge);
+	char	   *known = hub_versions(feed->bridge);
+	const char *const parameters[] = {known};
 
 	if (known == NULL)
-		return;
-	feed->hints_asked = feed->hint_count;
-	feed->state = FEED_READING;
-	link_ask(feed->link, "SELECT board, season, version, document FROM scoreboard.documents($1::json)", known,
-			  feed->bridge->options.database_timeout_ms);
+		abort();
+	for (Rumour *rumour = feed->all; rumour; rumour = rumour->link)
+	{
+		ask_budget(&rumour->near);
+		ask_budget(&rumour->far);
+	}
+	ask(feed, FEED_READING, DOCUMENTS, 1, parameters);
 	free(known);
 }
 
 static void
 space_over(uv_timer_t *timer)
 {
-	Feed	   *feed = timer->data;
-
-	if (feed->state == FEED_WAITING && feed->hint_count > 0)
-		read_documents(feed);
+	follow_hints(timer->data);
 }
 
-/* Reads for the hints that stand, now or when it may. */
+static void
+earliest(const Budget *budget, uint64_t *due)
+{
+	if (budget->version && budget->due < *due)
+		*due = budget->due;
+}
+
+/* Reads for the hints that stand, now or when one of them may be followed. */
 static void
 follow_hints(Feed *feed)
 {
 	uint64_t	now = uv_now(&feed->bridge->loop);
+	uint64_t	due = UINT64_MAX;
 
-	if (feed->state != FEED_WAITING || feed->hint_count == 0)
+	if (feed->state != FEED_WAITING)
 		return;
-	if (now >= feed->read_after)
-		read_documents(feed);
-	else if (!uv_is_active((uv_handle_t *) &feed->space))
-		uv_timer_start(&feed->space, space_over, feed->read_after - now, 0);
-}
-
-/* Those that are still ahead of what we know, and came while the read was under way. */
-static void
-forget_hints(Feed *feed, bool news)
-{
-	int			left = 0;
-
-	if (feed->hints_asked > 0)
+	for (Rumour *rumour = feed->all; rumour; rumour = rumour->link)
 	{
-		feed->space_ms = news ? SPACE_MS : feed->space_ms * 2;
-		if (feed->space_ms > SPACE_MOST_MS)
-			feed->space_ms = SPACE_MOST_MS;
-		feed->read_after = uv_now(&feed->bridge->loop) + (uint64_t) feed->space_ms;
+		earliest(&rumour->near, &due);
+		earliest(&rumour->far, &due);
 	}
-	for (int i = feed->hints_asked; i < feed->hint_count; i++)
-		if (boards_newer(feed->bridge, feed->hints[i].board, feed->hints[i].version))
-			feed->hints[left++] = feed->hints[i];
-	feed->hint_count = left;
-	feed->hints_asked = 0;
+	if (due == UINT64_MAX)
+		return;
+	if (due < feed->read_after)
+		due = feed->read_after;
+	if (now >= due)
+		read_documents(feed);
+	else
+		uv_timer_start(&feed->space, space_over, due - now, 0);
 }
 
 static void
 take_rows(Feed *feed, const PGresult *result)
 {
-	bool		news = false;
-
 	for (int row = 0; row < PQntuples(result); row++)
 	{
 		const char *column[4];
@@ -129,71 +245,84 @@ take_rows(Feed *feed, const PGresult *result)
 		for (int i = 0; i < 4; i++)
 			column[i] = PQgetisnull(result, row, i) ? NULL : PQgetvalue(result, row, i);
 		if (column[0])
-			news |= boards_apply(feed->bridge, column[0], column[1], column[2], column[3]);
+			hub_apply(feed->bridge, column[0], column[1], column[2], column[3]);
 	}
+	for (Rumour *rumour = feed->all; rumour; rumour = rumour->link)
+	{
+		settle_budget(feed, rumour, &rumour->near, NEAR_MOST_MS);
+		settle_budget(feed, rumour, &rumour->far, FAR_MOST_MS);
+	}
+	feed->read_after = uv_now(&feed->bridge->loop) + SPACE_MS;
 	feed->state = FEED_WAITING;
-	if (!feed->live)
-		log_info("listening to the database");
-	feed->loaded = feed->live = true;
-	forget_hints(feed, news);
+	feed->loaded = true;
+	pg_connection_proved(feed->connection);
+	pg_error_over(feed->bridge->hosts);
+	set_live(feed, true);
 	follow_hints(feed);
 }
 
-static void
-feed_up(Link *link)
-{
-	Feed	   *feed = link_owner(link);
+/* ---- what the connection tells ---- */
 
-	feed->state = FEED_LISTENING;
-	link_ask(link, "LISTEN scoreboard", NULL, feed->bridge->options.database_timeout_ms);
+static void
+feed_up(PgConnection *connection)
+{
+	ask(pg_connection_owner(connection), FEED_LISTENING, "LISTEN scoreboard", 0, NULL);
 }
 
 static void
-feed_answer(Link *link, const PGresult *result)
+feed_answer(PgConnection *connection, PgEnd end, const PGresult *result)
 {
-	Feed	   *feed = link_owner(link);
-	ExecStatusType status = PQresultStatus(result);
+	Feed	   *feed = pg_connection_owner(connection);
+	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
-	if (feed->state == FEED_LISTENING && status == PGRES_COMMAND_OK)
+	if (end == PG_ANSWERED && feed->state == FEED_LISTENING)
 		read_documents(feed);
-	else if (feed->state == FEED_READING && status == PGRES_TUPLES_OK && PQnfields(result) >= 4)
+	else if (end == PG_ANSWERED && feed->state == FEED_READING && PQnfields(result) >= 4)
 		take_rows(feed, result);
 	else
 	{
-		const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-
-		link_drop(link, message ? message : "unexpected answer");
+		pg_error_said(feed->bridge->hosts, result);
+		if (sqlstate && strcmp(sqlstate, "25006") == 0)
+			pg_hosts_want_writable(feed->bridge->hosts);
+		pg_connection_drop(connection, message ? message : "unexpected answer");
 	}
 }
 
 static void
-feed_down(Link *link, bool was_up)
+forget_budgets(Rumour *rumour)
 {
-	Feed	   *feed = link_owner(link);
+	rumour->near.version = rumour->near.asked = 0;
+	rumour->far.version = rumour->far.asked = 0;
+}
+
+static void
+feed_down(PgConnection *connection, bool was_up)
+{
+	Feed	   *feed = pg_connection_owner(connection);
 
 	(void) was_up;
 	feed->state = FEED_DOWN;
-	feed->live = false;
-	feed->hint_count = feed->hints_asked = 0;
+	for (Rumour *rumour = feed->all; rumour; rumour = rumour->link)
+		forget_budgets(rumour);
+	set_live(feed, false);
 }
 
 static void
-feed_notify(Link *link, const PGnotify *notify)
+feed_notify(PgConnection *connection, const PGnotify *notify)
 {
-	Feed	   *feed = link_owner(link);
-	json_t	   *json = json_loads(notify->extra, 0, NULL);
-	const char *name = json_string_value(json_object_get(json, "board"));
-	json_t	   *version = json_object_get(json, "version");
+	Feed	   *feed = pg_connection_owner(connection);
+	json_t	   *json;
+	const char *name;
+	json_t	   *version;
 
-	if (name && strlen(name) <= BOARD_NAME_MAX && json_is_integer(version) && feed->hint_count < HINTS_MAX &&
-		boards_newer(feed->bridge, name, json_integer_value(version)))
-	{
-		Hint	   *hint = &feed->hints[feed->hint_count++];
-
-		strcpy(hint->board, name);
-		hint->version = json_integer_value(version);
-		follow_hints(feed);
-	}
+	if (strlen(notify->extra) > PAYLOAD_MAX)
+		return;
+	json = json_loads(notify->extra, 0, NULL);
+	name = json_string_value(json_object_get(json, "board"));
+	version = json_object_get(json, "version");
+	if (name && json_is_integer(version) && json_integer_value(version) > 0)
+		take_hint(feed, name, json_integer_value(version));
 	json_decref(json);
 }
 
@@ -206,24 +335,41 @@ feed_look(uv_timer_t *timer)
 		read_documents(feed);
 }
 
-static const LinkEvents feed_events = {feed_up, feed_answer, feed_down, feed_notify};
+static void
+feed_pulse(uv_timer_t *timer)
+{
+	Feed	   *feed = timer->data;
+
+	if ((feed->state == FEED_READING || feed->state == FEED_LISTENING) && uv_now(&feed->bridge->loop) >= feed->asked_at + LATE_MS)
+		set_live(feed, false);
+}
+
+/* ---- coming and going ---- */
+
+static void
+start_timer(Feed *feed, uv_timer_t *timer, uv_timer_cb callback, uint64_t interval)
+{
+	uv_timer_init(&feed->bridge->loop, timer);
+	timer->data = feed;
+	feed->handles++;
+	if (interval)
+		uv_timer_start(timer, callback, interval, interval);
+}
 
 void
 feed_start(Bridge *bridge)
 {
+	static const PgConnectionEvents events = {feed_up, feed_answer, feed_down, feed_notify};
 	Feed	   *feed = calloc(1, sizeof(*feed));
-	uint64_t	interval = (uint64_t) bridge->options.look_interval_ms;
 
 	if (feed == NULL)
 		abort();
 	bridge->feed = feed;
 	feed->bridge = bridge;
-	feed->space_ms = SPACE_MS;
-	uv_timer_init(&bridge->loop, &feed->look);
-	uv_timer_init(&bridge->loop, &feed->space);
-	feed->look.data = feed->space.data = feed;
-	uv_timer_start(&feed->look, feed_look, interval, interval);
-	feed->link = link_new(bridge, &feed_events, feed);
+	start_timer(feed, &feed->look, feed_look, (uint64_t) bridge->options.look_interval_ms);
+	start_timer(feed, &feed->pulse, feed_pulse, PULSE_MS);
+	start_timer(feed, &feed->space, NULL, 0);
+	feed->connection = pg_connection_new(bridge->hosts, &events, feed, false);
 }
 
 static void
@@ -231,6 +377,15 @@ feed_closed(uv_handle_t *handle)
 {
 	Feed	   *feed = handle->data;
 
+	if (--feed->handles > 0)
+		return;
+	while (feed->all)
+	{
+		Rumour	   *rumour = feed->all;
+
+		feed->all = rumour->link;
+		free(rumour);
+	}
 	free(feed);
 }
 
@@ -240,9 +395,10 @@ feed_stop(Bridge *bridge)
 	Feed	   *feed = bridge->feed;
 
 	bridge->feed = NULL;
-	link_free(feed->link);
-	uv_close((uv_handle_t *) &feed->look, NULL);
+	pg_connection_free(feed->connection);
+	uv_close((uv_handle_t *) &feed->look, feed_closed);
 	uv_close((uv_handle_t *) &feed->space, feed_closed);
+	uv_close((uv_handle_t *) &feed->pulse, feed_closed);
 }
 
 bool

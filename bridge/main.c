@@ -25,8 +25,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "batch.h"
+#include "client.h"
+#include "exchange.h"
+#include "feed.h"
+#include "hub.h"
+#include "listener.h"
 #include "log.h"
-#include "loop.h"
+#include "pages.h"
+#include "pg_pool.h"
+#include "ws.h"
 
 /* Descriptors that are not clients (the database, libuv, pages): what will do, and what is plenty. */
 #define NEEDED_FILES 128
@@ -35,6 +43,7 @@
 #define TICK_MS 100
 #define DRAIN_TURN_MS 10
 #define DRAIN_SLICE 200			/* streams a turn: 10,000 in half a second */
+#define CLOSING_MS 500
 #define PARTING_MS 500			/* for the last bytes to leave */
 
 typedef struct Program
@@ -47,17 +56,6 @@ typedef struct Program
 	uint64_t	drain_until;	/* ms */
 	uint64_t	quiet_since;	/* ms, 0: something is still in flight */
 } Program;
-
-static const struct lws_protocols protocols[] = {
-	{
-		.name = "scoreboard.v1",
-		.callback = http_callback,
-		/* Longer messages come in pieces; each WebSocket has a buffer of this size. */
-		.rx_buffer_size = 512,
-		.tx_packet_size = 1 << 20,
-	},
-	{.name = NULL}
-};
 
 /* ---- open files ---- */
 
@@ -88,39 +86,6 @@ limit_files(Options *options)
 			 LOG_NUMBER("open_files", limit.rlim_cur), LOG_NUMBER("connections", options->max_connections));
 }
 
-/* ---- the library ---- */
-
-static bool
-start_library(Bridge *bridge)
-{
-	static const lws_retry_bo_t no_keepalive;	/* the wheel in streams.c does it */
-	struct lws_context_creation_info info;
-	void	   *loops[] = {&bridge->loop};
-
-	lws_set_log_level(LLL_ERR | LLL_WARN, log_library);
-	memset(&info, 0, sizeof(info));
-	info.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_VALIDATE_UTF8;
-	info.foreign_loops = loops;
-	info.max_http_header_data2 = LIBRARY_HEAD_ROOM;
-	/* Heads being read at a time; more wait their turn. */
-	info.max_http_header_pool = 2048;
-	info.pt_serv_buf_size = 4096;
-	bridge->lws = lws_create_context(&info);
-	if (bridge->lws == NULL)
-		return false;
-
-	info.port = CONTEXT_PORT_NO_LISTEN_SERVER;
-	info.vhost_name = "scoreboard";
-	info.protocols = protocols;
-	info.retry_and_idle_policy = &no_keepalive;
-	info.alpn = "http/1.1";
-	/* For a head to come; the time between requests is limited by listener.c. */
-	info.timeout_secs_ah_idle = (unsigned int) (bridge->options.head_timeout_ms / 1000);
-	info.keepalive_timeout = (int) (bridge->options.idle_timeout_ms / 1000) + 60;
-	bridge->vhost = lws_create_vhost(bridge->lws, &info);
-	return bridge->vhost != NULL;
-}
-
 /* ---- regular work ---- */
 
 static void
@@ -139,8 +104,8 @@ tick(uv_timer_t *timer)
 	Program    *program = timer->data;
 
 	make_date(&program->bridge);
-	listener_tick(&program->bridge);
-	streams_sweep(&program->bridge);
+	clients_tick(&program->bridge);
+	hub_tick(&program->bridge);
 }
 
 static void
@@ -158,7 +123,7 @@ drain_turn(uv_timer_t *timer)
 	Program    *program = timer->data;
 	Bridge	   *bridge = &program->bridge;
 	uint64_t	now = uv_now(&bridge->loop);
-	bool		busy = streams_drain(bridge, DRAIN_SLICE) > 0 || submit_pending(bridge) > 0;
+	bool		busy = hub_drain(bridge, DRAIN_SLICE) > 0 || exchange_count(bridge) > 0;
 
 	if (busy || program->quiet_since == 0)
 		program->quiet_since = now;
@@ -173,7 +138,7 @@ begin_end(Program *program)
 {
 	Bridge	   *bridge = &program->bridge;
 
-	log_info("ending", LOG_NUMBER("streams", streams_count(bridge)), LOG_NUMBER("increments", submit_pending(bridge)));
+	log_info("ending", LOG_NUMBER("streams", hub_streams(bridge)), LOG_NUMBER("increments", batch_pending(bridge)));
 	bridge->draining = true;
 	program->drain_until = uv_now(&bridge->loop) + (uint64_t) bridge->options.drain_timeout_ms + PARTING_MS;
 	listener_stop(bridge);
@@ -231,6 +196,25 @@ stop_handles(Program *program)
 	uv_close((uv_handle_t *) &program->turn, NULL);
 }
 
+/*
+ * Lets the loop work off what was closed; false where something doesn't end: a
+ * name look-up in a thread of libuv's can't be broken off, and a resolver that
+ * hangs must not keep an ended bridge.
+ */
+static bool
+close_handles(uv_loop_t *loop)
+{
+	uint64_t	until = uv_hrtime() + CLOSING_MS * UINT64_C(1000000);
+
+	while (uv_run(loop, UV_RUN_NOWAIT) != 0)
+	{
+		if (uv_hrtime() >= until)
+			return false;
+		usleep(1000);
+	}
+	return true;
+}
+
 /* In the order that the library wants: our handles, its context, the loop, the rest of it. */
 static void
 end(Program *program)
@@ -238,18 +222,22 @@ end(Program *program)
 	Bridge	   *bridge = &program->bridge;
 
 	listener_stop(bridge);
-	submit_stop(bridge);
+	batch_stop(bridge);
 	feed_stop(bridge);
-	streams_stop(bridge);
+	pg_pool_stop(bridge);
+	clients_stop(bridge);
+	hub_stop(bridge);
 	stop_handles(program);
-	lws_context_destroy(bridge->lws);
-	uv_run(&bridge->loop, UV_RUN_DEFAULT);
-	lws_context_destroy(bridge->lws);
-	uv_loop_close(&bridge->loop);
-	streams_free(bridge);
-	boards_free(bridge);
-	pages_free(bridge);
-	listener_free(bridge);
+	ws_stop(bridge);
+	if (close_handles(&bridge->loop))
+	{
+		ws_free(bridge);
+		uv_loop_close(&bridge->loop);
+		hub_free(bridge);
+		pages_free(bridge);
+		clients_free(bridge);
+		listener_free(bridge);
+	}
 	log_info("ended");
 	log_end();
 }
@@ -261,18 +249,14 @@ start(Program *program)
 
 	uv_loop_init(&bridge->loop);
 	make_date(bridge);
-	if (!start_library(bridge))
-	{
-		log_error("the library did not start");
-		return false;
-	}
-	boards_start(bridge);
-	streams_start(bridge);
-	if (!pages_start(bridge) || !listener_start(bridge))
+	hub_start(bridge);
+	clients_start(bridge);
+	if (!ws_start(bridge) || !pages_start(bridge) || !listener_start(bridge))
 		return false;
 	start_handles(program);
+	pg_pool_start(bridge);
+	batch_start(bridge);
 	feed_start(bridge);
-	submit_start(bridge);
 	return true;
 }
 

@@ -7,6 +7,8 @@
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
+#include "pages.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -15,7 +17,6 @@
 #include <sys/stat.h>
 
 #include "log.h"
-#include "loop.h"
 
 #define PAGES_MAX 64
 #define PAGE_BYTES (4 * 1024 * 1024)
@@ -145,30 +146,38 @@ pages_free(Bridge *bridge)
 	bridge->pages = NULL;
 }
 
-bool
-pages_answer(Connection *connection, Request *request, bool *found)
+static const Page *
+find(const Exchange *exchange)
 {
-	const Pages *pages = connection->bridge->pages;
-	const char *path = strcmp(request->path, "/") == 0 ? "/index.html" : request->path;
+	const Pages *pages = client_bridge(exchange->client)->pages;
+	const char *path = strcmp(exchange->path, "/") == 0 ? "/index.html" : exchange->path;
+
+	for (int i = 0; pages && i < pages->count; i++)
+		if (strcmp(pages->page[i].path, path) == 0)
+			return &pages->page[i];
+	return NULL;
+}
+
+bool
+pages_have(const Exchange *exchange)
+{
+	return find(exchange) != NULL;
+}
+
+void
+pages_answer(Exchange *exchange)
+{
+	const Page *page = find(exchange);
 	char		headers[sizeof(page_headers) + 40];
-	Answer		answer = {304, NULL, NULL, 0, headers};
+	Answer		answer = {304, NULL, NULL, 0, headers, false};
 
-	for (int i = 0; i < pages->count; i++)
+	snprintf(headers, sizeof(headers), "ETag: %s\r\n%s", page->tag, page_headers);
+	if (!exchange_tag_matches(exchange, page->tag))
 	{
-		const Page *page = &pages->page[i];
-
-		if (strcmp(page->path, path) != 0)
-			continue;
-		*found = true;
-		snprintf(headers, sizeof(headers), "ETag: %s\r\n%s", page->tag, page_headers);
-		if (!route_tag_matches(connection, page->tag))
-		{
-			answer.status = 200;
-			answer.type = page->type;
-			answer.body = page->body;
-			answer.length = page->length;
-		}
-		return http_answer(connection, request, &answer);
+		answer.status = 200;
+		answer.type = page->type;
+		answer.body = page->body;
+		answer.length = page->length;
 	}
-	return false;
+	exchange_answer(exchange, &answer);
 }

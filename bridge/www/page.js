@@ -284,21 +284,21 @@ function tell(changes) {
 /* ---- connection, notices, start ---- */
 
 const TRANSPORT = { websocket: 'WebSocket', sse: 'server-sent events', polling: 'polling' };
-const STATUS = { connecting: 'Connecting', live: 'Live', polling: 'Polling', reconnecting: 'Reconnecting', refused: 'Not available', closed: 'Closed' };
+const STATUS = { connecting: 'Connecting', live: 'Live', polling: 'Polling', stale: 'Not live', reconnecting: 'Reconnecting', refused: 'Not available', closed: 'Closed' };
 
-function drawState({ status, transport, error }) {
+function drawState({ status, transport, since, error }) {
   const chip = byId('state');
   chip.dataset.status = status;
   chip.dataset.transport = transport ?? '';
   chip.title = transport ? `by ${TRANSPORT[transport]}` : '';
-  byId('state-text').textContent = STATUS[status];
+  byId('state-text').textContent = status === 'stale' && since ? `${STATUS.stale} since ${clock.format(new Date(since))}` : STATUS[status];
   document.body.dataset.status = status;
   if (status === 'refused' && !board.document) {
     for (const waiting of list.querySelectorAll('.waiting')) waiting.remove();
     byId('empty-title').textContent = [400, 404].includes(error.status) ? `There is no board “${name}”` : 'This board is not public';
     byId('empty-text').textContent = error.message;
     byId('empty').hidden = false;
-  } else if (status === 'live' || status === 'polling') {
+  } else if (status === 'live' || status === 'polling' || status === 'stale') {
     byId('empty-title').textContent = 'No scores yet';
     byId('empty-text').textContent = 'The first player to score appears here at once.';
   }
@@ -319,7 +319,7 @@ function notify({ code, message }) {
 
 function drawTitle(title) {
   byId('title').textContent = title;
-  document.title = `${title} · live leaderboard`;
+  document.title = `${title} · leaderboard`;
 }
 
 let latest = null;

@@ -13,13 +13,17 @@
  * events, polling; the first one that delivers a list is kept until it ends, then the loop waits (jittered, capped) and starts over.
  * While polling works, a better transport is tried now and then. Every list passes `#accept`, which drops what is not newer than
  * the list it has: two bridges, a slow answer or an old cache can't turn the display back. What is displayed is the last list plus
- * the increments that it can't know yet (`#pending`); an error takes an increment out again and says so in a 'notice'.
+ * the increments that it can't know yet (`#pending`); an error takes an increment out again and says so in a 'notice'. An open
+ * connection is not yet news: a server that lost its database goes on sending what it had. It says so in a `status` message (or, to
+ * whoever polls, by /ready), and only what it calls live is called so here.
  *
  * Events (CustomEvent, look at `detail`):
  *   update  {document, optimistic}  document: {board, season, version, updatedAt, players, entries: [{rank, userId, displayName,
  *           avatarUrl?, score, pending?}]}; optimistic: whether increments not yet confirmed by a list are in it (`pending` entries)
- *   state   {status, transport, error, retryInMs}  status: 'connecting', 'live', 'polling', 'reconnecting', 'refused' (the server
- *           says no: unknown or private board; asked again now and then) or 'closed'; transport: 'websocket', 'sse', 'polling' or null
+ *   state   {status, transport, since, error, retryInMs}  status: 'connecting', 'live', 'polling', 'stale' (connected, but the server
+ *           itself has no news: the list may be old), 'reconnecting', 'refused' (the server says no: unknown or private board; asked
+ *           again now and then) or 'closed'; transport: 'websocket', 'sse', 'polling' or null; since: RFC 3339 or null, when the
+ *           server's news stopped or began to come
  *   notice  {code, message, requestId, retryAfter}  an increment failed and its points were taken back
  *   me      {score, rank, players, version, ...}  the token's own player, as me.update brings it
  *   season  {season, nextSeason, version}
@@ -71,7 +75,7 @@ async function errorOf(response) {
 }
 
 export class Scoreboard extends EventTarget {
-  #options; #url; #document = null; #etag = null; #pending = new Map(); #state = { status: 'closed', transport: null };
+  #options; #url; #document = null; #etag = null; #pending = new Map(); #state = { status: 'closed', transport: null, since: null };
   #life = null; #wake = null; #transport = null; #lastWord = 0; #upgradeMs = UPGRADE_MS; #replaced = false;
   #waker = () => this.#wakeUp();
 
@@ -202,7 +206,7 @@ export class Scoreboard extends EventTarget {
       if (life.aborted) return;
       attempt = worked ? 0 : attempt + 1;
       /* Polling that ends well was only interrupted to try a stream again. */
-      if (worked && !error && this.#state.status === 'polling') continue;
+      if (worked && !error && this.#state.transport === 'polling') continue;
       const wait = Math.max(backoff(attempt), (error?.retryAfter ?? 0) * 1000);
       const refused = [400, 401, 403, 404].includes(error?.status);
       this.#setState({ status: refused ? 'refused' : 'reconnecting', transport: null, error, retryInMs: wait });
@@ -215,7 +219,7 @@ export class Scoreboard extends EventTarget {
   async #try(transport, life) {
     const connection = new AbortController();
     const signal = AbortSignal.any([life, connection.signal]);
-    const mine = { connection, delivered: false, version: 0 };
+    const mine = { connection, delivered: false, version: 0, live: true, since: null };
     this.#transport = mine;
     let error = null;
     try {
@@ -270,11 +274,11 @@ export class Scoreboard extends EventTarget {
     const streams = this.#options.transports.length > 1 && !this.#replaced;
     this.#upgradeMs = Math.min(2 * this.#upgradeMs, UPGRADE_CAP_MS);
     while (!signal.aborted && (!streams || Date.now() < until)) {
-      const found = await this.#get(signal);
+      const [found, live] = await Promise.all([this.#get(signal), this.#ready(signal)]);
       if (signal.aborted) return;
       mine.delivered = true;
       this.#lastWord = Date.now();
-      this.#setState({ status: 'polling', transport: 'polling' });
+      this.#setState({ status: live ? 'polling' : 'stale', transport: 'polling' });
       if (found) this.#accept(found);
       await sleep(jitter(this.#options.pollMs * 4 / 3), signal);
     }
@@ -294,22 +298,38 @@ export class Scoreboard extends EventTarget {
     return found;
   }
 
+  /* A list comes from the bridge's memory even when its database is away, so that is asked for by itself. Only a clear no counts. */
+  async #ready(signal) {
+    const options = { cache: 'no-store', signal: AbortSignal.any([signal, AbortSignal.timeout(CONNECT_MS)]) };
+    const response = await fetch(new URL('/ready', this.#url), options).catch(() => null);
+    return response?.status !== 503;
+  }
+
   #hear(text, transport, mine) {
     let message;
     try { message = JSON.parse(text); } catch { return; }
     this.#lastWord = Date.now();
+    if (message?.type === 'status') this.#hearStatus(message, transport, mine);
     if (message?.board !== this.board) return;
     if (message.type === 'leaderboard.update') {
       mine.delivered = true;
       mine.version = message.version;
       this.#upgradeMs = UPGRADE_MS;
-      this.#setState({ status: 'live', transport });
+      this.#setConnected(transport, mine);
       this.#accept(message);
     } else if (message.type === 'me.update') {
       this.#options.userId = message.userId;
       this.#emit('me', message);
     } else if (message.type === 'season.end') this.#emit('season', message);
   }
+
+  #hearStatus({ live, since }, transport, mine) {
+    if (typeof live !== 'boolean') return;
+    Object.assign(mine, { live, since: Number.isNaN(Date.parse(since)) ? null : since });
+    if (mine.delivered) this.#setConnected(transport, mine);
+  }
+
+  #setConnected(transport, { live, since }) { this.#setState({ status: live ? 'live' : 'stale', transport, since }); }
 
   /* The one door for lists: an older version, or the same again, never passes. */
   #accept({ type, ...list }) {
@@ -324,7 +344,7 @@ export class Scoreboard extends EventTarget {
   #wakeUp() {
     if (globalThis.document?.visibilityState === 'hidden') return;
     this.#wake?.abort();
-    if (this.#state.status === 'live' && Date.now() - this.#lastWord > SILENCE_MS) this.#transport?.connection.abort();
+    if (['live', 'stale'].includes(this.#state.status) && Date.now() - this.#lastWord > SILENCE_MS) this.#transport?.connection.abort();
   }
 
   /* ---- own points that no list shows yet ---- */
@@ -390,9 +410,10 @@ export class Scoreboard extends EventTarget {
     return (await response.json()).ticket;
   }
 
-  #setState({ status, transport, error = null, retryInMs = null }) {
-    const same = status === this.#state.status && transport === this.#state.transport && status !== 'reconnecting';
-    this.#state = { status, transport, error, retryInMs };
+  #setState({ status, transport, since = null, error = null, retryInMs = null }) {
+    const { status: before, transport: by, since: from } = this.#state;
+    const same = status === before && transport === by && since === from && status !== 'reconnecting';
+    this.#state = { status, transport, since, error, retryInMs };
     if (!same) this.#emit('state', this.#state);
   }
 
@@ -414,7 +435,7 @@ function openEvents(url, ticket) {
   if (ticket) address.searchParams.set('ticket', ticket);
   const events = new EventSource(address);
   const source = { close: () => events.close() };
-  for (const type of ['leaderboard.update', 'me.update', 'season.end']) {
+  for (const type of ['leaderboard.update', 'me.update', 'season.end', 'status']) {
     events.addEventListener(type, ({ data }) => source.onmessage(data));
   }
   /* Reconnecting is ours (a ticket works once, and the back-off is shared), so the first error ends it. */

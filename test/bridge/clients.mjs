@@ -4,11 +4,14 @@
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import http from 'node:http';
 import net from 'node:net';
+import { join } from 'node:path';
+import { after } from 'node:test';
 import WebSocket from 'ws';
 import { actionFor, tokenFor, until } from '../lib/cluster.mjs';
 
@@ -16,6 +19,19 @@ import { actionFor, tokenFor, until } from '../lib/cluster.mjs';
 export const UNLIMITED = { 'scoreboard.rate_limit': 0, 'scoreboard.burst_limit': 0 };
 
 export const STREAM = '/v1/leaderboard/stream';
+
+/* ---- whoever is connected ---- */
+
+const connected = new Set();
+
+/** Ends every connection that a test has left open, be it because it failed: one that stayed would keep node running. */
+export function closeAll() {
+  for (const client of connected) client.close();
+  connected.clear();
+}
+
+/* soak.mjs is no test, and ends its clients by itself. */
+if (process.env.NODE_TEST_CONTEXT) after(closeAll);
 
 /* ---- what the database says ---- */
 
@@ -36,6 +52,30 @@ export const published = (cluster, user, score, board = 'global') => until(`${us
   const document = await stored(cluster, board);
   return document && JSON.parse(document).entries.some((entry) => entry.userId === user && entry.score === score) && document;
 });
+
+/**
+ * A session that does not end before it is told to: SQL that begins a transaction and prints "held" when it is so far. Returns
+ * (end) => …, which takes how it ends.
+ */
+export async function openSession(cluster, text) {
+  const psql = spawn(join(process.env.PG_BINDIR, 'psql'), ['-XqAt'], { env: cluster.environment, stdio: ['pipe', 'pipe', 'ignore'] });
+  /* A test that fails in between leaves it; it must not keep node from ending, whose end it then shares. */
+  [psql, psql.stdin, psql.stdout].forEach((one) => one.unref());
+  let said = '';
+  psql.stdout.on('data', (data) => { said += data; });
+  psql.stdin.write(`BEGIN; ${text};\n`);
+  await until('the session to hold', () => said.includes('held'));
+  const closed = once(psql, 'close');
+  return (end = 'ROLLBACK') => {
+    psql.ref();
+    if (!psql.stdin.writableEnded) psql.stdin.end(`${end};\n`);
+    return closed;
+  };
+}
+
+/** One that holds a player's lock: it is counting an action of that player. */
+export const sitOn = (cluster, user) => openSession(cluster,
+  `SELECT 'held' FROM scoreboard_increment_for('${user}', 'AWARD', 'sitting', points => 5)`);
 
 /* ---- streams ---- */
 
@@ -61,13 +101,20 @@ export class Versions {
   }
 }
 
-/** A stream's common part: `messages` are JSON texts in the order of their arrival. */
+/** A stream's common part: `messages` are JSON texts in the order of their arrival, but for what tells of the stream itself: `statuses`. */
 class Stream {
   messages = [];
+
+  statuses = [];
 
   closed = null; /* {code, reason} */
 
   get last() { return this.messages.at(-1); }
+
+  hear(text) {
+    if (text.startsWith('{"type":"status"')) this.statuses.push(JSON.parse(text));
+    else this.messages.push(text);
+  }
 
   receives(message, what = 'a message') { return until(what, () => this.messages.includes(message)); }
 
@@ -85,10 +132,11 @@ class SocketStream extends Stream {
   constructor(url, { protocols, ...options }) {
     super();
     this.socket = new WebSocket(url, protocols, { perMessageDeflate: false, ...options });
-    this.socket.on('message', (data, binary) => { assert.ok(!binary); this.messages.push(data.toString()); });
+    this.socket.on('message', (data, binary) => { assert.ok(!binary); this.hear(data.toString()); });
     this.socket.on('ping', () => { this.pings++; });
     this.socket.on('error', (error) => { this.error = error; });
-    this.socket.on('close', (code, reason) => { this.closed = { code, reason: reason.toString() }; });
+    this.socket.on('close', (code, reason) => { this.closed = { code, reason: reason.toString() }; connected.delete(this); });
+    connected.add(this);
   }
 
   close() { this.socket.terminate(); }
@@ -126,8 +174,10 @@ class EventStream extends Stream {
     if ('' in fields) this.comments++;
     if ('retry' in fields) this.retry = Number(fields.retry);
     if (!('data' in fields)) return;
-    this.events.push(fields);
-    this.messages.push(fields.data);
+    assert.equal(fields.event, JSON.parse(fields.data).type);
+    if (fields.event === 'status') assert.ok(!('id' in fields), 'a status has no id');
+    else this.events.push(fields);
+    this.hear(fields.data);
   }
 
   close() { this.request.destroy(); }
@@ -137,6 +187,8 @@ export async function openEvents(bridge, { query = '', headers = {} } = {}) {
   const stream = new EventStream();
   stream.request = http.get(`${bridge.url}${STREAM}${query}`, { agent: false, headers: { accept: 'text/event-stream', ...headers } });
   stream.request.on('error', () => { stream.closed ??= { code: 0 }; });
+  stream.request.on('close', () => { connected.delete(stream); });
+  connected.add(stream);
   const [answer] = await once(stream.request, 'response');
   stream.head = answer;
   answer.setEncoding('utf8');
@@ -192,8 +244,9 @@ export class Raw {
     this.socket = net.connect({ port: bridge.port, host: '127.0.0.1', ...options });
     this.socket.setNoDelay(true);
     this.socket.on('data', (data) => { this.received = Buffer.concat([this.received, data]); });
-    this.socket.on('error', () => {});
-    this.socket.on('close', () => { this.ended = true; });
+    this.socket.on('error', (error) => { this.error = error; });
+    this.socket.on('close', () => { this.ended = true; connected.delete(this); });
+    connected.add(this);
   }
 
   send(data) {

@@ -5,11 +5,10 @@
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { after, afterEach, before, test } from 'node:test';
-import { join } from 'node:path';
 import { actionFor, startBridge, startCluster, until } from '../lib/cluster.mjs';
-import { UNLIMITED, assertAlive, assertError, increment } from './clients.mjs';
+import { UNLIMITED, assertAlive, assertError, increment, openSession, sitOn } from './clients.mjs';
+import { DatabaseProxy } from './proxy.mjs';
 
 let cluster;
 let bridge;
@@ -86,18 +85,8 @@ test("a backend that dies at COMMIT: the bridge's own retry counts once", async 
   assert.equal(await counted('dan'), '1');
 });
 
-/* A session that holds a player's lock for as long as a test wants: it is counting an action of that player. */
-async function sitOn(user) {
-  const psql = spawn(join(process.env.PG_BINDIR, 'psql'), ['-XqAt'], { env: cluster.environment, stdio: ['pipe', 'pipe', 'ignore'] });
-  let said = '';
-  psql.stdout.on('data', (data) => { said += data; });
-  psql.stdin.write(`BEGIN; SELECT 'held' FROM scoreboard_increment_for('${user}', 'AWARD', 'sitting', points => 5);\n`);
-  await until('the lock to be held', () => said.includes('held'));
-  return (end) => { psql.stdin.end(`${end};\n`); };
-}
-
 test("a session that sits on its own player's lock holds up nobody else", async () => {
-  const release = await sitOn('eli');
+  const release = await sitOn(cluster, 'eli');
   const waiting = Array.from({ length: 12 }, () => increment(bridge, cluster, 'eli'));
   for (let i = 0; i < 20; i++) assert.equal((await increment(bridge, cluster, `passer-${i}`)).status, 200);
   release('COMMIT');
@@ -105,16 +94,32 @@ test("a session that sits on its own player's lock holds up nobody else", async 
   await assertAlive(bridge);
 });
 
-test('an increment that waits for its player is answered when the lock is free', async () => {
-  const release = await sitOn('fay');
-  const answer = increment(bridge, cluster, 'fay');
-  await until('some tries', async () => Number(await cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'scoreboard-bridge'")) > 0);
+/* Those with its key that went to the database, however they were put together. */
+const triesOf = (proxy, action) => proxy.asked(/submit/).flatMap(({ parameters }) => JSON.parse(parameters[0]))
+  .filter(({ actionId }) => actionId === action.actionId);
+
+test('an increment that waits for its player is tried again, always under one key, and answered when the lock is free', async (t) => {
+  const proxy = await DatabaseProxy.start(cluster);
+  t.after(() => proxy.stop());
+  const patient = await startBridge(cluster, ['--database', proxy.conninfo(), '--submit-timeout', '30s']);
+  t.after(() => patient.stop());
+  const release = await sitOn(cluster, 'fay');
+  const action = actionFor(cluster, 'fay');
+  let answered = false;
+  const answer = increment(patient, cluster, 'fay', { action }).finally(() => { answered = true; });
+  await until('some tries', () => triesOf(proxy, action).length >= 3);
+  assert.equal(answered, false);
   release('ROLLBACK');
-  assert.equal((await answer).json.score, 100);
+  const { status, text, json, headers } = await answer;
+  assert.equal(status, 200, text);
+  assert.equal(json.score, 100);
+  assert.equal(json.replayed, false);
+  assert.deepEqual([...new Set(triesOf(proxy, action).map(({ idempotencyKey }) => idempotencyKey))], [headers.get('idempotency-key')]);
+  assert.equal(await counted('fay'), '1');
 });
 
 test('a client that has gone takes nothing with it', async () => {
-  const release = await sitOn('gil');
+  const release = await sitOn(cluster, 'gil');
   const abort = new AbortController();
   const gone = increment(bridge, cluster, 'gil', { signal: abort.signal }).catch(({ name }) => name);
   await increment(bridge, cluster, 'passer');
@@ -125,26 +130,23 @@ test('a client that has gone takes nothing with it', async () => {
   await assertAlive(bridge);
 });
 
-test('one database connection serves many players at once', async (t) => {
+test('one database connection serves many players at once', async () => {
   const narrow = await startBridge(cluster, ['--pool-size', '1']);
   const answers = await Promise.all(Array.from({ length: 200 }, (_, i) => increment(narrow, cluster, `crowd-${i}`)));
   assert.ok(answers.every(({ status }) => status === 200));
   await narrow.stop();
 });
 
-test('a queue that is full refuses with 503 and the key, at once', async (t) => {
+test('a queue that is full refuses with 503 and the key, at once', async () => {
   const narrow = await startBridge(cluster, ['--pool-size', '1', '--queue-size', '5', '--submit-timeout', '3s']);
   await cluster.sql('CREATE TABLE gate (); GRANT SELECT ON gate TO PUBLIC');
   await trigger('PERFORM FROM gate;');
-  const psql = spawn(join(process.env.PG_BINDIR, 'psql'), ['-XqAt'], { env: cluster.environment, stdio: ['pipe', 'pipe', 'ignore'] });
-  t.after(() => psql.kill());
-  psql.stdin.write('BEGIN; LOCK gate;\n');
-  await until('the gate to be shut', async () => await cluster.sql("SELECT count(*) FROM pg_locks WHERE relation = 'gate'::regclass AND granted") === '1');
+  const unlock = await openSession(cluster, "LOCK gate; SELECT 'held'");
   const requests = Array.from({ length: 40 }, (_, i) => increment(narrow, cluster, `queue-${i}`));
   const first = await Promise.any(requests);
   assertError(first, 503, 'UNAVAILABLE');
   assert.ok(first.headers.get('idempotency-key'));
-  psql.stdin.end('COMMIT;\n');
+  await unlock();
   const answers = await Promise.all(requests);
   assert.ok(answers.some(({ status }) => status === 200));
   assert.ok(answers.every(({ status }) => status === 200 || status === 503));

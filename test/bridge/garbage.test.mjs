@@ -1,28 +1,18 @@
 /*
  * Bytes that nobody would send: each ends its own connection at most, while an ordinary client goes on as if nothing were.
  *
- * The bytes are drawn from a seed, which a failure names; GARBAGE_SEED=... draws the same again.
+ * The bytes are drawn from a seed, which a failure names; GARBAGE_SEED=... draws the same again, GARBAGE_ROUNDS=... draws more.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { actionFor, startBridge, startCluster, until } from '../lib/cluster.mjs';
-import { Raw, RawSocket, UNLIMITED, assertAlive, frame, inParallel, increment, openEvents, openSocket, rawIncrement, stored } from './clients.mjs';
+import { UNLIMITED, assertAlive, inParallel, increment, openEvents, openSocket, stored } from './clients.mjs';
+import { generator, spoilBody, spoilFrames, spoilRequest } from './spoiling.mjs';
 
 const SEED = Number(process.env.GARBAGE_SEED ?? 20260101);
-const ROUNDS = 600;
-
-/* Numbers below `below` from a seed: the same ones each time. */
-function generator(seed) {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}
+const ROUNDS = Number(process.env.GARBAGE_ROUNDS ?? 900);
 
 let cluster;
 let bridge;
@@ -37,50 +27,7 @@ after(async () => {
   await cluster?.stop();
 });
 
-function mutate(bytes, draw) {
-  const out = Buffer.from(bytes);
-  for (let n = draw(8); n >= 0; n--) {
-    const at = draw(out.length);
-    switch (draw(5)) {
-      case 0: out[at] = draw(256); break;
-      case 1: out[at] ^= 1 << draw(8); break;
-      case 2: out.copyWithin(at, draw(out.length)); break;
-      case 3: return Buffer.concat([out.subarray(0, at), Buffer.from(Array.from({ length: draw(64) }, () => draw(256))), out.subarray(at)]);
-      default: return out.subarray(0, at);
-    }
-  }
-  return out;
-}
-
-const noise = (draw, length) => Buffer.from(Array.from({ length }, () => draw(256)));
-
-/* Things to spoil: requests, handshakes, frames. */
-const materials = [
-  () => rawIncrement(cluster, 'mallory'),
-  () => Buffer.from('GET /v1/leaderboard/top?board=global&limit=3 HTTP/1.1\r\nHost: x\r\nIf-None-Match: "x"\r\nX-Request-Id: y\r\n\r\n'.repeat(3)),
-  () => Buffer.from('GET /v1/leaderboard/stream?board=global HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nLast-Event-ID: global:1\r\n\r\n'),
-  () => Buffer.from(RawSocket.handshake()),
-  () => Buffer.concat([Buffer.from(RawSocket.handshake()), frame('{"type":"ping"}'), frame('x', { opcode: 9 }), frame('{"type":', { final: false }), frame('"ping"}', { opcode: 0 })]),
-];
-
-/* Behind a good handshake, so that frames are reached at all. */
-async function spoilFrames(draw) {
-  const raw = await RawSocket.open(bridge);
-  for (let n = draw(4); n >= 0; n--) {
-    raw.send(draw(2) ? noise(draw, draw(300)) : mutate(frame('{"type":"ping"}', { opcode: draw(16), reserved: draw(8) && 0, final: draw(2) > 0 }), draw));
-  }
-  return raw;
-}
-
-/* In several pieces, so that states between them are met. */
-function spoilRequest(draw) {
-  const bytes = draw(8) ? mutate(materials[draw(materials.length)](), draw) : noise(draw, draw(2000));
-  const raw = new Raw(bridge);
-  const cut = draw(bytes.length + 1);
-  raw.send(bytes.subarray(0, cut));
-  setImmediate(() => raw.send(bytes.subarray(cut)));
-  return raw;
-}
+const kinds = [(draw) => spoilRequest(bridge, cluster, draw), (draw) => spoilBody(bridge, cluster, draw), (draw) => spoilFrames(bridge, draw)];
 
 test(`garbage (seed ${SEED}) harms nobody but its sender`, async () => {
   const clients = [await openSocket(bridge), await openEvents(bridge)];
@@ -95,7 +42,7 @@ test(`garbage (seed ${SEED}) harms nobody but its sender`, async () => {
   })();
   const draw = generator(SEED);
   await inParallel(Array.from({ length: ROUNDS }), 20, async (_, i) => {
-    const raw = i % 3 ? spoilRequest(draw) : await spoilFrames(draw);
+    const raw = await kinds[i % kinds.length](draw);
     await until('the bytes to be sent', () => raw.ended || (!raw.socket.connecting && raw.socket.writableLength === 0));
     await new Promise(setImmediate);
     if (draw(2)) raw.close();

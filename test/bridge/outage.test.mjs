@@ -8,6 +8,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { actionFor, startBridge, startCluster, until } from '../lib/cluster.mjs';
 import { UNLIMITED, Versions, ask, assertError, award, increment, messageOf, openEvents, openSocket, published } from './clients.mjs';
+import { DatabaseProxy } from './proxy.mjs';
 
 /* One Retry-After's worth of waiting would be too long for a test. */
 const QUICK = ['--reconnect-max', '200ms', '--submit-timeout', '1s', '--max-connections-per-address', '1000'];
@@ -135,28 +136,79 @@ test('during an outage lists are served, increments refused with their key, and 
 
 test('a bridge may be started before its database', async () => {
   await cluster.shutdown();
-  const early = await startBridge(cluster, QUICK, { ready: false });
+  /* Whoever waits for this time-out waits in vain. */
+  const early = await startBridge(cluster, [...QUICK, '--submit-timeout', '10m'], { ready: false });
   assert.equal((await ask(early, '/health')).status, 200);
   assertError(await ask(early, '/ready'), 503, 'UNAVAILABLE');
   assertError(await ask(early, '/v1/leaderboard/top'), 503, 'UNAVAILABLE');
   assertError(await ask(early, '/v1/leaderboard/stream', { headers: { accept: 'text/event-stream' } }), 503, 'UNAVAILABLE');
   await assert.rejects(openSocket(early), /503/);
-  const answer = await increment(early, cluster, 'early');
+  await until('refusals at once', () => early.log.some(({ msg }) => msg.includes('refused until')));
+  const answer = await increment(early, cluster, 'early', { signal: AbortSignal.timeout(30000) });
   assertError(answer, 503, 'UNAVAILABLE');
   assert.ok(answer.headers.get('idempotency-key'));
   await cluster.start();
   await until('readiness', () => ready(early));
   assert.equal((await ask(early, '/v1/leaderboard/top')).status, 200);
   assert.equal((await increment(early, cluster, 'early')).status, 200);
+  /* Those of the other bridge too: each has four, and one that listens. */
+  await until('all connections to be there', async () => await cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'test_bridge'") >= 10);
   assert.equal(await early.stop(), 0);
 });
 
-test('a database without the extension is no reason to end', async () => {
-  const { conninfo } = cluster;
-  cluster.conninfo = () => conninfo.call(cluster).replace('dbname=scoreboard', 'dbname=postgres');
-  const lost = await startBridge(cluster, QUICK, { ready: false });
-  cluster.conninfo = conninfo;
-  await until('a complaint', () => lost.log.some(({ level }) => level === 'warn' || level === 'error'));
-  assertError(await ask(lost, '/ready'), 503, 'UNAVAILABLE');
-  assert.equal(await lost.stop(), 0);
-});
+/*
+ * What keeps the bridge from its work until somebody does something: a few attempts, each later than the one before, one sentence that
+ * says what to do, and no restart once it is done.
+ */
+const obstacles = {
+  'a database without the extension': {
+    database: 'bare', user: 'test_bridge', says: /CREATE EXTENSION/,
+    mend: (sql) => sql("SET client_min_messages = error; CREATE EXTENSION scoreboard CASCADE; SELECT scoreboard_grant_access('test_bridge', 'gateway') \\g /dev/null"),
+  },
+  'a role without rights': {
+    database: 'scoreboard', user: 'newcomer', says: /GRANT|scoreboard_grant_access/,
+    mend: (sql) => sql("SELECT scoreboard_grant_access('newcomer', 'gateway') \\g /dev/null"),
+  },
+};
+
+for (const [what, { database, user, says, mend }] of Object.entries(obstacles)) {
+  test(`${what}: said once, asked seldom, gone when it is mended`, async (t) => {
+    await cluster.sql(user === 'newcomer' ? 'CREATE ROLE newcomer LOGIN' : `CREATE DATABASE ${database}`);
+    const proxy = await DatabaseProxy.start(cluster);
+    t.after(() => proxy.stop());
+    const lost = await startBridge(cluster, ['--database', proxy.conninfo(`dbname=${database} user=${user}`)], { ready: false });
+    t.after(() => lost.stop());
+    const from = performance.now();
+    await until('some attempts', () => proxy.asked(/scoreboard\.documents/).length >= 7);
+    /* With pauses of 100 ms and up, each twice the last and cut by half at most. */
+    assert.ok(performance.now() - from > 1500, 'seven attempts came too fast');
+    assertError(await ask(lost, '/ready'), 503, 'UNAVAILABLE');
+    assert.equal(lost.log.filter((line) => says.test(JSON.stringify(line))).length, 1, JSON.stringify(lost.log));
+    assert.ok(lost.log.filter(({ level }) => level === 'warn' || level === 'error').length <= 3, JSON.stringify(lost.log));
+    await mend((text) => cluster.sql(`\\c ${database}\n${text}`));
+    await until('readiness', () => ready(lost));
+  });
+}
+
+for (const [state, what] of [['53100', 'a full disk'], ['53200', 'no memory'], ['58030', 'a broken disk'], ['55000', 'a state that something has to be done about']]) {
+  test(`${what} is asked seldom while it lasts, for all together`, async (t) => {
+    await cluster.sql(`
+      CREATE SEQUENCE calls;
+      CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+        BEGIN PERFORM nextval('calls'); RAISE 'it lasts' USING ERRCODE = '${state}'; END $$;
+      CREATE TRIGGER fail AFTER INSERT ON scoreboard.action FOR EACH ROW EXECUTE FUNCTION fail()`);
+    let standing = true;
+    const mend = async () => {
+      if (standing) await cluster.sql('SET client_min_messages = error; DROP FUNCTION fail() CASCADE; DROP SEQUENCE calls');
+      standing = false;
+    };
+    t.after(mend);
+    const answers = await Promise.all(Array.from({ length: 60 }, (_, i) => increment(bridge, cluster, `needy-${i}`)));
+    for (const answer of answers) assertError(answer, 503, 'UNAVAILABLE');
+    const calls = Number(await cluster.sql('SELECT last_value FROM calls'));
+    assert.ok(calls <= 40, `${calls} calls`);
+    assert.equal((await ask(bridge, '/v1/leaderboard/top')).status, 200);
+    await mend();
+    await until('increments to be taken again', async () => (await increment(bridge, cluster, `needy-${state}`)).status === 200);
+  });
+}

@@ -55,8 +55,10 @@ test('a parameter out of bounds is refused, never clamped', async () => {
   }
 });
 
-test('an unknown parameter is ignored', async () => {
-  assert.equal((await ask(bridge, `${TOP}?colour=red`)).status, 200);
+test('an unknown parameter is refused by its name', async () => {
+  const answer = await ask(bridge, `${TOP}?colour=red`);
+  assertError(answer, 400, 'INVALID_REQUEST');
+  assert.match(answer.text ?? JSON.stringify(answer.json), /colour/);
 });
 
 test('season is this one or none', async () => {

@@ -9,7 +9,7 @@ import { after, before, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import { EventSource } from 'eventsource';
 import { actionFor, startBridge, startCluster, until } from '../lib/cluster.mjs';
-import { UNLIMITED, STREAM, Versions, ask, award, increment, messageOf, openEvents, openSocket, published, stored } from './clients.mjs';
+import { UNLIMITED, Raw, STREAM, Versions, ask, award, increment, messageOf, openEvents, openSocket, published, stored } from './clients.mjs';
 
 let cluster;
 let bridge;
@@ -157,12 +157,70 @@ test("Last-Event-ID of several boards leaves out each that hasn't changed", asyn
 test('a board is named rightly or the stream is refused', async () => {
   const refusals = { '?board=': 400, '?board=nobody': 404, '?board=global,nobody': 404, '?board=global,global': 400, '?board=global,': 400,
     '?board=,global': 400, '?board=Global': 400, '?board=global&board=side': 400, '?board=../x': 400,
-    [`?board=${'a'.repeat(64)}`]: 400, [`?board=${'a'.repeat(63)}`]: 404,
-    [`?board=${Array.from({ length: 17 }, (_, i) => `b${i}`).join()}`]: 404 };
+    [`?board=${'a'.repeat(64)}`]: 400, [`?board=${'a'.repeat(63)}`]: 404 };
   for (const [query, status] of Object.entries(refusals)) {
     const answer = await ask(bridge, STREAM + query, { headers: { accept: 'text/event-stream' } });
-    assert.ok(answer.status === status || (query.includes('b16') && answer.status === 400), `${query}: ${answer.status}`);
-    await assert.rejects(openSocket(bridge, { query }), new RegExp(`${answer.status}`));
+    assert.equal(answer.status, status, query);
+    await assert.rejects(openSocket(bridge, { query }), new RegExp(`${status}`));
+  }
+});
+
+test('a stream has 16 boards at most', async () => {
+  const names = Array.from({ length: 17 }, (_, i) => `many-${i}`);
+  await cluster.sql("INSERT INTO scoreboard.board (name) SELECT 'many-' || i FROM generate_series(0, 16) i");
+  for (const name of names) await until(name, async () => (await ask(bridge, `/v1/leaderboard/top?board=${name}`)).status === 200);
+  const all = `?board=${names.join()}`;
+  assert.equal((await ask(bridge, STREAM + all, { headers: { accept: 'text/event-stream' } })).status, 400);
+  await assert.rejects(openSocket(bridge, { query: all }), /400/);
+  const query = `?board=${names.slice(1).join()}`;
+  for (const stream of [await socket({ query }), await events({ query })]) {
+    await until('16 snapshots', () => stream.messages.length === 16);
+    assert.deepEqual(stream.messages.map((text) => JSON.parse(text).board), names.slice(1));
+  }
+});
+
+test('an older version that the database shows is not taken', async () => {
+  await award(cluster, 'olga', 1, 'third');
+  const document = await published(cluster, 'olga', 1, 'third');
+  const { version } = JSON.parse(document);
+  const query = '?board=side,third';
+  const streams = [await socket({ query }), await events({ query })];
+  for (const stream of streams) await stream.receives(messageOf(document));
+  /* Both in one commit: whoever has the new list of "side" was shown the old one of "third" with it. */
+  const side = await cluster.sql(`UPDATE scoreboard.top SET version = version - 1,
+      document = replace(document, '"version":' || version, '"version":' || version - 1) WHERE board = 'third' \\;
+    UPDATE scoreboard.top SET version = version + 1,
+      document = replace(document, '"version":' || version, '"version":' || version + 1) WHERE board = 'side' RETURNING document`);
+  for (const stream of streams) {
+    await stream.receives(messageOf(side));
+    assert.deepEqual(stream.messages.map((text) => JSON.parse(text)).filter(({ board }) => board === 'third').map((list) => list.version), [version]);
+  }
+  assert.equal((await ask(bridge, '/v1/leaderboard/top?board=third')).text, document);
+  const late = await socket({ query });
+  await late.receives(messageOf(document));
+  await cluster.sql(`UPDATE scoreboard.top SET version = :version, document = :'document' WHERE board = 'third'`, { version, document });
+});
+
+test('comments keep a quiet event stream open', async () => {
+  const lively = await startBridge(cluster, ['--ping-interval', '200ms']);
+  try {
+    const stream = await openEvents(lively, { query: '?board=third' });
+    await until('some comments', () => stream.comments > 3);
+    assert.equal(stream.messages.length, 1);
+    assert.equal(stream.closed, null);
+  } finally {
+    await lively.stop();
+  }
+});
+
+test('whoever listens to events has nothing more to say: bytes or an end of its side end the stream', async () => {
+  const leaving = { bytes: (raw) => raw.send('GET /health HTTP/1.1\r\nHost: x\r\n\r\n'), 'one byte': (raw) => raw.send('x'), 'an end': (raw) => raw.socket.end() };
+  for (const [what, leave] of Object.entries(leaving)) {
+    const raw = new Raw(bridge).send(`GET ${STREAM}?board=third HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n`);
+    await until('the list', () => raw.received.includes('"entries":['));
+    leave(raw);
+    await until(`the stream to end after ${what}`, () => raw.ended);
+    assert.ok(!raw.received.includes('HTTP/1.1 200', 15), 'no second answer');
   }
 });
 
@@ -248,4 +306,47 @@ test('a document that is none leaves the old one standing', async () => {
   const next = good.replace(`"version":${version}`, `"version":${version + 100}`);
   await cluster.sql("UPDATE scoreboard.top SET version = version + 100, document = :'next' WHERE board = 'third'", { next });
   await stream.receives(messageOf(next), 'the next good one');
+});
+
+/* ---- is it of now? ---- */
+
+const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
+
+function assertStatus(message, live) {
+  assert.deepEqual(Object.keys(message), ['type', 'live', 'since']);
+  assert.equal(message.live, live);
+  assert.match(message.since, RFC_3339);
+  assert.ok(Date.parse(message.since) <= Date.now() + 1000);
+}
+
+/* Last in this file: the server goes away. */
+test('every stream is told whether its lists are of now, at once and when that changes', async () => {
+  const told = (stream, count) => until(`status ${count}`, () => stream.statuses.length === count && stream.statuses.at(-1));
+  const streams = [await socket(), await events()];
+  for (const stream of streams) {
+    assertStatus(await told(stream, 1), true);
+    await until('the list', () => stream.messages.length === 1);
+  }
+  await cluster.shutdown('immediate');
+  const late = [];
+  try {
+    for (const stream of streams) assertStatus(await told(stream, 2), false);
+    late.push(await socket(), await events());
+    for (const stream of late) {
+      assert.deepEqual(await told(stream, 1), streams[0].statuses[1], 'whoever comes later is told the same');
+      await until('the list that was known', () => stream.messages.length === 1);
+    }
+    assert.equal((await ask(bridge, '/ready')).status, 503);
+  } finally {
+    await cluster.revive();
+  }
+  for (const stream of streams) assertStatus(await told(stream, 3), true);
+  for (const stream of late) assertStatus(await told(stream, 2), true);
+  assert.ok(streams[0].statuses[2].since >= streams[0].statuses[1].since);
+  await award(cluster, 'zoe', 1);
+  const message = messageOf(await published(cluster, 'zoe', 1));
+  for (const stream of [...streams, ...late]) {
+    await stream.receives(message);
+    assert.equal(stream.closed, null);
+  }
 });

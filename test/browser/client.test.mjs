@@ -121,6 +121,89 @@ test('what is no list changes nothing', async () => {
   assert.equal(await page.evaluate(() => window.board.document.version), 7);
 });
 
+test('an older list, or another one of the same version, never replaces a newer one', async () => {
+  answers['/v1/leaderboard/top'] = () => ({ json: { ...LIST, version: 6 } });
+  await open({ transports: ['websocket', 'polling'] });
+  await sockets(1);
+  await page.evaluate(() => {
+    window.versions = [];
+    window.board.addEventListener('update', ({ detail }) => window.versions.push(detail.document.version));
+  });
+  for (const version of [7, 9, 8, 3, 9, 10]) await feed(0, update({ version, players: version + 100 }));
+  await feed(0, update({ version: 10, players: 1 }));
+  await end(0, 4002);
+  await status('polling');
+  assert.deepEqual(await page.evaluate(() => window.versions), [7, 9, 10]);
+  assert.deepEqual(await page.evaluate(() => [window.board.document.version, window.board.document.players]), [10, 110]);
+});
+
+/* ---- is what is shown of now? ---- */
+
+const SINCE = '2026-01-01T00:00:00.000Z';
+const told = (live, since = SINCE) => ({ type: 'status', live, since });
+const states = () => page.evaluate(() => window.states);
+
+test('a server that says it has no news is not called live, whatever list it sends', async () => {
+  await open();
+  await sockets(1);
+  await feed(0, told(false));
+  await feed(0, update());
+  await status('stale');
+  await feed(0, update({ version: 8 }));
+  assert.deepEqual(await page.evaluate(() => [window.board.state.since, window.board.state.transport, window.board.document.version]),
+    [SINCE, 'websocket', 8]);
+  assert.deepEqual(await states(), ['connecting', 'stale']);
+  await feed(0, told(true, '2026-01-01T00:01:00.000Z'));
+  await feed(0, told(false, '2026-01-01T00:02:00.000Z'));
+  assert.deepEqual(await states(), ['connecting', 'stale', 'live', 'stale']);
+});
+
+test('a new connection is judged by what it says itself', async () => {
+  await open();
+  await sockets(1);
+  await feed(0, told(false));
+  await feed(0, update());
+  await end(0, 1001);
+  await sockets(2);
+  await feed(1, told(true));
+  assert.notEqual(await page.evaluate(() => window.board.state.status), 'live', 'no list has come yet');
+  await feed(1, update());
+  await status('live');
+});
+
+test('a status that is none changes nothing', async () => {
+  await open();
+  await sockets(1);
+  await feed(0, update());
+  for (const bad of [{ type: 'status' }, told('false'), told(0), told(null)]) await feed(0, bad);
+  assert.deepEqual(await states(), ['connecting', 'live']);
+  await feed(0, told(false, 'yesterday'));
+  assert.deepEqual(await page.evaluate(() => [window.board.state.status, window.board.state.since]), ['stale', null]);
+});
+
+test('server-sent events tell it too', async () => {
+  const event = (data) => `event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`;
+  answers['/v1/leaderboard/stream'] = () => ({ contentType: 'text/event-stream', body: event(told(false)) + event(update()) });
+  await open({ transports: ['sse'] });
+  await page.waitForFunction(() => window.states.includes('reconnecting'));
+  assert.deepEqual((await states()).slice(0, 3), ['connecting', 'stale', 'reconnecting']);
+});
+
+test('who polls asks whether the server is ready, and takes only a clear no for one', async () => {
+  let ready = 503;
+  answers['/v1/leaderboard/top'] = () => ({ json: LIST });
+  answers['/ready'] = () => ({ status: ready, json: {} });
+  await open({ transports: ['polling'], pollMs: 1000 });
+  await status('stale');
+  ready = 404;
+  await status('polling');
+  ready = 503;
+  await status('stale');
+  ready = 200;
+  await status('polling');
+  assert.deepEqual(await states(), ['connecting', 'stale', 'polling', 'stale', 'polling']);
+});
+
 const increment = (action) => page.evaluate((given) => window.board.increment(given).catch(({ code, status, retryAfter }) => ({ code, status, retryAfter })), action);
 
 test('503 is tried again under the same key, 429 is not', async () => {

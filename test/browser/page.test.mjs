@@ -197,6 +197,47 @@ test('without any stream it polls, with ETag', async () => {
   await shows('bob 400, ann 300');
 });
 
+/* Nothing that can be read on the page calls it live. */
+async function claimsNothing() {
+  const words = `${await page.title()}\n${await page.innerText('body')}\n${await page.getAttribute('#state', 'title')}`;
+  assert.doesNotMatch(words, /(?<!not )\blive\b/i);
+}
+
+/* Only the database goes; the bridge stays, with the last list in its memory. */
+async function withoutDatabase(work) {
+  await cluster.shutdown('immediate');
+  try {
+    await work();
+  } finally {
+    await cluster.revive();
+  }
+}
+
+for (const transport of ['websocket', 'sse', 'polling']) {
+  test(`says by ${transport} that it is not live while the database is away, and recovers`, async () => {
+    if (transport !== 'websocket') await page.addInitScript(() => { window.WebSocket = class { constructor() { setTimeout(() => this.onclose({ code: 1006 })); } close() {} }; });
+    if (transport === 'polling') await page.route(STREAM, (route) => route.abort());
+    const good = transport === 'polling' ? 'polling' : 'live';
+    await award({ ann: 300 });
+    await visit();
+    await isState(good, transport);
+    await shows('ann 300');
+    await withoutDatabase(async () => {
+      await isState('stale', transport);
+      await claimsNothing();
+      assert.equal(await standing(), 'ann 300', 'the last list stays meanwhile');
+      if (transport !== 'polling') assert.match(await page.textContent('#state-text'), /^Not live since .*\d/);
+      await page.reload();
+      await isState('stale', transport);
+      await claimsNothing();
+      await shows('ann 300');
+    });
+    await isState(good, transport);
+    await award({ bob: 400 });
+    await shows('bob 400, ann 300');
+  });
+}
+
 test('says that it reconnects, and does', async () => {
   await award({ ann: 300 });
   await visit();
@@ -205,6 +246,7 @@ test('says that it reconnects, and does', async () => {
   await bridge.stop('SIGKILL');
   await isState('reconnecting');
   assert.equal(await standing(), 'ann 300', 'the last list stays meanwhile');
+  await claimsNothing();
   await award({ bob: 400 });
   bridge = await startBridge(cluster, ['--www', WWW, '--listen', `127.0.0.1:${port}`]);
   await isState('live');

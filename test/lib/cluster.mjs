@@ -13,10 +13,17 @@ import { appendFile, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { after } from 'node:test';
 import { promisify } from 'node:util';
 import { signReceipt, signToken, now } from './signing.mjs';
 
 const run = promisify(execFile);
+
+/* Bridges at work. One that a failed test has left would keep node running; a file's own end has a minute before that. */
+const bridges = new Set();
+const endAll = () => bridges.forEach((child) => child.kill('SIGKILL'));
+if (process.env.NODE_TEST_CONTEXT) after(() => { setTimeout(endAll, 60000).unref(); });
+
 const program = (name) => (process.env.PG_BINDIR ? join(process.env.PG_BINDIR, name) : name);
 
 /** An environment without variables that could lead a client to somebody else's server. */
@@ -59,6 +66,21 @@ class Cluster {
   }
 
   start() { return this.control('start'); }
+
+  /** A second server that follows this one. */
+  async standby() {
+    const other = new Cluster(await mkdtemp(join(process.env.TEST_TMP ?? tmpdir(), 'standby-')));
+    other.identity = this.identity;
+    try {
+      await run(program('pg_basebackup'), ['-D', other.data, '-R', '-c', 'fast', '--no-sync'], { env: this.environment });
+      await appendFile(join(other.data, 'postgresql.conf'), `unix_socket_directories = '${other.directory}'\nlisten_addresses = ''\n`);
+      await other.start();
+    } catch (error) {
+      await other.stop();
+      throw error;
+    }
+    return other;
+  }
 
   /** kill -9 of the postmaster alone: its children find out by themselves. */
   async kill() {
@@ -152,7 +174,8 @@ export async function startBridge(cluster, extraArgs = [], { ready = true, envir
   const child = spawn(file, args,
     { env: { ...cleanEnvironment(), ...environment }, stdio: ['ignore', 'ignore', 'pipe'] });
   const bridge = { child, log: [], port: 0, url: '' };
-  const ended = once(child, 'close').then(([code]) => code);
+  bridges.add(child);
+  const ended = once(child, 'close').then(([code]) => { bridges.delete(child); return code; });
   bridge.ended = ended;
   bridge.stop = async (signal = 'SIGTERM') => { child.kill(signal); return ended; };
   createInterface({ input: child.stderr }).on('line', (line) => {
@@ -160,7 +183,8 @@ export async function startBridge(cluster, extraArgs = [], { ready = true, envir
   });
   let over = false;
   ended.then(() => { over = true; }, () => { over = true; });
-  const heard = await until('the bridge to listen', () => over || bridge.log.find(({ msg, port }) => msg === 'listening' && port));
+  const heard = await until('the bridge to listen', () => over || bridge.log.find(({ msg, port }) => msg === 'listening' && port))
+    .catch((error) => { child.kill('SIGKILL'); throw error; });
   if (heard === true) throw new Error(`the bridge ended: ${JSON.stringify(bridge.log.slice(-5))}`);
   bridge.port = heard.port;
   bridge.url = `http://127.0.0.1:${heard.port}`;

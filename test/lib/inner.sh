@@ -2,7 +2,7 @@
 # The inner half of test/run: builds the copy of the tree that it stands in, makes the private prefix, then tests, plays or measures.
 # Runs unprivileged. $RUN_WORK is the run's private directory; the outer half ends and removes whatever we leave.
 #
-#   inner.sh check SUITE... | demo | bench ARGUMENT...
+#   inner.sh check SUITE... | demo | soak | bench ARGUMENT...
 #
 # Part of scoreboard; PostgreSQL licence, see LICENSE.
 set -u
@@ -35,6 +35,7 @@ export PG_BINDIR
 case $COMMAND in
 check) check "$@" ;;
 demo) exec node test/demo/demo.mjs ;;
+soak) soak ;;
 bench)
 	[ -x test/bench/run ] || die 'there is no test/bench/run'
 	exec test/bench/run "$@"

@@ -10,6 +10,9 @@
 CLUSTER_SETTINGS=/etc/postgresql-common/createcluster.d
 CLUSTER_SETTING=$CLUSTER_SETTINGS/scoreboard-tests.conf
 
+# Whom Debian's packages ask before they start a service.
+SERVICE_POLICY=/usr/sbin/policy-rc.d
+
 # The Debian whose clang-tidy, cppcheck and shellcheck are asked: every release of them finds something new to complain about.
 ANALYSERS_RELEASE=bookworm
 
@@ -34,14 +37,16 @@ needed_packages()
 	needed_postgres
 	case $command in
 	demo) echo nodejs:node ;;
+	soak) printf '%s\n' nodejs:node npm:npm ;;
 	bench) echo redis-tools:redis-benchmark ;; # measured beside; without redis-server's service, test/bench/redis.sh says how
 	check)
 		for suite
 		do
 			case $suite in
 			static) ! has_analysers || printf '%s\n' clang-tidy:clang-tidy cppcheck:cppcheck shellcheck:shellcheck ;;
+			fuzz) echo python3-h11 ;;
 			tap) printf '%s\n' perl libipc-run-perl ;;
-			bridge) printf '%s\n' nodejs:node npm:npm ;;
+			bridge) printf '%s\n' nodejs:node npm:npm haproxy nginx ;;
 			browser) printf '%s\n' nodejs:node npm:npm chromium:chromium ;;
 			demo) printf '%s\n' perl libipc-run-perl nodejs:node curl:curl openssl:openssl ;;
 			esac
@@ -106,16 +111,26 @@ apt()
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 "$@"
 }
 
-# Installs with create_main_cluster off for the time of the installation only; what the administrator set stays as it is.
+# The tests start their servers by themselves: no service of a package that is new here starts, now or with the machine. As
+# create_main_cluster, the policy is off for the time of the installation only; what the administrator set stays as it is.
 install_packages()
 {
-	local status
+	local status service made=
 
+	if [ ! -e "$SERVICE_POLICY" ]
+	then
+		made=$SERVICE_POLICY
+		printf '#!/bin/sh\nexit 101\n' | as_root tee "$made" >/dev/null && as_root chmod +x "$made" || return 1
+	fi
 	as_root mkdir -p "$CLUSTER_SETTINGS" &&
 		echo 'create_main_cluster = false' | as_root tee "$CLUSTER_SETTING" >/dev/null &&
 		apt install --no-install-recommends "$@"
 	status=$?
-	as_root rm -f "$CLUSTER_SETTING"
+	as_root rm -f "$CLUSTER_SETTING" ${made:+"$made"}
+	for service in haproxy nginx
+	do
+		[[ " $* " != *" $service "* ]] || ! command -v systemctl >/dev/null || as_root systemctl -q disable "$service"
+	done
 	return $status
 }
 

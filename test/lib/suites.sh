@@ -80,10 +80,11 @@ compile_program()
 }
 
 # Programs print TAP ("ok 1 - name", "not ok 2 - name") or close with "N passed, N failed"; one that prints neither counts as one
-# test, by its exit status.
+# test, by its exit status. One that has a script of its name beside it is run by the script, with the Python that Debian's modules
+# are installed for.
 run_programs()
 {
-	local file log program
+	local file log program command
 
 	for file in $("files_$1")
 	do
@@ -96,7 +97,9 @@ run_programs()
 			show_log "$log"
 			continue
 		fi
-		step "$file" "$log" limited "$program"
+		command=("$program")
+		[ ! -e "${file%.c}.py" ] || command=(/usr/bin/python3 "${file%.c}.py" "$program")
+		step "$file" "$log" limited "${command[@]}"
 		count_tap $? "$log" "$file"
 	done
 }
@@ -247,10 +250,11 @@ run_browser()
 	CHROMIUM=$(command -v chromium) run_node browser
 }
 
-# The bridge is tested as a build of its own, with sanitizers; what they find is a failure even if no test noticed.
-run_bridge()
+# A build of the bridge of its own, with sanitizers. What they find is a failure even if no test noticed: what stands in their logs is
+# counted by count_sanitizers.
+build_sanitized()
 {
-	local build=$WORK/sanitized report
+	local build=$WORK/sanitized
 
 	mkdir -p "$build/bridge"
 	rm -f "$build"/bridge/{*.[ch],scoreboard-bridge}
@@ -261,12 +265,22 @@ run_bridge()
 	then
 		count 0 1
 		show_log "$WORK/logs/bridge-build"
-		return
+		return 1
 	fi
-	# A short quarantine, since a test bounds the bridge's memory. log_path would also catch what node starts besides, if it were built like that; nothing else is.
-	BRIDGE=$build/bridge/scoreboard-bridge \
-		ASAN_OPTIONS=quarantine_size_mb=4:log_path=$WORK/logs/sanitizer UBSAN_OPTIONS=print_stacktrace=1:log_path=$WORK/logs/sanitizer \
-		run_node bridge
+}
+
+# with_sanitizers COMMAND...: a short quarantine, since a test bounds the bridge's memory. log_path would also catch what node starts
+# besides, if it were built like that; nothing else is.
+with_sanitizers()
+{
+	BRIDGE=$WORK/sanitized/bridge/scoreboard-bridge \
+		ASAN_OPTIONS=quarantine_size_mb=4:log_path=$WORK/logs/sanitizer UBSAN_OPTIONS=print_stacktrace=1:log_path=$WORK/logs/sanitizer "$@"
+}
+
+count_sanitizers()
+{
+	local report
+
 	for report in "$WORK"/logs/sanitizer.*
 	do
 		[ -e "$report" ] || continue
@@ -274,6 +288,29 @@ run_bridge()
 		say "the bridge's sanitizers report:"
 		show_log "$report" 40
 	done
+}
+
+run_bridge()
+{
+	build_sanitized || return
+	with_sanitizers run_node bridge
+	count_sanitizers
+}
+
+# Not a suite: it takes as long as one likes.
+soak()
+{
+	local status
+
+	if [ -z "${SANITIZED-}" ]
+	then
+		exec node test/bridge/soak.mjs
+	fi
+	build_sanitized || return 1
+	with_sanitizers node test/bridge/soak.mjs
+	status=$?
+	count_sanitizers
+	[ $status -eq 0 ] && [ "$FAILED" -eq 0 ]
 }
 
 # Each file by itself: a bridge test starts servers, and the machine may be small.

@@ -141,7 +141,7 @@ copy_tree()
 # since npm's settings and cache are ours; scripts of packages don't run.
 install_node_modules()
 {
-	[[ " $* " = *" bridge "* || " $* " = *" browser "* ]] || return 0
+	[[ " $* " = *" bridge "* || " $* " = *" browser "* || " $* " = *" soak "* ]] || return 0
 	[ -f "$WORK/tree/test/package-lock.json" ] || return 0
 	cmp -s "$WORK"/tree/test/{,node_modules/}package-lock.json && return
 	say 'installing packages for the tests in JavaScript (npm ci)'

@@ -1,5 +1,5 @@
 /*
- * body.c - the JSON of an increment
+ * api_increment.c - an increment's body, and its way to the database and back
  *
  * The database must get the client's own text: numbers in `metadata` would not
  * survive being parsed and printed again. So the body is checked here, and the
@@ -15,6 +15,8 @@
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
+#include "api_increment.h"
+
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
@@ -23,7 +25,7 @@
 
 #include <jansson.h>
 
-#include "loop.h"
+#include "batch.h"
 
 #define DEPTH_MAX 32
 #define INTEGER_DIGITS 18
@@ -136,20 +138,20 @@ check_members(const json_t *body, Problem *problem)
 
 /* Is it an object that we may write members into? */
 static bool
-check_body(const Post *post, bool *empty, Problem *problem)
+check_body(const Exchange *exchange, bool *empty, Problem *problem)
 {
-	char	   *copy = malloc(post->got + 1);
+	char	   *copy = malloc(exchange->body_length + 1);
 	json_t	   *json = NULL;
 	bool		fine = false;
 
 	if (copy == NULL)
 		return problem_set(problem, ERROR_UNAVAILABLE, "Out of memory.");
-	memcpy(copy, post->body, post->got + 1);
-	if (strlen(copy) != post->got)
+	memcpy(copy, exchange->body, exchange->body_length + 1);
+	if (strlen(copy) != exchange->body_length)
 		problem_set(problem, ERROR_INVALID_REQUEST, "The body is not valid JSON.");
 	else if (tame(copy, problem))
 	{
-		json = json_loadb(copy, post->got, JSON_REJECT_DUPLICATES, NULL);
+		json = json_loadb(copy, exchange->body_length, JSON_REJECT_DUPLICATES, NULL);
 		fine = check_members(json, problem);
 		*empty = json_object_size(json) == 0;
 	}
@@ -172,23 +174,23 @@ put_member(char *at, const char *name, const char *value)
 	return stpcpy(at, "\",");
 }
 
-char *
-body_element(Post *post, Problem *problem)
+/* The element for scoreboard_submit, malloc'd; NULL with the problem set. */
+static char *
+make_element(const Exchange *exchange, const char *token, Problem *problem)
 {
 	char		address[INET6_ADDRSTRLEN];
-	const struct in6_addr *peer = &post->connection->peer;
-	const char *open;
+	const struct in6_addr *peer = client_peer(exchange->client);
 	bool		empty = false;
 	char	   *element;
 	char	   *at;
 
-	if (!check_body(post, &empty, problem))
+	if (!check_body(exchange, &empty, problem))
 		return NULL;
 	if (IN6_IS_ADDR_V4MAPPED(peer))
 		inet_ntop(AF_INET, peer->s6_addr + 12, address, sizeof(address));
 	else
 		inet_ntop(AF_INET6, peer, address, sizeof(address));
-	element = malloc(strlen(post->token) + 2 * (KEY_MAX + REQUEST_ID_MAX) + sizeof(address) + post->got + 128);
+	element = malloc(strlen(token) + 2 * (KEY_MAX + REQUEST_ID_MAX) + sizeof(address) + exchange->body_length + 128);
 	if (element == NULL)
 	{
 		problem_set(problem, ERROR_UNAVAILABLE, "Out of memory.");
@@ -196,24 +198,68 @@ body_element(Post *post, Problem *problem)
 	}
 	at = element;
 	*at++ = '{';
-	at = put_member(at, "token", post->token);
-	at = put_member(at, "idempotencyKey", post->request.key);
-	at = put_member(at, "requestId", post->request.id);
+	at = put_member(at, "token", token);
+	at = put_member(at, "idempotencyKey", exchange->key);
+	at = put_member(at, "requestId", exchange->id);
 	at = put_member(at, "clientAddress", address);
 	if (empty)
 		at--;
-	open = strchr(post->body, '{');
-	strcpy(at, open + 1);
+	strcpy(at, strchr(exchange->body, '{') + 1);
 	return element;
 }
 
-bool
-body_is_ping(const char *text, size_t length)
-{
-	json_t	   *json = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
-	const char *type = json_string_value(json_object_get(json, "type"));
-	bool		ping = type && strcmp(type, "ping") == 0 && json_object_size(json) == 1;
+/* ---- the answer ---- */
 
-	json_decref(json);
-	return ping;
+static void
+answered(void *data, const BatchAnswer *outcome)
+{
+	static const Problem failed = {ERROR_INTERNAL, "Something is wrong here; the log knows it by the request's id.", NULL, false};
+	static const Problem away = {ERROR_UNAVAILABLE, "The database did not answer in time; try again with the same Idempotency-Key.", NULL, false};
+	Exchange   *exchange = data;
+	char		headers[160];
+	Answer		answer = {outcome->status, "application/json", outcome->body, 0, headers, false};
+	int			n;
+
+	if (outcome->body == NULL)
+	{
+		exchange_problem(exchange, outcome->status == 503 ? &away : &failed);
+		return;
+	}
+	n = snprintf(headers, sizeof(headers), "Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\n%s",
+				 outcome->status == 401 ? "WWW-Authenticate: Bearer\r\n" : "");
+	if (outcome->retry_after > 0)
+		snprintf(headers + n, sizeof(headers) - (size_t) n, "Retry-After: %d\r\n", outcome->retry_after);
+	answer.length = strlen(outcome->body);
+	exchange_answer(exchange, &answer);
+}
+
+static void
+refuse_for_now(Exchange *exchange, int retry_after)
+{
+	char		line[40];
+	Problem		problem = {ERROR_UNAVAILABLE, "Increments are not taken now; try again with the same Idempotency-Key.", line, false};
+
+	snprintf(line, sizeof(line), "Retry-After: %d\r\n", retry_after > 0 ? retry_after : 1);
+	exchange_problem(exchange, &problem);
+}
+
+void
+api_increment(Exchange *exchange)
+{
+	Problem		problem = {ERROR_NONE, NULL, NULL, false};
+	char	   *element = make_element(exchange, exchange->token ? exchange->token : "", &problem);
+	int			retry_after = 0;
+
+	exchange->head = NULL;
+	/* Who it is comes after the body's form. */
+	if (element && exchange->token == NULL)
+	{
+		problem_set(&problem, ERROR_UNAUTHORIZED, "A bearer token is needed.");
+		free(element);
+		element = NULL;
+	}
+	if (element == NULL)
+		exchange_problem(exchange, &problem);
+	else if (batch_add(client_bridge(exchange->client), element, exchange->id, answered, exchange, &retry_after) == NULL)
+		refuse_for_now(exchange, retry_after);
 }

@@ -1,0 +1,558 @@
+/*
+ * pg_pool.c - questions to the database that anybody may ask
+ *
+ *	pg_pool_ask -> queue -> a Worker's call -> callback
+ *
+ * A worker is a connection of the pool with the call that it carries. A call
+ * has a deadline, wherever it is; what is given up while it runs is cancelled
+ * at the server with pg_cancel_backend on one more connection, which is made
+ * when it is first needed. (libpq 15's PQcancel blocks, and speaks in the
+ * clear.) A worker takes nothing new until both its own answer and the
+ * cancelling's were read, so that no later call is hit; if they don't come, the
+ * connection is given up too.
+ *
+ * Two things stop the pool, and end when an answer of use was read:
+ *
+ * - no connection: when connecting has failed several times for each worker,
+ *   the circuit is open: calls are refused at once, and one connection alone
+ *   goes on trying; when it is up the others follow;
+ * - an error that lasts (a full disk, an extension that isn't there): nothing is
+ *   sent for a pause that grows, then one call alone. After several such in a
+ *   row calls are refused at once during the pause.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "pg_connection.h"
+#include "pg_hosts.h"
+#include "pg_pool.h"
+#include "random.h"
+
+#define SWEEP_MS 20
+#define FAILURES_EACH 3
+#define LASTING_MOST 3			/* in a row, before calls are refused at once */
+#define PAUSE_FIRST_MS 50
+
+typedef struct Pool Pool;
+typedef struct Worker Worker;
+
+struct PgCall
+{
+	PgCall	   *next;			/* in the queue */
+	Worker	   *worker;			/* NULL in the queue */
+	Bridge	   *bridge;
+	uint64_t	deadline;
+	PgCallback	callback;		/* NULL once nobody waits */
+	void	   *data;
+	int			count;
+	const char **parameters;	/* texts of our own, in `text` */
+	char	   *sql;
+	char	   *text;
+};
+
+struct Worker
+{
+	Pool	   *pool;
+	PgConnection *connection;
+	PgCall	   *call;
+	uint64_t	patience;		/* ms; 0: the call is not given up. Then the connection is */
+	bool		cancel;			/* the call was given up and that has not been told to the server */
+	bool		cancelling;		/* it is being told */
+	bool		up;
+};
+
+struct Pool
+{
+	Bridge	   *bridge;
+	PgHosts    *hosts;
+	uv_timer_t	sweep;			/* runs while there are calls */
+	PgCall	   *head;
+	PgCall	   *tail;
+	int			queued;
+	int			calls;			/* queued and carried */
+	PgConnection *canceller;
+	Worker	   *victim;			/* whose call the canceller is cancelling */
+	int			failures;		/* to connect, in a row */
+	bool		open;			/* the circuit */
+	int			lasting;		/* errors that last, in a row */
+	int64_t		pause_ms;
+	uint64_t	paused_until;
+	bool		ending;
+	int			worker_count;
+	Worker		workers[];
+};
+
+static void pump(Pool *pool);
+
+/* ---- calls ---- */
+
+static void
+call_free(PgCall *call)
+{
+	call->bridge->pool->calls--;
+	free(call->parameters);
+	free(call->text);
+	free(call->sql);
+	free(call);
+}
+
+static void
+call_end(PgCall *call, PgEnd end, const PGresult *result)
+{
+	PgCallback	callback = call->callback;
+
+	call->callback = NULL;
+	if (callback)
+		callback(call->data, end, result);
+}
+
+static PgCall *
+call_new(Bridge *bridge, const char *sql, int count, const char *const *parameters)
+{
+	PgCall	   *call = calloc(1, sizeof(*call));
+	size_t		size = 1;
+	char	   *at;
+
+	for (int i = 0; i < count; i++)
+		size += parameters[i] ? strlen(parameters[i]) + 1 : 0;
+	if (call)
+	{
+		call->sql = strdup(sql);
+		call->text = malloc(size);
+		call->parameters = calloc((size_t) count + 1, sizeof(char *));
+	}
+	if (call == NULL || call->sql == NULL || call->text == NULL || call->parameters == NULL)
+		abort();
+	at = call->text;
+	for (int i = 0; i < count; i++)
+		if (parameters[i])
+		{
+			call->parameters[i] = at;
+			at = stpcpy(at, parameters[i]) + 1;
+		}
+	call->count = count;
+	call->bridge = bridge;
+	return call;
+}
+
+static void
+push(Pool *pool, PgCall *call)
+{
+	if (pool->tail)
+		pool->tail->next = call;
+	else
+		pool->head = call;
+	pool->tail = call;
+	pool->queued++;
+}
+
+static void
+unqueue(Pool *pool, PgCall *call)
+{
+	PgCall	   *before = NULL;
+
+	for (PgCall *each = pool->head; each != call; each = each->next)
+		before = each;
+	if (before)
+		before->next = call->next;
+	else
+		pool->head = call->next;
+	if (pool->tail == call)
+		pool->tail = before;
+	pool->queued--;
+}
+
+/* ---- what is given up ---- */
+
+/* Tells the server about one call after the other. */
+static void
+cancel_next(Pool *pool)
+{
+	for (int i = 0; i < pool->worker_count && pool->victim == NULL; i++)
+	{
+		Worker	   *worker = &pool->workers[i];
+		char		pid[16];
+		const char *const parameters[] = {pid};
+
+		if (!worker->cancel)
+			continue;
+		if (!pg_connection_idle(pool->canceller))
+		{
+			pg_connection_hold(pool->canceller, false);
+			return;
+		}
+		snprintf(pid, sizeof(pid), "%d", pg_connection_backend(worker->connection));
+		worker->cancel = false;
+		worker->cancelling = true;
+		pool->victim = worker;
+		pg_connection_ask(pool->canceller, "SELECT pg_catalog.pg_cancel_backend($1::int)", 1, parameters,
+						  pool->bridge->options.database_timeout_ms);
+	}
+}
+
+static void
+worker_give_up(Worker *worker)
+{
+	if (worker->patience)
+		return;
+	worker->patience = uv_now(&worker->pool->bridge->loop) + (uint64_t) worker->pool->bridge->options.database_timeout_ms;
+	worker->cancel = true;
+	cancel_next(worker->pool);
+}
+
+static void
+victim_over(Pool *pool)
+{
+	if (pool->victim)
+		pool->victim->cancelling = false;
+	pool->victim = NULL;
+}
+
+static void
+canceller_up(PgConnection *connection)
+{
+	cancel_next(pg_connection_owner(connection));
+}
+
+static void
+canceller_answer(PgConnection *connection, PgEnd end, const PGresult *result)
+{
+	Pool	   *pool = pg_connection_owner(connection);
+
+	(void) end;
+	(void) result;
+	pg_connection_proved(connection);
+	victim_over(pool);
+	cancel_next(pool);
+	pump(pool);
+}
+
+static void
+canceller_down(PgConnection *connection, bool was_up)
+{
+	Pool	   *pool = pg_connection_owner(connection);
+	bool		wanted = false;
+
+	(void) was_up;
+	victim_over(pool);
+	for (int i = 0; i < pool->worker_count; i++)
+		wanted |= pool->workers[i].cancel;
+	if (!wanted)
+		pg_connection_hold(connection, true);
+}
+
+/* ---- sending ---- */
+
+static bool
+worker_free(const Worker *worker)
+{
+	return worker->up && worker->call == NULL && !worker->cancelling && pg_connection_idle(worker->connection);
+}
+
+static int
+carried(const Pool *pool)
+{
+	int			count = 0;
+
+	for (int i = 0; i < pool->worker_count; i++)
+		count += pool->workers[i].call != NULL;
+	return count;
+}
+
+static void
+carry(Worker *worker, PgCall *call)
+{
+	/* The deadline is the sweep's business; the connection gets time to hear of a cancelling. */
+	int64_t		left = (int64_t) (call->deadline - uv_now(&worker->pool->bridge->loop));
+
+	unqueue(worker->pool, call);
+	worker->call = call;
+	call->worker = worker;
+	pg_connection_ask(worker->connection, call->sql, call->count, call->parameters,
+					  left + 2 * worker->pool->bridge->options.database_timeout_ms);
+}
+
+/* Sends what waits; after an error that lasts, one at a time. */
+static void
+pump(Pool *pool)
+{
+	uint64_t	now = uv_now(&pool->bridge->loop);
+
+	for (int i = 0; i < pool->worker_count && pool->head && !pool->ending; i++)
+	{
+		if (pool->lasting && (now < pool->paused_until || carried(pool) > 0))
+			return;
+		if (worker_free(&pool->workers[i]))
+			carry(&pool->workers[i], pool->head);
+	}
+}
+
+/* ---- what the server says ---- */
+
+static void
+take_error(Pool *pool, const PGresult *result)
+{
+	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	int64_t		most = pool->bridge->options.reconnect_max_ms;
+
+	if (!pg_error_lasts(sqlstate))
+		return;
+	pg_error_said(pool->hosts, result);
+	if (strcmp(sqlstate, "25006") == 0)
+		pg_hosts_want_writable(pool->hosts);
+	pool->lasting++;
+	pool->pause_ms = pool->pause_ms ? pool->pause_ms * 2 : PAUSE_FIRST_MS;
+	if (pool->pause_ms > most)
+		pool->pause_ms = most;
+	pool->paused_until = uv_now(&pool->bridge->loop) + (uint64_t) (pool->pause_ms / 2) +
+		random_number() % (uint32_t) (pool->pause_ms / 2 + 1);
+}
+
+static void
+take_answer(Pool *pool, PgConnection *connection)
+{
+	pg_connection_proved(connection);
+	if (pool->lasting)
+		pg_error_over(pool->hosts);
+	pool->lasting = 0;
+	pool->pause_ms = 0;
+}
+
+static void
+worker_up(PgConnection *connection)
+{
+	Worker	   *worker = pg_connection_owner(connection);
+	Pool	   *pool = worker->pool;
+
+	worker->up = true;
+	pool->failures = 0;
+	if (pool->open)
+	{
+		pool->open = false;
+		log_info("increments are taken again");
+		for (int i = 0; i < pool->worker_count; i++)
+			pg_connection_hold(pool->workers[i].connection, false);
+	}
+	pump(pool);
+}
+
+/* Whatever it carried is over. */
+static PgCall *
+worker_release(Worker *worker)
+{
+	PgCall	   *call = worker->call;
+
+	worker->call = NULL;
+	worker->patience = 0;
+	worker->cancel = false;
+	return call;
+}
+
+static void
+worker_answer(PgConnection *connection, PgEnd end, const PGresult *result)
+{
+	Worker	   *worker = pg_connection_owner(connection);
+	Pool	   *pool = worker->pool;
+	bool		given_up = worker->patience != 0;
+	PgCall	   *call = worker_release(worker);
+	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+	if (end == PG_REFUSED)
+		take_error(pool, result);
+	else if (!given_up)
+		take_answer(pool, connection);
+	call_end(call, end, end == PG_UNKNOWN ? NULL : result);
+	call_free(call);
+	if (sqlstate && strcmp(sqlstate, "25006") == 0)
+		pg_connection_drop(connection, "the server can't be written to");
+	pump(pool);
+}
+
+static void
+worker_down(PgConnection *connection, bool was_up)
+{
+	Worker	   *worker = pg_connection_owner(connection);
+	Pool	   *pool = worker->pool;
+	PgCall	   *call = worker_release(worker);
+	bool		any = false;
+
+	worker->up = false;
+	if (call)
+	{
+		call_end(call, PG_UNKNOWN, NULL);
+		call_free(call);
+	}
+	for (int i = 0; i < pool->worker_count; i++)
+		any |= pool->workers[i].up;
+	if (was_up || any || pool->open || ++pool->failures < FAILURES_EACH * pool->worker_count)
+		return;
+	pool->open = true;
+	log_warn("increments are refused until the database is back");
+	for (int i = 0; i < pool->worker_count; i++)
+		pg_connection_hold(pool->workers[i].connection, &pool->workers[i] != worker);
+}
+
+static const PgConnectionEvents worker_events = {worker_up, worker_answer, worker_down, NULL};
+static const PgConnectionEvents canceller_events = {canceller_up, canceller_answer, canceller_down, NULL};
+
+/* ---- deadlines ---- */
+
+static void
+sweep_queue(Pool *pool, uint64_t now)
+{
+	PgCall	   *next;
+
+	for (PgCall *call = pool->head; call; call = next)
+	{
+		next = call->next;
+		if (now < call->deadline)
+			continue;
+		unqueue(pool, call);
+		call_end(call, PG_UNSENT, NULL);
+		call_free(call);
+		next = pool->head;		/* the callback may have changed the queue */
+	}
+}
+
+static void
+sweep_workers(Pool *pool, uint64_t now)
+{
+	for (int i = 0; i < pool->worker_count; i++)
+	{
+		Worker	   *worker = &pool->workers[i];
+
+		if (worker->call == NULL)
+			continue;
+		if (worker->patience && now >= worker->patience)
+			pg_connection_drop(worker->connection, "no answer to what was given up");
+		else if (!worker->patience && now >= worker->call->deadline)
+		{
+			call_end(worker->call, PG_UNKNOWN, NULL);
+			worker_give_up(worker);
+		}
+	}
+}
+
+static void
+pool_sweep(uv_timer_t *timer)
+{
+	Pool	   *pool = timer->data;
+	uint64_t	now = uv_now(&pool->bridge->loop);
+
+	sweep_queue(pool, now);
+	sweep_workers(pool, now);
+	pump(pool);
+	if (pool->calls == 0)
+		uv_timer_stop(timer);
+}
+
+/* ---- for the others ---- */
+
+PgCall *
+pg_pool_ask(Bridge *bridge, const char *sql, int count, const char *const *parameters, uint64_t deadline,
+			PgCallback callback, void *data)
+{
+	Pool	   *pool = bridge->pool;
+	PgCall	   *call;
+
+	if (pool->ending || !pg_pool_live(bridge) || pool->queued >= bridge->options.queue_size)
+		return NULL;
+	call = call_new(bridge, sql, count, parameters);
+	call->deadline = deadline;
+	call->callback = callback;
+	call->data = data;
+	pool->calls++;
+	push(pool, call);
+	if (!uv_is_active((uv_handle_t *) &pool->sweep))
+		uv_timer_start(&pool->sweep, pool_sweep, SWEEP_MS, SWEEP_MS);
+	pump(pool);
+	return call;
+}
+
+void
+pg_pool_forget(PgCall *call)
+{
+	call->callback = NULL;
+	if (call->worker)
+		worker_give_up(call->worker);
+	else
+	{
+		unqueue(call->bridge->pool, call);
+		call_free(call);
+	}
+}
+
+bool
+pg_pool_live(const Bridge *bridge)
+{
+	const Pool *pool = bridge->pool;
+
+	return pool && !pool->open &&
+		(pool->lasting < LASTING_MOST || (pool->calls == 0 && uv_now(&bridge->loop) >= pool->paused_until));
+}
+
+void
+pg_pool_start(Bridge *bridge)
+{
+	int			count = (int) bridge->options.pool_size;
+	Pool	   *pool = calloc(1, sizeof(*pool) + (size_t) count * sizeof(Worker));
+
+	if (pool == NULL)
+		abort();
+	bridge->pool = pool;
+	pool->bridge = bridge;
+	pool->hosts = bridge->hosts = pg_hosts_new(bridge);
+	uv_timer_init(&bridge->loop, &pool->sweep);
+	pool->sweep.data = pool;
+	pool->worker_count = count;
+	pool->canceller = pg_connection_new(pool->hosts, &canceller_events, pool, true);
+	for (int i = 0; i < count; i++)
+	{
+		pool->workers[i].pool = pool;
+		pool->workers[i].connection = pg_connection_new(pool->hosts, &worker_events, &pool->workers[i], false);
+	}
+}
+
+static void
+pool_closed(uv_handle_t *handle)
+{
+	Pool	   *pool = handle->data;
+
+	free(pool);
+}
+
+void
+pg_pool_stop(Bridge *bridge)
+{
+	Pool	   *pool = bridge->pool;
+
+	pool->ending = true;
+	pg_connection_free(pool->canceller);
+	for (int i = 0; i < pool->worker_count; i++)
+	{
+		PgCall	   *call = worker_release(&pool->workers[i]);
+
+		pg_connection_free(pool->workers[i].connection);
+		if (call)
+		{
+			call_end(call, PG_UNKNOWN, NULL);
+			call_free(call);
+		}
+	}
+	while (pool->head)
+	{
+		PgCall	   *call = pool->head;
+
+		unqueue(pool, call);
+		call_end(call, PG_UNSENT, NULL);
+		call_free(call);
+	}
+	pg_hosts_free(bridge->hosts);
+	bridge->hosts = NULL;
+	bridge->pool = NULL;
+	uv_close((uv_handle_t *) &pool->sweep, pool_closed);
+}

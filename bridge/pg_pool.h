@@ -1,0 +1,41 @@
+/*
+ * pg_pool.h - questions to the database that anybody may ask
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef BRIDGE_PG_POOL_H
+#define BRIDGE_PG_POOL_H
+
+#include <libpq-fe.h>
+
+#include "bridge.h"
+
+typedef struct PgCall PgCall;
+
+typedef enum PgEnd
+{
+	PG_ANSWERED,				/* result has the rows, and the transaction is committed */
+	PG_REFUSED,					/* result has the server's error; nothing of it was committed */
+	PG_UNKNOWN,					/* sent, and lost, late or not surely replicated: it may have happened */
+	PG_UNSENT					/* never sent: no connection in time, or the pool is ending */
+} PgEnd;
+
+/* The result, NULL with PG_UNKNOWN and PG_UNSENT, is valid during the call only. */
+typedef void (*PgCallback) (void *data, PgEnd end, const PGresult *result);
+
+extern void pg_pool_start(Bridge *bridge);	/* before those that ask, and the feed, start */
+extern void pg_pool_stop(Bridge *bridge);	/* after they have stopped */
+
+/*
+ * One statement in a transaction of its own; parameters are text, NULL is SQL's
+ * NULL. `deadline` is a uv_now time in ms; after it the callback comes with
+ * PG_UNKNOWN or PG_UNSENT and what runs is cancelled at the server. The
+ * callback comes once, never before this returns. NULL: refused now (queue
+ * full, or the database is away and a probe is under way).
+ */
+extern PgCall *pg_pool_ask(Bridge *bridge, const char *sql, int count, const char *const *parameters,
+						   uint64_t deadline, PgCallback callback, void *data);
+extern void pg_pool_forget(PgCall *call);	/* no callback any more; cancelled where it runs */
+extern bool pg_pool_live(const Bridge *bridge);	/* at least one connection is up, or was a moment ago */
+
+#endif

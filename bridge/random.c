@@ -1,0 +1,42 @@
+/*
+ * random.c - the kernel's random bytes, fetched a kilobyte at a time
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "random.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+uint32_t
+random_number(void)
+{
+	static uint32_t pool[256];
+	static size_t left;
+
+	if (left == 0)
+	{
+		/* Up to 256 bytes a call never come short. */
+		for (size_t i = 0; i < 4; i++)
+			if (getrandom(pool + 64 * i, 256, 0) != 256)
+				abort();
+		left = sizeof(pool) / sizeof(pool[0]);
+	}
+	return pool[--left];
+}
+
+void
+random_id(char *text)
+{
+	static const char hex[] = "0123456789abcdef";
+
+	for (int i = 0; i < 4; i++)
+	{
+		uint32_t	number = random_number();
+
+		for (int digit = 0; digit < 8; digit++, number >>= 4)
+			*text++ = hex[number & 15];
+	}
+	*text = '\0';
+}

@@ -1,0 +1,103 @@
+/*
+ * sse.c - server-sent events: plain writes on our own sockets
+ *
+ * A stream is a Client whose reader is this file: whatever such a client sends
+ * (there is nothing that it could want) or the end of its side ends it. A dead
+ * peer is found by the comment that the wheel sends.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "sse.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "random.h"
+
+/* ---- the hub's side ---- */
+
+static SendResult
+sse_send(Stream *stream, const Board *board)
+{
+	Client	   *client = stream_owner(stream);
+	size_t		length;
+	const unsigned char *event = stream_event(stream, board, &length);
+
+	if (!client_send(client, event, length))
+		return SEND_LOST;
+	return client_unsent(client) ? SEND_REST : SEND_DONE;
+}
+
+static void
+sse_visit(Stream *stream, bool ping)
+{
+	(void) ping;
+	client_send(stream_owner(stream), ":\n\n", 3);
+}
+
+/* Events have no codes: the connection ends behind the last whole event, or in the middle of one that isn't taken. */
+static void
+sse_close(Stream *stream, int code, const char *reason)
+{
+	Client	   *client = stream_owner(stream);
+
+	(void) code;
+	(void) reason;
+	if (client_unsent(client))
+		client_close(client);
+	else
+		client_finish(client);
+}
+
+static const StreamKind sse_kind = {sse_send, sse_visit, sse_close};
+
+/* ---- the client's side ---- */
+
+static void
+sse_read(Client *client, const char *bytes, size_t length)
+{
+	(void) bytes;
+	(void) length;
+	client_close(client);
+}
+
+static void
+sse_drained(Client *client)
+{
+	stream_drained(client_data(client));
+}
+
+static void
+sse_gone(Client *client)
+{
+	stream_end(client_data(client));
+}
+
+static const ClientReader sse_reader = {sse_read, client_close, sse_drained, client_close, sse_gone};
+
+void
+sse_open(Exchange *exchange, Board *const *boards, int count, const char *last_event_id)
+{
+	Bridge	   *bridge = client_bridge(exchange->client);
+	/* Without a length it lasts until the connection ends. */
+	Answer		answer = {200, "text/event-stream", NULL, 0,
+	"Cache-Control: no-store\r\nX-Accel-Buffering: no\r\n", true};
+	char		retry[48];
+	Stream	   *stream;
+	Client	   *client = exchange_open_stream(exchange, &answer);
+
+	if (client == NULL)
+		return;
+	client_phase(client, PHASE_STREAM);
+	stream = stream_new(bridge, &sse_kind, client, boards, count, last_event_id);
+	if (stream == NULL)
+	{
+		client_close(client);
+		return;
+	}
+	client_set_reader(client, &sse_reader, stream);
+	client_want(client, true);
+	snprintf(retry, sizeof(retry), "retry: %u\n\n", 1000 + random_number() % 4000);
+	if (client_send(client, retry, strlen(retry)))
+		stream_begin(stream);
+}
