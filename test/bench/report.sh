@@ -40,7 +40,7 @@ row()
 spread()
 {
 	[ -s "$RESULTS/$1" ] || return 0
-	sort -g "$RESULTS/$1" | awk -v m="$(median "$1")" '{ v[NR] = $1 } END { printf "%.0f", 100 * (v[NR] - v[1]) / m }'
+	sort -g "$RESULTS/$1" | awk -v m="$(median "$1")" '{ v[NR] = $1 } END { printf "%.0f", m ? 100 * (v[NR] - v[1]) / m : 0 }'
 }
 
 # goal LABEL >=|<= LIMIT VALUE DETAIL [UNIT]: without a value, DETAIL is why
@@ -72,6 +72,20 @@ goal_ratio()
 		goal "$1" "$2" "$3" '' "$(number "$value"), and the other: $(why "$5")"
 	else
 		goal "$1" "$2" "$3" "$(calculate "$value / $base")" "$(number "$value") / $(number "$base")"
+	fi
+}
+
+# goal_value LABEL >=|<= LIMIT KEY UNIT: the median itself
+goal_value()
+{
+	local value
+
+	value=$(median "$4")
+	if [ -f "$RESULTS/$4.reason" ] || [ -z "$value" ]
+	then
+		goal "$1" "$2" "$3" '' "$(why "$4")" "$5"
+	else
+		goal "$1" "$2" "$3" "$value" measured "$5"
 	fi
 }
 
@@ -137,17 +151,40 @@ report_growth()
 	row 'bytes of score and player with indexes: before, after' size_before size_after
 }
 
+report_bridge()
+{
+	printf '\nThe bridge: messages a second to %s clients, a list of %s bytes\n' "$(number "$CROWD")" "$(wc -c <"$SIDE/message")"
+	printf '  %-52s%12s%12s\n' '' 'WebSocket' 'SSE'
+	row 'a bare epoll loop that sends ready bytes' fan_bare:"$CROWD":{ws,sse}
+	row 'scoreboard-bridge' fan_bridge:"$CROWD":{ws,sse}
+	row 'nginx + nchan' fan_nchan:"$CROWD":ws
+	row "npm's ws" fan_ws:"$CROWD":ws
+	row 'user memory an idle stream, KB' idle:"$CROWD":{ws,sse}
+	row 'processor time an idle stream a second, us' idle_cpu:"$CROWD":{ws,sse}
+	row 'time to connect one of the last thousand, us' connect:"$CROWD":{ws,sse}
+	printf 'Requests a second, keep-alive connections\n  %-52s%12s%12s\n' '' 64 512
+	row 'POST /v1/scores/increment: scoreboard-bridge' post_bridge:{64,512}:"$LIVE"
+	row 'the same service by Express, pg and ioredis' post_express:64:"$LIVE"
+	row 'GET /v1/leaderboard/top: scoreboard-bridge' get_bridge:64:"$LIVE"
+	row 'nginx, the same bytes as a file' get_nginx:64:"$LIVE"
+	printf 'Milliseconds from commit to client\n  %-52s%12s%12s\n' '' p50 p99
+	row 'frame' latency:1:idle latency99:1:idle
+	row 'LISTEN' listen50:1:idle listen99:1:idle
+	row 'frame, beside a flood of forged notifications' latency:1:forged latency99:1:forged
+}
+
 report_goals()
 {
-	local later="comes with the bridge's own bench" main=players_$MAIN detail
+	local main=players_$MAIN detail
 
 	printf '\nGoals (DESIGN.md, section 8); ratios of medians\n'
 	goal_ratio "scoreboard_increment(), 32 clients, $(players "$MAIN") / floor" '>=' 0.85 "increment:32:$main" "floor:32:$main"
 	goal_ratio 'the same / textbook way' '>=' 8 "increment:32:$main" "textbook:32:$main"
 	goal_ratio "scoreboard_submit(), $BATCH a batch, 8 clients / floor" '>=' 4 "submit:8:$main" "floor:8:$main"
 	goal_ratio 'the same / Redis ZINCRBY' '>=' 2 "submit:8:$main" "zincrby:32:$main"
-	goal 'POST /v1/scores/increment / Express + PostgreSQL + Redis' '>=' 12 '' "$later"
-	goal 'GET /v1/leaderboard/top / nginx' '>=' 0.8 '' "$later"
+	goal_ratio 'POST /v1/scores/increment, 64 connections / Express' '>=' 12 "post_bridge:64:$LIVE" "post_express:64:$LIVE"
+	goal_ratio 'the same, 512 connections / 64' '>=' 1 "post_bridge:512:$LIVE" "post_bridge:64:$LIVE"
+	goal_ratio 'GET /v1/leaderboard/top / nginx' '>=' 0.8 "get_bridge:64:$LIVE" "get_nginx:64:$LIVE"
 	# Of speeds, so the other way round than of times.
 	goal_ratio "time of scoreboard_rank(): $(players "$PLAYERS") / $(players "${SIZES[0]}")" '<=' 1.3 "rank:1:players_${SIZES[0]}" "rank:1:players_$PLAYERS"
 	goal_ratio "scoreboard_rank(), 32 clients, $(players "$PLAYERS") / Redis ZREVRANK" '>=' 0.8 "rank:32:players_$PLAYERS" "zrevrank:32:players_$PLAYERS"
@@ -155,14 +192,19 @@ report_goals()
 	[ -s "$RESULTS/memory" ] || detail=$(why memory)
 	goal "shared memory a player, $(players "$PLAYERS")" '<=' 40 "$(median memory)" "$detail" bytes
 	goal_ratio "tree after a restart, $(players "$PLAYERS") / scan of the table" '<=' 5 build scan
-	goal 'commit to frame at a client, idle: p50' '<=' 2 '' "$later" ms
-	goal 'commit to frame at a client, idle: p99' '<=' 5 '' "$later" ms
-	goal 'fan-out, 10,000 WebSocket clients / bare epoll loop' '>=' 0.9 '' "$later"
-	goal 'the same / nginx + nchan' '>=' 1.3 '' "$later"
-	goal 'the same / node ws' '>=' 1.7 '' "$later"
-	goal 'fan-out, 10,000 SSE clients / bare loop' '>=' 0.9 '' "$later"
-	goal 'memory of an idle WebSocket connection' '<=' 5.5 '' "$later" KB
-	goal 'memory of an idle SSE connection' '<=' 1 '' "$later" KB
+	goal_value 'commit to frame at a client, idle: p50' '<=' 2 latency:1:idle ms
+	goal_value 'commit to frame at a client, idle: p99' '<=' 5 latency99:1:idle ms
+	goal_value 'the same beside forged notifications: p50' '<=' 2 latency:1:forged ms
+	goal_value 'the same beside forged notifications: p99' '<=' 5 latency99:1:forged ms
+	goal_ratio "fan-out, $(number "$CROWD") WebSocket clients / bare epoll loop" '>=' 0.9 "fan_bridge:$CROWD:ws" "fan_bare:$CROWD:ws"
+	goal_ratio 'the same / nginx + nchan' '>=' 1.3 "fan_bridge:$CROWD:ws" "fan_nchan:$CROWD:ws"
+	goal_ratio 'the same / node ws' '>=' 1.7 "fan_bridge:$CROWD:ws" "fan_ws:$CROWD:ws"
+	goal_ratio "fan-out, $(number "$CROWD") SSE clients / bare loop" '>=' 0.9 "fan_bridge:$CROWD:sse" "fan_bare:$CROWD:sse"
+	goal_value 'requests beside ten lists a second to them: p95' '<=' 10 "beside:$CROWD:ws" ms
+	goal_value 'memory of an idle WebSocket connection' '<=' 5.5 "idle:$CROWD:ws" KB
+	goal_value 'memory of an idle SSE connection' '<=' 1 "idle:$CROWD:sse" KB
+	goal_value 'processor time of an idle WebSocket stream a second' '<=' 1 "idle_cpu:$CROWD:ws" us
+	goal_value 'processor time of an idle SSE stream a second' '<=' 1 "idle_cpu:$CROWD:sse" us
 	goal_ratio "write speed after $(number "${GROWN-}") increments / before" '>=' 0.95 increment:32:grown increment:32:fresh
 	goal_ratio 'size of score and player with indexes, after / before' '<=' 1.05 size_after size_before
 }
@@ -181,6 +223,7 @@ report()
 	! wants write || report_write
 	! wants read || report_read
 	! wants growth || [ -z "${GROWN-}" ] || report_growth
+	! wants bridge || report_bridge
 	report_goals
 
 	printf '\nRounds apart by more than 15 percent of their median (a busy machine):'

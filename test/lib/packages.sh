@@ -37,8 +37,10 @@ needed_packages()
 	needed_postgres
 	case $command in
 	demo) echo nodejs:node ;;
+	bench) # measured beside; without redis-server's service, test/bench/redis.sh says how
+		printf '%s\n' redis-tools:redis-benchmark libwebsockets-evlib-uv nginx:nginx libnginx-mod-nchan wrk:wrk curl:curl nodejs:node npm:npm
+		;;
 	soak) printf '%s\n' nodejs:node npm:npm ;;
-	bench) echo redis-tools:redis-benchmark ;; # measured beside; without redis-server's service, test/bench/redis.sh says how
 	check)
 		for suite
 		do

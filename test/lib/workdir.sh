@@ -137,19 +137,26 @@ copy_tree()
 	[ "$(id -u)" != 0 ] || chown -R "$ACCOUNT:" "$WORK/tree"
 }
 
-# The packages that the tests in JavaScript need, as test/package-lock.json pins them. By ourselves and not by the account below,
-# since npm's settings and cache are ours; scripts of packages don't run.
+# install_node_modules COMMAND SUITE...: what is written in JavaScript needs packages, as a package-lock.json pins them.
 install_node_modules()
 {
-	[[ " $* " = *" bridge "* || " $* " = *" browser "* || " $* " = *" soak "* ]] || return 0
-	[ -f "$WORK/tree/test/package-lock.json" ] || return 0
-	cmp -s "$WORK"/tree/test/{,node_modules/}package-lock.json && return
-	say 'installing packages for the tests in JavaScript (npm ci)'
-	if ! (cd "$WORK/tree/test" && step 'npm ci' "$WORK/npm.log" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+	case " $* " in
+	" bench "*) npm_ci "$WORK/tree/test/bench/peers" ;;
+	*" bridge "* | *" browser "* | " soak "*) npm_ci "$WORK/tree/test" ;;
+	esac
+}
+
+# npm_ci DIRECTORY. By ourselves and not by the account below, since npm's settings and cache are ours; scripts of packages don't run.
+npm_ci()
+{
+	[ -f "$1/package-lock.json" ] || return 0
+	cmp -s "$1"/{,node_modules/}package-lock.json && return
+	say "installing packages for JavaScript in ${1#"$WORK/tree/"} (npm ci)"
+	if ! (cd "$1" && step 'npm ci' "$WORK/npm.log" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
 	then
 		show_log "$WORK/npm.log"
 		die 'npm ci failed'
 	fi
-	cp "$WORK"/tree/test/{,node_modules/}package-lock.json # says which, to a run that uses them again
-	[ "$(id -u)" != 0 ] || chown -R "$ACCOUNT:" "$WORK/tree/test/node_modules"
+	cp "$1"/{,node_modules/}package-lock.json # says which, to a run that uses them again
+	[ "$(id -u)" != 0 ] || chown -R "$ACCOUNT:" "$1/node_modules"
 }
