@@ -59,18 +59,18 @@ test('what is published while a new connection reads is not missed', async (t) =
   await stream.receives(message);
 });
 
-test('what is published while a read is under way is not missed', async (t) => {
-  const { proxy, stream } = await listener(t);
-  const trap = proxy.hold(DOCUMENTS);
-  const first = await news();
-  await trap.catches();
-  const second = await news('quick');
-  const third = await news();
-  trap.release();
-  await stream.receives(second);
-  await stream.receives(third);
-  assert.ok(stream.messages.indexOf(first) <= stream.messages.indexOf(third));
-});
+for (const board of ['global', 'quick']) {
+  test(`what is published of ${board} while a read for global is under way is not missed`, async (t) => {
+    const { proxy, stream } = await listener(t);
+    const trap = proxy.hold(DOCUMENTS);
+    const first = await news();
+    await trap.catches();
+    const second = await news(board);
+    trap.release();
+    await stream.receives(second);
+    if (stream.messages.includes(first)) assert.ok(stream.messages.indexOf(first) < stream.messages.indexOf(second));
+  });
+}
 
 test('however many false hints stand, a true one is followed', async (t) => {
   const { proxy, stream } = await listener(t);
