@@ -170,10 +170,12 @@ test('the certificate is held against the name, not the address', async (t) => {
 });
 
 test('without --database what libpq reads from its environment and its service file decides', async (t) => {
-  const byVariables = await bridgeTo(t, '', { environment: { PGHOST: cluster.directory, PGUSER: 'test_bridge', PGDATABASE: 'scoreboard' } });
+  const deaf = await keep(t, deafPort());
+  const byVariables = await bridgeTo(t, '', {
+    environment: { PGHOST: `127.0.0.1,${cluster.directory}`, PGPORT: `${deaf.port},5432`, PGUSER: 'test_bridge', PGDATABASE: 'scoreboard' } });
   await until('readiness', () => isReady(byVariables));
   const file = join(cluster.directory, 'services');
-  await writeFile(file, `[board]\nhost=${cluster.directory}\nuser=test_bridge\ndbname=scoreboard\n`);
+  await writeFile(file, `[board]\nhost=127.0.0.1,${cluster.directory}\nport=${deaf.port},5432\nuser=test_bridge\ndbname=scoreboard\n`);
   const byService = await bridgeTo(t, '', { environment: { PGSERVICE: 'board', PGSERVICEFILE: file } });
   await until('readiness', () => isReady(byService));
   const byUri = await bridgeTo(t, `postgresql://test_bridge@127.0.0.1:1,${ADDRESS}:5432/scoreboard?connect_timeout=2`);
