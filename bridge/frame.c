@@ -146,6 +146,21 @@ check_document(const char *document, size_t length)
 	return fine ? (int) entries : -1;
 }
 
+/* A server's header of one text frame (RFC 6455, section 5.2) directly before the message. */
+static void
+put_wire(Frame *frame)
+{
+	size_t		length = frame->message_length;
+	int			bytes = length < 126 ? 0 : length < 65536 ? 2 : 8;
+
+	frame->wire = frame->message - 2 - bytes;
+	frame->wire_length = length + 2 + (size_t) bytes;
+	frame->wire[0] = 0x81;
+	frame->wire[1] = (unsigned char) (bytes == 0 ? length : bytes == 2 ? 126 : 127);
+	for (int i = bytes; i > 0; i--, length >>= 8)
+		frame->wire[1 + i] = (unsigned char) length;
+}
+
 /* Both forms of a message whose text stands in frame->message already. */
 static bool
 make_event(Frame *frame, const char *type, const char *name, int64_t version)
@@ -154,6 +169,7 @@ make_event(Frame *frame, const char *type, const char *name, int64_t version)
 	if (frame->event == NULL)
 		return false;
 	frame->message[frame->message_length] = '\0';
+	put_wire(frame);
 	frame->event_shared = (size_t) sprintf((char *) frame->event, "event: %s\ndata: %s\n", type, frame->message);
 	frame->event_length = frame->event_shared;
 	if (name)

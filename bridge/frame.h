@@ -11,13 +11,15 @@
 
 #include "bridge.h"
 
-/* Room before each text for the framing that libwebsockets writes there; ws.c checks that it suffices. */
+/* Room before each text for its WebSocket header, ours or libwebsockets'; ws.c checks that it suffices. */
 #define FRAME_ROOM 32
 
 typedef struct Frame
 {
 	unsigned char *message;		/* {"type":"leaderboard.update",...}, not terminated */
 	size_t		message_length;
+	unsigned char *wire;		/* the message behind its WebSocket header, ready to be sent */
+	size_t		wire_length;
 	unsigned char *event;		/* event:, data:, id: and the empty line */
 	size_t		event_length;
 	size_t		event_shared;	/* how much of it stands before the id: line */

@@ -133,7 +133,7 @@ publish_interval()
 }
 
 # traffic_WHAT: what makes that server send; prints nothing, is ended by its process id in TRAFFIC.
-traffic_bridge() { leading 120 & TRAFFIC=$!; }
+traffic_bridge() { leading 60 & TRAFFIC=$!; }
 traffic_bare() { TRAFFIC=; }
 traffic_ws() { TRAFFIC=; echo go >&"$SERVER_INPUT"; }
 traffic_nginx()
@@ -293,7 +293,7 @@ measure_beside()
 		crowd_close
 	fi
 	server_end
-	publish_interval 10
+	publish_interval 30
 }
 
 # From commit to frame, ms: idle, or while somebody forges notifications
@@ -339,7 +339,8 @@ bridge_prepare()
 	SERVICE_KEY=$(sql $LIVE -c 'SELECT service FROM bench.secret')
 	sql $LIVE -c "INSERT INTO scoreboard.action_type (name, proof, min_points, max_points) VALUES ('LEAD', 'trusted', 1, 10000000)" \
 		-c "SELECT FROM generate_series(1, 10) n, scoreboard_increment_for(bench.user_id(n), 'LEAD', 'first', points => 5000000)"
-	publish_interval 10
+	# Thirty lists a second are more than any of them can bring to the crowd, and cost the database little of the same processors.
+	publish_interval 30
 	until [ -s "$SIDE/message" ] && [ "$(wc -c <"$SIDE/message")" -gt 200 ]
 	do
 		sql $LIVE -c "SELECT replace(document::text, E'\n', ' ') FROM scoreboard.top" | tr -d '\n' >"$SIDE/message"
