@@ -260,6 +260,6 @@ api_increment(Exchange *exchange)
 	}
 	if (element == NULL)
 		exchange_problem(exchange, &problem);
-	else if (batch_add(client_bridge(exchange->client), element, exchange->id, answered, exchange, &retry_after) == NULL)
+	else if (!batch_add(client_bridge(exchange->client), element, exchange->id, answered, exchange, &retry_after))
 		refuse_for_now(exchange, retry_after);
 }

@@ -54,6 +54,8 @@ typedef enum Company
 	COMPANIES
 } Company;
 
+typedef struct BatchEntry BatchEntry;
+
 struct BatchEntry
 {
 	BatchEntry *next;			/* in a queue */
@@ -137,8 +139,7 @@ static void
 finish(BatchEntry *entry, const BatchAnswer *answer)
 {
 	entry->batches->pending--;
-	if (entry->callback)
-		entry->callback(entry->data, answer);
+	entry->callback(entry->data, answer);
 	free(entry->element);
 	free(entry);
 }
@@ -436,7 +437,7 @@ batch_sweep(uv_timer_t *timer)
 
 /* ---- for the others ---- */
 
-BatchEntry *
+bool
 batch_add(Bridge *bridge, char *element, const char *request_id, BatchCallback callback, void *data, int *retry_after)
 {
 	Batches    *batches = bridge->batch;
@@ -448,7 +449,7 @@ batch_add(Bridge *bridge, char *element, const char *request_id, BatchCallback c
 	if (entry == NULL)
 	{
 		free(element);
-		return NULL;
+		return false;
 	}
 	entry->batches = batches;
 	entry->callback = callback;
@@ -461,13 +462,7 @@ batch_add(Bridge *bridge, char *element, const char *request_id, BatchCallback c
 		uv_timer_start(&batches->sweep, batch_sweep, SWEEP_MS, SWEEP_MS);
 	push(batches, &batches->queues[FRESH], entry);
 	pump(batches);
-	return entry;
-}
-
-void
-batch_forget(BatchEntry *entry)
-{
-	entry->callback = NULL;
+	return true;
 }
 
 bool

@@ -8,8 +8,6 @@
 
 #include "bridge.h"
 
-typedef struct BatchEntry BatchEntry;
-
 typedef struct BatchAnswer
 {
 	int			status;			/* of HTTP */
@@ -26,12 +24,11 @@ extern int	batch_pending(const Bridge *bridge);
 
 /*
  * Takes over `element` (malloc'd JSON of one increment, with its idempotency
- * key) in any case. NULL: can't be taken now (queue full, database away);
+ * key) in any case. False: can't be taken now (queue full, database away);
  * *retry_after gets the seconds. The callback comes once, never before this
  * returns, when the commit is known or the deadline is over.
  */
-extern BatchEntry *batch_add(Bridge *bridge, char *element, const char *request_id,
-							 BatchCallback callback, void *data, int *retry_after);
-extern void batch_forget(BatchEntry *entry);	/* its client is gone; no callback any more */
+extern bool batch_add(Bridge *bridge, char *element, const char *request_id,
+					  BatchCallback callback, void *data, int *retry_after);
 
 #endif

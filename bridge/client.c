@@ -81,7 +81,6 @@ typedef struct Clients
 	Client	   *ready;			/* have bytes left over, and a reader that wants them */
 	Client	   *ready_last;
 	uv_idle_t	turn;			/* runs while there are such */
-	int			count;
 	Client	   *reading;		/* whose reader is running now, NULL: nobody's */
 	const char *window;			/* what it has not used up */
 	size_t		window_length;
@@ -106,12 +105,6 @@ void *
 client_data(const Client *client)
 {
 	return client->data;
-}
-
-int
-clients_count(const Bridge *bridge)
-{
-	return bridge->clients->count;
 }
 
 /* ---- phases ---- */
@@ -219,7 +212,6 @@ detach(Client *client)
 
 	phase_leave(client);
 	unready(clients, client);
-	clients->count--;
 	client->closing = true;
 	client->wanted = false;
 	uv_poll_stop(&client->poll);
@@ -613,7 +605,6 @@ client_new(Bridge *bridge, int fd, Seat *seat, const struct in6_addr *peer)
 	client->fd = fd;
 	client->seat = seat;
 	client->peer = *peer;
-	bridge->clients->count++;
 	phase_enter(client, PHASE_IDLE);
 	return client;
 }

@@ -88,6 +88,5 @@ extern void clients_start(Bridge *bridge);
 extern void clients_tick(Bridge *bridge);	/* the janitor; main.c's tick */
 extern void clients_stop(Bridge *bridge);	/* closes all of them */
 extern void clients_free(Bridge *bridge);
-extern int	clients_count(const Bridge *bridge);
 
 #endif

@@ -100,9 +100,8 @@ problem_set(Problem *problem, ErrorCode code, const char *message)
 }
 
 int
-exchange_count(const Bridge *bridge)
+exchange_count(void)
 {
-	(void) bridge;
 	return awaited;
 }
 

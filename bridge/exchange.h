@@ -123,6 +123,6 @@ extern Client *exchange_detach(Exchange *exchange);
 
 extern bool problem_set(Problem *problem, ErrorCode code, const char *message);	/* always false */
 
-extern int	exchange_count(const Bridge *bridge);	/* requests whose answer is awaited */
+extern int	exchange_count(void);	/* requests whose answer is awaited */
 
 #endif

@@ -578,12 +578,6 @@ stream_owner(const Stream *stream)
 	return stream->owner;
 }
 
-Bridge *
-stream_bridge(const Stream *stream)
-{
-	return stream->bridge;
-}
-
 void
 stream_heard(Stream *stream)
 {

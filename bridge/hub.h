@@ -65,7 +65,6 @@ extern Stream *stream_new(Bridge *bridge, const StreamKind *kind, void *owner, B
 extern void stream_begin(Stream *stream);	/* sends the status and what the client doesn't have */
 extern void stream_end(Stream *stream);		/* forgets it; the owner's last call */
 extern void *stream_owner(const Stream *stream);
-extern Bridge *stream_bridge(const Stream *stream);
 extern void stream_drained(Stream *stream);	/* the rest is out: sends what has become new meanwhile */
 extern void stream_heard(Stream *stream);	/* the client has said something */
 extern bool stream_silent(const Stream *stream);	/* for longer than two pings */

@@ -123,7 +123,7 @@ drain_turn(uv_timer_t *timer)
 	Program    *program = timer->data;
 	Bridge	   *bridge = &program->bridge;
 	uint64_t	now = uv_now(&bridge->loop);
-	bool		busy = hub_drain(bridge, DRAIN_SLICE) > 0 || exchange_count(bridge) > 0;
+	bool		busy = hub_drain(bridge, DRAIN_SLICE) > 0 || exchange_count() > 0;
 
 	if (busy || program->quiet_since == 0)
 		program->quiet_since = now;
