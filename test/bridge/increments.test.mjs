@@ -105,7 +105,7 @@ test('the id of the request stands with the action and in the log, the address t
   assert.equal(answer.headers.get('x-request-id'), 'trace-"\\1');
   assert.equal(await cluster.sql("SELECT request_id, client_address FROM scoreboard.action WHERE action_id = :'id'", { id: action.actionId }),
     'trace-"\\1|127.0.0.1');
-  assert.ok(bridge.log.some((line) => line.request_id === 'trace-"\\1' && line.status === 200));
+  await until('its line in the log', () => bridge.log.some((line) => line.request_id === 'trace-"\\1' && line.status === 200));
 });
 
 /* code → requests that must be refused with it. Each function makes the options of increment() for a player of its own. */
@@ -220,7 +220,7 @@ test('a defect: 500 INTERNAL without a word about it, the log knows it by the id
     const answer = await increment(bridge, cluster, 'moe', { headers: { 'x-request-id': 'defect-1' } });
     assertError(answer, 500, 'INTERNAL');
     assert.ok(!answer.text.includes('secret'));
-    assert.ok(bridge.log.some((line) => line.level === 'error' && line.request_id === 'defect-1'));
+    await until('its line in the log', () => bridge.log.some((line) => line.level === 'error' && line.request_id === 'defect-1'));
   } finally {
     await cluster.sql('DROP TRIGGER fail ON scoreboard.action; DROP FUNCTION fail()');
   }

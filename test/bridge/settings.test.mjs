@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { lookup } from 'node:dns/promises';
 import { after, before, test } from 'node:test';
-import { startBridge, startCluster } from '../lib/cluster.mjs';
+import { startBridge, startCluster, until } from '../lib/cluster.mjs';
 import { ask } from './clients.mjs';
 
 let cluster;
@@ -140,7 +140,9 @@ test('every address of a name is listened on', async (t) => {
     return;
   }
   const bridge = await startBridge(cluster, ['--listen', 'localhost:0']);
-  const listening = bridge.log.filter(({ msg }) => msg === 'listening');
+  const heard = () => bridge.log.filter(({ msg }) => msg === 'listening');
+  await until('a line for each address', () => heard().length >= addresses.size);
+  const listening = heard();
   assert.deepEqual(new Set(listening.map(({ address }) => address)), addresses);
   for (const { address, port } of listening) {
     assert.equal((await fetch(`http://${address.includes(':') ? `[${address}]` : address}:${port}/health`)).status, 200);
@@ -153,7 +155,7 @@ test('a variable is used, a flag wins over it', async () => {
   const bridge = await startBridge(cluster, [], { environment });
   const answer = await ask(bridge, '/health', { headers: { origin: 'https://game.test' } });
   assert.equal(answer.headers.get('access-control-allow-origin'), 'https://game.test');
-  assert.ok(bridge.log.some(({ level }) => level === 'debug'));
+  await until('a line of that level', () => bridge.log.some(({ level }) => level === 'debug'));
   assert.equal(await bridge.stop(), 0);
 });
 
@@ -175,7 +177,9 @@ test('it listens on several addresses, of IPv6 too', async (t) => {
     t.skip('no IPv6 here');
     return;
   }
-  const listening = bridge.log.filter(({ msg }) => msg === 'listening');
+  const heard = () => bridge.log.filter(({ msg }) => msg === 'listening');
+  await until('a line for each address', () => heard().length >= 3);
+  const listening = heard();
   assert.equal(listening.length, 3);
   for (const { address, port } of listening) {
     assert.equal((await fetch(`http://${address.includes(':') ? `[${address}]` : address}:${port}/health`)).status, 200);
