@@ -233,22 +233,12 @@ answered(void *data, const BatchAnswer *outcome)
 	exchange_answer(exchange, &answer);
 }
 
-static void
-refuse_for_now(Exchange *exchange, int retry_after)
-{
-	char		line[40];
-	Problem		problem = {ERROR_UNAVAILABLE, "Increments are not taken now; try again with the same Idempotency-Key.", line, false};
-
-	snprintf(line, sizeof(line), "Retry-After: %d\r\n", retry_after > 0 ? retry_after : 1);
-	exchange_problem(exchange, &problem);
-}
-
 void
 api_increment(Exchange *exchange)
 {
+	static const Problem later = {ERROR_UNAVAILABLE, "Increments are not taken now; try again with the same Idempotency-Key.", NULL, false};
 	Problem		problem = {ERROR_NONE, NULL, NULL, false};
 	char	   *element = make_element(exchange, exchange->token ? exchange->token : "", &problem);
-	int			retry_after = 0;
 
 	exchange->head = NULL;
 	/* Who it is comes after the body's form. */
@@ -260,6 +250,6 @@ api_increment(Exchange *exchange)
 	}
 	if (element == NULL)
 		exchange_problem(exchange, &problem);
-	else if (!batch_add(client_bridge(exchange->client), element, exchange->id, answered, exchange, &retry_after))
-		refuse_for_now(exchange, retry_after);
+	else if (!batch_add(client_bridge(exchange->client), element, exchange->id, answered, exchange))
+		exchange_problem(exchange, &later);
 }

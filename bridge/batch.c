@@ -60,8 +60,7 @@ struct BatchEntry
 {
 	BatchEntry *next;			/* in a queue */
 	Batches    *batches;
-	Batch	   *batch;			/* that carries it; NULL in a queue */
-	BatchCallback callback;		/* NULL once the client is gone */
+	BatchCallback callback;
 	void	   *data;
 	char	   *element;		/* JSON */
 	uint64_t	deadline;		/* ms */
@@ -109,7 +108,6 @@ static void
 push(Batches *batches, Queue *queue, BatchEntry *entry)
 {
 	entry->next = NULL;
-	entry->batch = NULL;
 	if (queue->tail)
 		queue->tail->next = entry;
 	else
@@ -134,7 +132,7 @@ pop(Batches *batches, Queue *queue)
 
 /* ---- ends of an entry ---- */
 
-/* Tells the client, if it is still there, and frees the entry, which is in no queue and no batch any more. */
+/* Hands over the answer and frees the entry, which is in no queue and no batch any more. */
 static void
 finish(BatchEntry *entry, const BatchAnswer *answer)
 {
@@ -333,7 +331,6 @@ send_batch(Batches *batches, Company company)
 	{
 		BatchEntry *entry = pop(batches, queue);
 
-		entry->batch = batch;
 		entry->tries++;
 		batch->entries[batch->count++] = entry;
 	}
@@ -438,12 +435,11 @@ batch_sweep(uv_timer_t *timer)
 /* ---- for the others ---- */
 
 bool
-batch_add(Bridge *bridge, char *element, const char *request_id, BatchCallback callback, void *data, int *retry_after)
+batch_add(Bridge *bridge, char *element, const char *request_id, BatchCallback callback, void *data)
 {
 	Batches    *batches = bridge->batch;
 	BatchEntry *entry = NULL;
 
-	*retry_after = 1;
 	if (pg_pool_live(bridge) && batches->queued < bridge->options.queue_size)
 		entry = calloc(1, sizeof(*entry));
 	if (entry == NULL)
@@ -490,14 +486,6 @@ batch_start(Bridge *bridge)
 	batches->sweep.data = batches;
 }
 
-static void
-batches_closed(uv_handle_t *handle)
-{
-	Batches    *batches = handle->data;
-
-	free(batches);
-}
-
 void
 batch_stop(Bridge *bridge)
 {
@@ -522,5 +510,5 @@ batch_stop(Bridge *bridge)
 	while ((entry = pop(batches, &batches->later)) != NULL)
 		give_up(entry);
 	bridge->batch = NULL;
-	uv_close((uv_handle_t *) &batches->sweep, batches_closed);
+	uv_close((uv_handle_t *) &batches->sweep, free_handle_data);
 }

@@ -24,11 +24,11 @@ extern int	batch_pending(const Bridge *bridge);
 
 /*
  * Takes over `element` (malloc'd JSON of one increment, with its idempotency
- * key) in any case. False: can't be taken now (queue full, database away);
- * *retry_after gets the seconds. The callback comes once, never before this
+ * key) in any case. False: can't be taken now (queue full, database away). The
+ * callback comes once, never before this
  * returns, when the commit is known or the deadline is over.
  */
 extern bool batch_add(Bridge *bridge, char *element, const char *request_id,
-					  BatchCallback callback, void *data, int *retry_after);
+					  BatchCallback callback, void *data);
 
 #endif

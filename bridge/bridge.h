@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <uv.h>
 
@@ -39,5 +40,18 @@ typedef struct Bridge
 	struct Batches *batch;
 	struct Pages *pages;		/* NULL without --www */
 } Bridge;
+
+/* For uv_close: memory that begins with the handle, or that the handle's data is, goes when libuv has let go of it. */
+static inline void
+free_handle(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+static inline void
+free_handle_data(uv_handle_t *handle)
+{
+	free(handle->data);
+}
 
 #endif

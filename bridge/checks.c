@@ -36,13 +36,18 @@ without_secrets(const char *message, char *reason, size_t size)
 }
 
 bool
+check_is_conninfo(const char *database)
+{
+	return strchr(database, '=') || strstr(database, "://");
+}
+
+bool
 check_database(const char *value, char *reason, size_t size)
 {
 	char	   *message = NULL;
 	PQconninfoOption *options;
 
-	/* A name alone is a database's, as for psql. */
-	if (strchr(value, '=') == NULL && strstr(value, "://") == NULL)
+	if (!check_is_conninfo(value))
 		return true;
 	options = PQconninfoParse(value, &message);
 	if (options == NULL)

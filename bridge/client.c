@@ -181,12 +181,6 @@ watch_less(Client *client, uint8_t unwanted)
 /* ---- ends ---- */
 
 static void
-client_freed(uv_handle_t *handle)
-{
-	free(handle);
-}
-
-static void
 unready(Clients *clients, Client *client)
 {
 	Client	   *before = NULL;
@@ -235,7 +229,7 @@ client_close(Client *client)
 	client->reader = NULL;
 	if (reader)
 		reader->gone(client);
-	uv_close((uv_handle_t *) &client->poll, client_freed);
+	uv_close((uv_handle_t *) &client->poll, free_handle);
 }
 
 int
@@ -248,7 +242,7 @@ client_release(Client *client, Seat **seat)
 	detach(client);
 	client->fd = -1;
 	client->reader = NULL;
-	uv_close((uv_handle_t *) &client->poll, client_freed);
+	uv_close((uv_handle_t *) &client->poll, free_handle);
 	return fd;
 }
 
@@ -427,7 +421,6 @@ const char *
 client_rest(const Client *client, size_t *length)
 {
 	const Clients *clients = client->bridge->clients;
-
 	bool		reading = clients->reading == client;
 
 	*length = reading ? clients->window_length : client->in_length;

@@ -273,7 +273,6 @@ static void
 feed_answer(PgConnection *connection, PgEnd end, const PGresult *result)
 {
 	Feed	   *feed = pg_connection_owner(connection);
-	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
 	if (end == PG_ANSWERED && feed->state == FEED_LISTENING)
@@ -283,8 +282,6 @@ feed_answer(PgConnection *connection, PgEnd end, const PGresult *result)
 	else
 	{
 		pg_error_said(feed->bridge->hosts, result);
-		if (sqlstate && strcmp(sqlstate, "25006") == 0)
-			pg_hosts_want_writable(feed->bridge->hosts);
 		pg_connection_drop(connection, message ? message : "unexpected answer");
 	}
 }

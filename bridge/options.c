@@ -28,10 +28,6 @@
 #include "options.h"
 #include "sockets.h"
 
-#ifndef SCOREBOARD_VERSION
-#define SCOREBOARD_VERSION "unreleased"
-#endif
-
 typedef enum SettingType
 {
 	SETTING_TEXT,

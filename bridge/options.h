@@ -13,6 +13,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The Makefile says it. */
+#ifndef SCOREBOARD_VERSION
+#define SCOREBOARD_VERSION "unreleased"
+#endif
+
 typedef struct Options
 {
 	const char *listen;			/* address:port, several with commas */

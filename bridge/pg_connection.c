@@ -43,10 +43,6 @@
 
 #define PAUSE_FIRST_MS 100
 
-#ifndef SCOREBOARD_VERSION
-#define SCOREBOARD_VERSION "unreleased"
-#endif
-
 /* Whoever waits behind a lock finds out that we are gone. Where the platform can't, it says so, and that is that. */
 #define SET_UP "SELECT pg_catalog.set_config(name, '2s', false) FROM pg_catalog.pg_settings " \
 	"WHERE name = 'client_connection_check_interval' AND setting = '0'"
@@ -113,18 +109,12 @@ change(PgConnection *connection, State state, int64_t timeout_ms)
 }
 
 static void
-poll_closed(uv_handle_t *handle)
-{
-	free(handle);
-}
-
-static void
 unwatch(PgConnection *connection)
 {
 	if (connection->poll == NULL)
 		return;
 	uv_poll_stop(connection->poll);
-	uv_close((uv_handle_t *) connection->poll, poll_closed);
+	uv_close((uv_handle_t *) connection->poll, free_handle);
 	connection->poll = NULL;
 }
 
@@ -164,17 +154,6 @@ close_pg(PgConnection *connection)
 	connection->pg = NULL;
 }
 
-static int64_t
-next_pause(PgConnection *connection)
-{
-	int64_t		most = connection->bridge->options.reconnect_max_ms;
-
-	connection->pause_ms = connection->pause_ms ? connection->pause_ms * 2 : PAUSE_FIRST_MS;
-	if (connection->pause_ms > most)
-		connection->pause_ms = most;
-	return connection->pause_ms / 2 + (int64_t) (random_number() % (uint32_t) (connection->pause_ms / 2 + 1));
-}
-
 static void
 go_down(PgConnection *connection, bool was_up)
 {
@@ -182,7 +161,8 @@ go_down(PgConnection *connection, bool was_up)
 		log_warn(was_up ? "database connection lost" : "database not reached", LOG_TEXT("reason", connection->reason),
 				 LOG_TEXT("host", connection->host));
 	connection->complained = true;
-	change(connection, DOWN, connection->held ? -1 : next_pause(connection));
+	change(connection, DOWN, connection->held ? -1 :
+		   random_pause(&connection->pause_ms, PAUSE_FIRST_MS, connection->bridge->options.reconnect_max_ms));
 	connection->events->down(connection, was_up);
 }
 
@@ -455,9 +435,7 @@ tell_answer(PgConnection *connection)
 		connection->events->answer(connection, status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK ? PG_REFUSED :
 								   connection->unsure ? PG_UNKNOWN : PG_ANSWERED, result);
 	else
-	{
 		set_up(connection);
-	}
 	PQclear(result);
 }
 
@@ -512,19 +490,13 @@ pg_connection_new(PgHosts *hosts, const PgConnectionEvents *events, void *owner,
 	return connection;
 }
 
-static void
-connection_closed(uv_handle_t *handle)
-{
-	free(handle->data);
-}
-
 void
 pg_connection_free(PgConnection *connection)
 {
 	close_pg(connection);
 	pg_search_free(connection->search);
 	change(connection, DOWN, -1);
-	uv_close((uv_handle_t *) &connection->timer, connection_closed);
+	uv_close((uv_handle_t *) &connection->timer, free_handle_data);
 }
 
 void *

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checks.h"
 #include "log.h"
 #include "pg_hosts.h"
 #include "random.h"
@@ -164,18 +165,12 @@ time_for_one(const PgHosts *hosts, const char *connect_timeout)
 	return share < all ? share : all;
 }
 
-static bool
-is_string(const char *database)
-{
-	return strchr(database, '=') || strncmp(database, "postgres://", 11) == 0 || strncmp(database, "postgresql://", 13) == 0;
-}
-
 PgHosts *
 pg_hosts_new(Bridge *bridge)
 {
 	const char *database = bridge->options.database;
 	PgHosts    *hosts = calloc(1, sizeof(*hosts));
-	PQconninfoOption *given = is_string(database) ? PQconninfoParse(database, NULL) : NULL;
+	PQconninfoOption *given = check_is_conninfo(database) ? PQconninfoParse(database, NULL) : NULL;
 	PQconninfoOption *defaults = defaults_for(given);
 	const char *attributes;
 	const char *balance;
@@ -428,11 +423,16 @@ pg_error_said(PgHosts *hosts, const PGresult *result)
 	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	const Trouble *trouble = find_trouble(sqlstate);
 
-	if (trouble == NULL || strcmp(hosts->said, sqlstate) == 0)
+	if (trouble == NULL)
 		return;
-	snprintf(hosts->said, sizeof(hosts->said), "%s", sqlstate);
-	log_error("the database can't serve", LOG_TEXT("sqlstate", sqlstate), LOG_TEXT("advice", trouble->advice),
-			  LOG_TEXT("reason", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
+	if (strcmp(hosts->said, sqlstate) != 0)
+	{
+		snprintf(hosts->said, sizeof(hosts->said), "%s", sqlstate);
+		log_error("the database can't serve", LOG_TEXT("sqlstate", sqlstate), LOG_TEXT("advice", trouble->advice),
+				  LOG_TEXT("reason", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
+	}
+	if (strcmp(sqlstate, "25006") == 0)
+		pg_hosts_want_writable(hosts);
 }
 
 void

@@ -43,7 +43,11 @@ extern void pg_search_next(PgSearch *search);
 /* Does an error of this SQLSTATE last until somebody does something? */
 extern bool pg_error_lasts(const char *sqlstate);
 
-/* Logs a lasting error, with what to do about it, unless that has been said since the last answer. */
+/*
+ * Logs a lasting error, with what to do about it, unless that has been said
+ * since the last answer. From a server that can't be written to on, one is
+ * wanted that can.
+ */
 extern void pg_error_said(PgHosts *hosts, const PGresult *result);
 extern void pg_error_over(PgHosts *hosts);
 

@@ -297,19 +297,13 @@ static void
 take_error(Pool *pool, const PGresult *result)
 {
 	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-	int64_t		most = pool->bridge->options.reconnect_max_ms;
 
 	if (!pg_error_lasts(sqlstate))
 		return;
 	pg_error_said(pool->hosts, result);
-	if (strcmp(sqlstate, "25006") == 0)
-		pg_hosts_want_writable(pool->hosts);
 	pool->lasting++;
-	pool->pause_ms = pool->pause_ms ? pool->pause_ms * 2 : PAUSE_FIRST_MS;
-	if (pool->pause_ms > most)
-		pool->pause_ms = most;
-	pool->paused_until = uv_now(&pool->bridge->loop) + (uint64_t) (pool->pause_ms / 2) +
-		random_number() % (uint32_t) (pool->pause_ms / 2 + 1);
+	pool->paused_until = uv_now(&pool->bridge->loop) +
+		(uint64_t) random_pause(&pool->pause_ms, PAUSE_FIRST_MS, pool->bridge->options.reconnect_max_ms);
 }
 
 static void
@@ -517,14 +511,6 @@ pg_pool_start(Bridge *bridge)
 	}
 }
 
-static void
-pool_closed(uv_handle_t *handle)
-{
-	Pool	   *pool = handle->data;
-
-	free(pool);
-}
-
 void
 pg_pool_stop(Bridge *bridge)
 {
@@ -554,5 +540,5 @@ pg_pool_stop(Bridge *bridge)
 	pg_hosts_free(bridge->hosts);
 	bridge->hosts = NULL;
 	bridge->pool = NULL;
-	uv_close((uv_handle_t *) &pool->sweep, pool_closed);
+	uv_close((uv_handle_t *) &pool->sweep, free_handle_data);
 }

@@ -26,6 +26,15 @@ random_number(void)
 	return pool[--left];
 }
 
+int64_t
+random_pause(int64_t *pause, int64_t first, int64_t most)
+{
+	*pause = *pause ? *pause * 2 : first;
+	if (*pause > most)
+		*pause = most;
+	return *pause / 2 + (int64_t) (random_number() % (uint32_t) (*pause / 2 + 1));
+}
+
 void
 random_id(char *text)
 {

@@ -11,6 +11,14 @@
 #define RANDOM_ID_SIZE 33
 
 extern uint32_t random_number(void);
+
+/*
+ * The next pause of a back-off in ms: *pause is doubled from `first` (it is 0 at
+ * the beginning) up to `most`, and a random part of at most half is cut off, so
+ * that many who failed together don't come again together.
+ */
+extern int64_t random_pause(int64_t *pause, int64_t first, int64_t most);
+
 extern void random_id(char *text);	/* 32 hexadecimal digits and the end: RANDOM_ID_SIZE bytes */
 
 #endif
