@@ -15,6 +15,7 @@
 
 #include "batch.h"
 #include "feed.h"
+#include "room.h"
 
 #define LIMIT_MOST 100			/* SPEC: the largest top size */
 #define SKIP_MOST 1000
@@ -134,24 +135,6 @@ read_top_query(Exchange *exchange, TopQuery *query, Problem *problem)
 	return true;
 }
 
-/* Room for a cut list; nothing in it outlives the answer. */
-static char *
-cut_room(size_t size)
-{
-	static char *room;
-	static size_t has;
-
-	if (size > has)
-	{
-		free(room);
-		has = size * 2;
-		room = malloc(has);
-		if (room == NULL)
-			abort();
-	}
-	return room;
-}
-
 void
 api_top(Exchange *exchange)
 {
@@ -161,8 +144,9 @@ api_top(Exchange *exchange)
 	char		headers[sizeof(tag) + 80];
 	char		skip[24] = "";
 	Answer		answer = {304, NULL, NULL, 0, headers, false};
+	static Room room;
 	const Frame *frame;
-	char	   *room;
+	char	   *list;
 
 	if (!read_top_query(exchange, &query, &problem))
 	{
@@ -179,9 +163,8 @@ api_top(Exchange *exchange)
 		frame = board_frame(query.board);
 		answer.status = 200;
 		answer.type = "application/json";
-		room = cut_room(frame->message_length);
-		answer.body = room;
-		answer.length = frame_cut(frame, query.skip, query.limit, room);
+		answer.body = list = room_for(&room, frame->message_length);
+		answer.length = frame_cut(frame, query.skip, query.limit, list);
 	}
 	exchange_answer(exchange, &answer);
 }

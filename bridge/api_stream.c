@@ -24,11 +24,7 @@ is_websocket_key(Slice key)
 	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	char		text[KEY_LENGTH + 1];
 
-	if (key.length != KEY_LENGTH)
-		return false;
-	memcpy(text, key.at, KEY_LENGTH);
-	text[KEY_LENGTH] = '\0';
-	return strspn(text, digits) == KEY_LENGTH - 2 && strcmp(text + KEY_LENGTH - 2, "==") == 0 &&
+	return key.length == KEY_LENGTH && h1_copy(key, text, sizeof(text)) && strspn(text, digits) == KEY_LENGTH - 2 && strcmp(text + KEY_LENGTH - 2, "==") == 0 &&
 		strchr("AQgw", text[KEY_LENGTH - 3]) != NULL;
 }
 
@@ -79,8 +75,8 @@ open_events(Exchange *exchange, Board *const *boards, int count)
 	const H1Field *field = h1_field(exchange->head, "last-event-id", &several);
 	char		last[BOARDS_PER_STREAM * (BOARD_NAME_MAX + 24)] = "";
 
-	if (field && !several && field->value.length < sizeof(last))
-		memcpy(last, field->value.at, field->value.length);
+	if (field && !several)
+		h1_copy(field->value, last, sizeof(last));
 	sse_open(exchange, boards, count, last);
 }
 

@@ -26,6 +26,7 @@
 #include "pages.h"
 #include "query.h"
 #include "random.h"
+#include "room.h"
 #include "routes.h"
 
 typedef struct Pending
@@ -34,6 +35,7 @@ typedef struct Pending
 	Problem		problem;		/* told when the body has been read */
 	size_t		missing;		/* bytes of the body that are still to come */
 	bool		dispatched;
+	bool		token_in_path;
 	char		sentence[160];	/* a problem's own message */
 } Pending;
 
@@ -148,24 +150,6 @@ next_request(Client *client)
 
 /* ---- answers ---- */
 
-/* One buffer for all; nothing in it outlives a call of client_send. */
-static char *
-answer_room(size_t size)
-{
-	static char *room;
-	static size_t has;
-
-	if (room == NULL || size > has)
-	{
-		free(room);
-		has = size + 16 * 1024;
-		room = malloc(has);
-		if (room == NULL)
-			abort();
-	}
-	return room;
-}
-
 static char *
 put(char *at, const char *name, const char *value)
 {
@@ -220,9 +204,10 @@ log_request(const Exchange *exchange, int status)
 static bool
 send_answer(Exchange *exchange, const Answer *answer)
 {
+	static Room room;
 	size_t		extra = answer->headers ? strlen(answer->headers) : 0;
-	char	   *room = answer_room(2048 + extra + answer->length);
-	char	   *at = put_head(exchange, answer, room);
+	char	   *text = room_for(&room, 2048 + extra + answer->length);
+	char	   *at = put_head(exchange, answer, text);
 
 	if (answer->type && answer->length > 0 && exchange->method != METHOD_HEAD)
 	{
@@ -230,7 +215,7 @@ send_answer(Exchange *exchange, const Answer *answer)
 		at += answer->length;
 	}
 	log_request(exchange, answer->status);
-	return client_send(exchange->client, room, (size_t) (at - room));
+	return client_send(exchange->client, text, (size_t) (at - text));
 }
 
 void
@@ -319,17 +304,6 @@ exchange_open_stream(Exchange *exchange, const Answer *answer)
 
 /* ---- headers ---- */
 
-/* Terminated; false where it is too long. */
-static bool
-copy_slice(Slice slice, char *out, size_t size)
-{
-	if (slice.length >= size)
-		return false;
-	memcpy(out, slice.at, slice.length);
-	out[slice.length] = '\0';
-	return true;
-}
-
 static bool
 is_visible(const char *text)
 {
@@ -346,19 +320,25 @@ read_id(Exchange *exchange, const H1Head *head)
 	const H1Field *field = h1_field(head, "x-request-id", &several);
 
 	if (field == NULL || several || field->value.length == 0 ||
-		!copy_slice(field->value, exchange->id, sizeof(exchange->id)) || !is_visible(exchange->id) ||
+		!h1_copy(field->value, exchange->id, sizeof(exchange->id)) || !is_visible(exchange->id) ||
 		log_has_token(exchange->id, field->value.length))
 		random_id(exchange->id);
+}
+
+const char *
+method_name(Method method)
+{
+	static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "OPTIONS"};
+
+	return names[method];
 }
 
 static Method
 method_of(Slice name)
 {
-	static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "OPTIONS"};
-
-	for (int i = 0; i < METHOD_OTHER; i++)
-		if (name.length == strlen(names[i]) && memcmp(name.at, names[i], name.length) == 0)
-			return (Method) i;
+	for (Method method = 0; method < METHOD_OTHER; method++)
+		if (name.length == strlen(method_name(method)) && memcmp(name.at, method_name(method), name.length) == 0)
+			return method;
 	return METHOD_OTHER;
 }
 
@@ -421,9 +401,9 @@ check_origin(Exchange *exchange, const H1Head *head, Problem *problem)
 
 	if (field == NULL)
 		return true;
-	if (several || field->value.length == 0 || !copy_slice(field->value, origin, sizeof(origin)) || !is_visible(origin))
+	if (several || field->value.length == 0 || !h1_copy(field->value, origin, sizeof(origin)) || !is_visible(origin))
 		return problem_set(problem, ERROR_ORIGIN_NOT_ALLOWED, "The Origin header is not understood.");
-	if (head->host.at && copy_slice(head->host, host, sizeof(host)) && strstr(origin, "://"))
+	if (head->host.at && h1_copy(head->host, host, sizeof(host)) && strstr(origin, "://"))
 	{
 		plain_host(host, ours, sizeof(ours));
 		plain_host(origin, theirs, sizeof(theirs));
@@ -449,7 +429,7 @@ read_key(Exchange *exchange, const H1Head *head, Problem *problem)
 		return true;
 	if (several)
 		return problem_set(problem, ERROR_INVALID_REQUEST, "Idempotency-Key is given twice.");
-	if (field->value.length == 0 || !copy_slice(field->value, key, sizeof(key)) || !is_visible(key))
+	if (field->value.length == 0 || !h1_copy(field->value, key, sizeof(key)) || !is_visible(key))
 		return problem_set(problem, ERROR_INVALID_REQUEST, "Idempotency-Key is 1 to 255 visible ASCII characters.");
 	strcpy(exchange->key, key);
 	return true;
@@ -465,7 +445,7 @@ check_media_type(const H1Head *head, Problem *problem)
 	if (field)
 		return problem_set(problem, ERROR_UNSUPPORTED_MEDIA_TYPE, "Content-Encoding is not taken.");
 	field = h1_field(head, "content-type", &several);
-	if (field == NULL || several || !copy_slice(field->value, type, sizeof(type)) ||
+	if (field == NULL || several || !h1_copy(field->value, type, sizeof(type)) ||
 		strncasecmp(type, "application/json", 16) != 0 || (type[16] != '\0' && type[16] != ';' && type[16] != ' '))
 		return problem_set(problem, ERROR_UNSUPPORTED_MEDIA_TYPE, "The body is application/json.");
 	return true;
@@ -511,7 +491,7 @@ exchange_tag_matches(const Exchange *exchange, const char *tag)
 	{
 		char		list[1024];
 
-		if (!h1_name_is(head->fields[i].name, "if-none-match") || !copy_slice(head->fields[i].value, list, sizeof(list)))
+		if (!h1_name_is(head->fields[i].name, "if-none-match") || !h1_copy(head->fields[i].value, list, sizeof(list)))
 			continue;
 		if (strcmp(list, "*") == 0)
 			return true;
@@ -567,18 +547,29 @@ check_parameters(Pending *pending, Problem *problem)
 	return true;
 }
 
+/* The path as it was sent, for the log; one that is longer than any of ours, or has a token in it, isn't logged. */
+static void
+read_path(Pending *pending, const H1Head *head)
+{
+	char	   *path = pending->exchange.path;
+	char		decoded[sizeof(pending->exchange.path)];
+	bool		fits = h1_copy(head->path, path, sizeof(pending->exchange.path));
+
+	pending->token_in_path = log_has_token(head->path.at, head->path.length);
+	/* Its dots may be written as %2E. */
+	if (fits && strchr(path, '%') && query_decode(strcpy(decoded, path), false))
+		pending->token_in_path |= log_has_token(decoded, strlen(decoded));
+	if (!fits || pending->token_in_path)
+		strcpy(path, "/?");
+}
+
 /* A token in a URL ends up in logs and histories, whatever its name is. */
 static bool
-check_url(Exchange *exchange, const H1Head *head, Problem *problem)
+check_url(Pending *pending, const H1Head *head, Problem *problem)
 {
-	char		path[sizeof(exchange->path)];
-	bool		token = log_has_token(head->path.at, head->path.length);
+	Exchange   *exchange = &pending->exchange;
+	bool		token = pending->token_in_path;
 
-	/* Its dots may be written as %2E; a longer path is none of ours, and isn't logged. */
-	if (copy_slice(head->path, path, sizeof(path)) && query_decode(path, false))
-		token |= log_has_token(path, strlen(path));
-	if (token)
-		strcpy(exchange->path, "/?");
 	if (!query_read(head->query, exchange, problem))
 		return false;
 	for (int i = 0; i < exchange->parameter_count; i++)
@@ -598,7 +589,7 @@ judge(Pending *pending, const H1Head *head, Problem *problem)
 	Exchange   *exchange = &pending->exchange;
 
 	if (!check_framing(exchange, head, problem) || !read_token(exchange, head, problem) ||
-		!check_url(exchange, head, problem) || !check_origin(exchange, head, problem) ||
+		!check_url(pending, head, problem) || !check_origin(exchange, head, problem) ||
 		!route_find(exchange, head, problem))
 		return false;
 	if (exchange->method == METHOD_OPTIONS)
@@ -703,8 +694,7 @@ begin(Client *client, Talk *talk, const H1Head *head)
 	exchange->method = method_of(head->method);
 	exchange->close = client_bridge(client)->draining || !head->keep_alive;
 	read_id(exchange, head);
-	if (!copy_slice(head->path, exchange->path, sizeof(exchange->path)) || log_has_token(exchange->path, head->path.length))
-		strcpy(exchange->path, "/?");
+	read_path(pending, head);
 	judge(pending, head, &problem);
 	pending->problem = problem;
 	if (head->length > 0 && !problem.close)

@@ -101,6 +101,7 @@ typedef struct Exchange
 
 extern void exchange_begin(Client *client);	/* makes exchange.c the client's reader; listener.c's last step */
 
+extern const char *method_name(Method method);	/* not of METHOD_OTHER */
 extern const char *exchange_parameter(const Exchange *exchange, const char *name);	/* NULL: not given */
 /* If-None-Match: does it name this ETag (quotes included), or any? Only while there is a head. */
 extern bool exchange_tag_matches(const Exchange *exchange, const char *tag);

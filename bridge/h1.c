@@ -298,6 +298,16 @@ h1_read_head(const char *bytes, size_t length, size_t *seen, H1Head *head, const
 /* ---- asking for fields ---- */
 
 bool
+h1_copy(Slice slice, char *out, size_t size)
+{
+	if (slice.length >= size)
+		return false;
+	memcpy(out, slice.at, slice.length);
+	out[slice.length] = '\0';
+	return true;
+}
+
+bool
 h1_name_is(Slice name, const char *lower_case)
 {
 	return is_text_in_any_case(name, lower_case);

@@ -70,6 +70,9 @@ typedef enum H1Outcome
  */
 extern H1Outcome h1_read_head(const char *bytes, size_t length, size_t *seen, H1Head *head, const char **reason);
 
+/* Terminated; false where it is too long. */
+extern bool h1_copy(Slice slice, char *out, size_t size);
+
 extern bool h1_name_is(Slice name, const char *lower_case);
 /* The only field of that name; NULL: none. *several: there are more than one. */
 extern const H1Field *h1_field(const H1Head *head, const char *lower_case, bool *several);

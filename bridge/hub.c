@@ -39,6 +39,7 @@
 #include <time.h>
 
 #include "log.h"
+#include "room.h"
 
 #define BUCKETS 256
 #define WHEEL_SLOTS 64
@@ -107,8 +108,6 @@ typedef struct Hub
 	unsigned	next_slot;		/* for the next stream */
 	unsigned	tick;
 	int			streams;
-	char	   *event;			/* for an event with an id of its own */
-	size_t		event_room;
 } Hub;
 
 /* ---- boards ---- */
@@ -610,24 +609,18 @@ put_ids(const Stream *stream, char *out)
 const unsigned char *
 stream_event(const Stream *stream, const Board *board, size_t *length)
 {
-	Hub		   *hub = stream->bridge->hub;
+	static Room room;
 	const Frame *frame = board->frame;
-	size_t		room = frame->event_shared + (size_t) stream->count * (BOARD_NAME_MAX + 24) + 16;
+	char	   *event;
+	size_t		size = frame->event_shared + (size_t) stream->count * (BOARD_NAME_MAX + 24) + 16;
 
 	*length = frame->event_length;
-	if (stream->count <= 2 || board == &hub->status)
+	if (stream->count <= 2 || board == &stream->bridge->hub->status)
 		return frame->event;
-	if (room > hub->event_room)
-	{
-		free(hub->event);
-		hub->event = malloc(room);
-		if (hub->event == NULL)
-			abort();
-		hub->event_room = room;
-	}
-	memcpy(hub->event, frame->event, frame->event_shared);
-	*length = frame->event_shared + put_ids(stream, hub->event + frame->event_shared);
-	return (unsigned char *) hub->event;
+	event = room_for(&room, size);
+	memcpy(event, frame->event, frame->event_shared);
+	*length = frame->event_shared + put_ids(stream, event + frame->event_shared);
+	return (unsigned char *) event;
 }
 
 /* ---- the wheel, and the end ---- */
@@ -726,7 +719,6 @@ hub_free(Bridge *bridge)
 			free(board);
 		}
 	free_board(&hub->status);
-	free(hub->event);
 	free(hub);
 	bridge->hub = NULL;
 }

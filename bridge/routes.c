@@ -20,17 +20,17 @@ static const char *const top_parameters[] = {"board", "limit", "skip", "season",
 static const char *const stream_parameters[] = {"board", NULL};
 
 static const Route routes[] = {
-	{"GET", "/v1/leaderboard/top", api_top, top_parameters, false, false},
-	{"GET", "/v1/leaderboard/stream", api_stream, stream_parameters, false, true},
-	{"POST", "/v1/scores/increment", api_increment, no_parameters, true, false},
-	{"GET", "/health", api_health, no_parameters, false, false},
-	{"GET", "/ready", api_ready, no_parameters, false, false},
+	{"/v1/leaderboard/top", api_top, top_parameters, METHOD_GET, false},
+	{"/v1/leaderboard/stream", api_stream, stream_parameters, METHOD_GET, false},
+	{"/v1/scores/increment", api_increment, no_parameters, METHOD_POST, true},
+	{"/health", api_health, no_parameters, METHOD_GET, false},
+	{"/ready", api_ready, no_parameters, METHOD_GET, false},
 };
 
 #define ROUTES (sizeof(routes) / sizeof(routes[0]))
 
 /* Files of the live page; whatever their URL's query is, the page itself reads it. */
-static const Route page_route = {"GET", "", pages_answer, NULL, false, false};
+static const Route page_route = {"", pages_answer, NULL, METHOD_GET, false};
 
 /* ---- patterns ---- */
 
@@ -100,8 +100,8 @@ methods_of(const char *pattern)
 
 	for (size_t i = 0; i < ROUTES; i++)
 		if (strcmp(routes[i].pattern, pattern) == 0)
-			n += (size_t) snprintf(text + n, sizeof(text) - n, "%s%s%s", n ? ", " : "", routes[i].method,
-								   strcmp(routes[i].method, "GET") == 0 ? ", HEAD" : "");
+			n += (size_t) snprintf(text + n, sizeof(text) - n, "%s%s%s", n ? ", " : "", method_name(routes[i].method),
+								   routes[i].method == METHOD_GET ? ", HEAD" : "");
 	return text;
 }
 
@@ -112,13 +112,9 @@ route_methods(const Exchange *exchange)
 }
 
 static bool
-takes(const Route *route, Slice method)
+takes(const Route *route, Method method)
 {
-	const char *name = route->method;
-
-	if (strcmp(name, "GET") == 0 && method.length == 4 && memcmp(method.at, "HEAD", 4) == 0)
-		return true;
-	return method.length == strlen(name) && memcmp(method.at, name, method.length) == 0;
+	return method == route->method || (method == METHOD_HEAD && route->method == METHOD_GET);
 }
 
 static bool
@@ -141,7 +137,7 @@ route_find(Exchange *exchange, const H1Head *head, Problem *problem)
 		if (!matches(routes[i].pattern, head->path))
 			continue;
 		found = &routes[i];
-		if (takes(found, head->method) || (exchange->method == METHOD_OPTIONS && exchange->origin[0]))
+		if (takes(found, exchange->method) || (exchange->method == METHOD_OPTIONS && exchange->origin[0]))
 		{
 			exchange->route = found;
 			return take_items(exchange, found->pattern, head->path, problem);
@@ -149,7 +145,7 @@ route_find(Exchange *exchange, const H1Head *head, Problem *problem)
 	}
 	if (found)
 		return not_allowed(found->pattern, problem);
-	if ((exchange->method == METHOD_GET || exchange->method == METHOD_HEAD) && pages_have(exchange))
+	if (takes(&page_route, exchange->method) && pages_have(exchange))
 	{
 		exchange->route = &page_route;
 		return true;

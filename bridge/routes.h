@@ -10,12 +10,11 @@
 
 typedef struct Route
 {
-	const char *method;			/* GET answers HEAD too */
 	const char *pattern;		/* "/v1/users/{id}/score": a segment in braces takes any one segment */
 	void		(*handler) (Exchange *exchange);	/* answers, now or later; called when the body is complete */
 	const char *const *parameters;	/* names that the query may have, NULL at the end; NULL: any */
+	Method		method;			/* GET answers HEAD too */
 	bool		body;			/* wants one, of type application/json, and Idempotency-Key */
-	bool		stream;			/* may be upgraded to a WebSocket */
 } Route;
 
 /*

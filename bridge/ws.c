@@ -285,7 +285,7 @@ name_the_reason(Socket *socket)
 
 	if (socket->stream == NULL || lws_get_close_length(socket->wsi) > 0)
 		return;
-	ahead = recv(lws_get_socket_fd(socket->wsi), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	ahead = recv(socket->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 	/* Not to a peer that has gone. */
 	if (ahead > 0 || (ahead < 0 && errno == EAGAIN))
 		refuse(socket, CLOSE_PROTOCOL, "");
