@@ -38,7 +38,7 @@ needed_packages()
 	case $command in
 	demo) echo nodejs:node ;;
 	bench) # measured beside; without redis-server's service, test/bench/redis.sh says how
-		printf '%s\n' redis-tools:redis-benchmark libwebsockets-evlib-uv nginx:nginx libnginx-mod-nchan wrk:wrk curl:curl nodejs:node npm:npm
+		printf '%s\n' redis-tools:redis-benchmark nginx:nginx libnginx-mod-nchan wrk:wrk curl:curl nodejs:node npm:npm
 		;;
 	soak) printf '%s\n' nodejs:node npm:npm ;;
 	check)
