@@ -442,6 +442,9 @@ subscribe(Stream *stream, Board *board)
 	subscriber = &board->subscribers[board->count++];
 	subscriber->stream = stream;
 	subscriber->sent = -1;
+	/* A walk that is under way passes this one too, before it begins at the front of the array. */
+	if (board->left > 0)
+		board->left++;
 	return true;
 }
 
