@@ -201,7 +201,9 @@ make_element(const Exchange *exchange, const char *token, Problem *problem)
 	at = put_member(at, "token", token);
 	at = put_member(at, "idempotencyKey", exchange->key);
 	at = put_member(at, "requestId", exchange->id);
-	at = put_member(at, "clientAddress", address);
+	/* Of a unix socket nothing is known. */
+	if (!IN6_IS_ADDR_UNSPECIFIED(peer))
+		at = put_member(at, "clientAddress", address);
 	if (empty)
 		at--;
 	strcpy(at, strchr(exchange->body, '{') + 1);

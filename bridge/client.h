@@ -54,7 +54,7 @@ typedef struct ClientReader
 /* Takes over a connected, non-blocking socket and its seat; NULL: out of memory, both are closed. */
 extern Client *client_new(Bridge *bridge, int fd, Seat *seat, const struct in6_addr *peer);
 extern Bridge *client_bridge(const Client *client);
-extern const struct in6_addr *client_peer(const Client *client);
+extern const struct in6_addr *client_peer(const Client *client);	/* of a unix socket: :: */
 
 extern void client_set_reader(Client *client, const ClientReader *reader, void *data);
 extern void *client_data(const Client *client);

@@ -41,7 +41,7 @@ struct Seat
 typedef struct Listener
 {
 	uv_poll_t	polls[SOCKETS_MAX];
-	int			fds[SOCKETS_MAX];
+	ListenSocket sockets[SOCKETS_MAX];
 	int			count;
 	uv_timer_t	pause;			/* runs while the process is out of descriptors */
 	int			connections;
@@ -114,12 +114,14 @@ listener_leave(Bridge *bridge, Seat *seat)
 
 /* ---- accepting ---- */
 
-/* IPv4 as ::ffff:a.b.c.d */
+/* IPv4 as ::ffff:a.b.c.d, a unix socket's as :: */
 static struct in6_addr
 peer_of(const struct sockaddr_storage *address)
 {
 	struct in6_addr peer = {0};
 
+	if (address->ss_family == AF_UNIX)
+		return peer;
 	if (address->ss_family == AF_INET6)
 		return ((const struct sockaddr_in6 *) address)->sin6_addr;
 	memset(peer.s6_addr + 10, 0xff, 2);
@@ -136,9 +138,11 @@ admit(Bridge *bridge, int fd, const struct sockaddr_storage *address)
 	Seat	   *seat = NULL;
 	Client	   *client;
 	int			on = 1;
+	bool		local = address->ss_family == AF_UNIX;
 
+	/* Behind a unix socket is a proxy, with everybody's connections. */
 	if (listener->connections < bridge->options.max_connections)
-		seat = address_take(listener, &peer, bridge->options.max_connections_per_address);
+		seat = address_take(listener, &peer, local ? INT64_MAX : bridge->options.max_connections_per_address);
 	if (seat == NULL)
 	{
 		log_debug("connection refused", LOG_NUMBER("connections", listener->connections));
@@ -146,7 +150,8 @@ admit(Bridge *bridge, int fd, const struct sockaddr_storage *address)
 		return;
 	}
 	listener->connections++;
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (!local)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	client = client_new(bridge, fd, seat, &peer);
 	if (client)
 		exchange_begin(client);
@@ -200,14 +205,20 @@ accept_ready(uv_poll_t *poll, int status, int events)
 /* ---- starting ---- */
 
 static void
-log_listening(const Bridge *bridge, int fd)
+log_listening(const Bridge *bridge, const ListenSocket *socket)
 {
 	struct sockaddr_storage address;
 	socklen_t	size = sizeof(address);
 	char		host[NI_MAXHOST] = "";
 	char		port[NI_MAXSERV] = "0";
 
-	if (getsockname(fd, (struct sockaddr *) &address, &size) == 0)
+	if (socket->file.path[0])
+	{
+		log_always("listening", LOG_TEXT("path", socket->file.path),
+				   LOG_NUMBER("connections_max", bridge->options.max_connections));
+		return;
+	}
+	if (getsockname(socket->fd, (struct sockaddr *) &address, &size) == 0)
 		getnameinfo((struct sockaddr *) &address, size, host, sizeof(host), port, sizeof(port),
 					NI_NUMERICHOST | NI_NUMERICSERV);
 	log_always("listening", LOG_TEXT("address", host), LOG_NUMBER("port", atoi(port)),
@@ -226,13 +237,13 @@ listener_start(Bridge *bridge)
 	listener->seed = (uint64_t) random_number() << 32 | random_number();
 	uv_timer_init(&bridge->loop, &listener->pause);
 	listener->pause.data = bridge;
-	count = sockets_open(bridge->options.listen, bridge->options.share_port, listener->fds);
+	count = sockets_open(&bridge->options, listener->sockets);
 	for (int i = 0; i < count; i++)
 	{
-		uv_poll_init(&bridge->loop, &listener->polls[i], listener->fds[i]);
+		uv_poll_init(&bridge->loop, &listener->polls[i], listener->sockets[i].fd);
 		listener->polls[i].data = bridge;
 		uv_poll_start(&listener->polls[i], UV_READABLE, accept_ready);
-		log_listening(bridge, listener->fds[i]);
+		log_listening(bridge, &listener->sockets[i]);
 		listener->count++;
 	}
 	return count > 0;
@@ -248,7 +259,7 @@ listener_stop(Bridge *bridge)
 	for (int i = 0; i < listener->count; i++)
 	{
 		uv_poll_stop(&listener->polls[i]);
-		close(listener->fds[i]);
+		sockets_close(&listener->sockets[i]);
 		uv_close((uv_handle_t *) &listener->polls[i], NULL);
 	}
 	listener->count = 0;

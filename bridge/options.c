@@ -58,7 +58,9 @@ typedef struct Setting
 
 static const Setting settings[] = {
 	{"listen", TEXT(listen), "127.0.0.1:8080", 0, 0,
-	"address:port to listen on, several with commas; every address of a name; [::]:8080 for IPv6, port 0 takes a free one", sockets_check},
+	"address:port to listen on, several with commas; every address of a name; [::]:8080 for IPv6, port 0 takes a free one; unix:/path for a unix socket", sockets_check},
+	{"socket-mode", TEXT(socket_mode), "0660", 0, 0,
+	"mode of a unix socket's file: who may connect", sockets_check_mode},
 	{"share-port", SWITCH(share_port), "off", 0, 0,
 	"share the ports with other bridges of the same user that say so too; without it a port that is taken is an error", NULL},
 	{"database", TEXT(database), "", 0, 0,

@@ -20,7 +20,8 @@
 
 typedef struct Options
 {
-	const char *listen;			/* address:port, several with commas */
+	const char *listen;			/* address:port or unix:/path, several with commas */
+	const char *socket_mode;	/* of a unix socket's file, octal */
 	bool		share_port;		/* with other bridges that do so too */
 	const char *database;		/* conninfo or URI; empty: libpq's environment */
 	const char *allowed_origins;	/* with commas; * is any */

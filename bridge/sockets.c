@@ -1,10 +1,10 @@
 /*
  * sockets.c - the sockets that the bridge listens on
  *
- * An entry is a name or address and a port; a name stands for all its
- * addresses (localhost is 127.0.0.1 and ::1), and all of them are listened on
- * or the bridge doesn't start: a client that tries the one that was left out
- * would find somebody else there, or nobody.
+ * An entry is a path behind "unix:" (unix_socket.c), or a name or address and a
+ * port; a name stands for all its addresses (localhost is 127.0.0.1 and ::1),
+ * and all of them are listened on or the bridge doesn't start: a client that
+ * tries the one that was left out would find somebody else there, or nobody.
  *
  * SO_REUSEADDR only lets a bridge start again while old connections linger; of
  * two listening sockets Linux lets both have a port only where both say
@@ -24,11 +24,12 @@
 #include "sockets.h"
 
 #define BACKLOG 4096
+#define UNIX_PREFIX "unix:"
 
 typedef struct Entry
 {
-	char		host[256];		/* empty: every address of this machine */
-	char		port[6];
+	char		host[256];		/* empty: every address of this machine; of a unix socket its path */
+	char		port[6];		/* empty: a unix socket */
 } Entry;
 
 /* getaddrinfo takes names of services for ports, and 99999 for another number. */
@@ -42,15 +43,29 @@ read_port(Entry *entry, const char *text, size_t length)
 	return atoi(entry->port) <= UINT16_MAX;
 }
 
-/* One address:port or [address]:port, up to the comma or the end. */
+static bool
+read_path(Entry *entry, const char *text, size_t length, const char **wanted)
+{
+	*wanted = "an absolute path of at most 107 characters after unix:";
+	if (length == 0 || length >= sizeof(((UnixSocket *) NULL)->path) || text[0] != '/' || text[length - 1] == '/')
+		return false;
+	memcpy(entry->host, text, length);
+	entry->host[length] = '\0';
+	entry->port[0] = '\0';
+	return true;
+}
+
+/* One unix:/path, address:port or [address]:port, up to the comma or the end. */
 static bool
 read_entry(Entry *entry, const char *text, size_t length, const char **wanted)
 {
 	size_t		host = length;
 
+	if (strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0)
+		return read_path(entry, text + strlen(UNIX_PREFIX), length - strlen(UNIX_PREFIX), wanted);
 	while (host > 0 && text[host - 1] != ':')
 		host--;
-	*wanted = "address:port";
+	*wanted = "address:port or unix:/path";
 	if (host-- == 0)
 		return false;
 	*wanted = "a port from 0 to 65535 after the last colon";
@@ -93,6 +108,13 @@ sockets_check(const char *list, char *reason, size_t size)
 		if (*p == '\0')
 			return true;
 	}
+}
+
+bool
+sockets_check_mode(const char *mode, char *reason, size_t size)
+{
+	snprintf(reason, size, "an octal number from 000 to 0777 is wanted");
+	return unix_socket_mode(mode) >= 0;
 }
 
 static int
@@ -140,9 +162,28 @@ is_repeated(const struct addrinfo *found, const struct addrinfo *one)
 	return false;
 }
 
+static bool
+open_unix(const Entry *entry, const Options *options, ListenSocket sockets[SOCKETS_MAX], int *count)
+{
+	const char *reason = "too many addresses";
+	ListenSocket *place = &sockets[*count];
+
+	if (*count < SOCKETS_MAX)
+	{
+		place->fd = unix_socket_listen(&place->file, entry->host, unix_socket_mode(options->socket_mode), BACKLOG, &reason);
+		if (place->fd >= 0)
+		{
+			++*count;
+			return true;
+		}
+	}
+	fprintf(stderr, "scoreboard-bridge: --listen: cannot listen at \"" UNIX_PREFIX "%s\": %s\n", entry->host, reason);
+	return false;
+}
+
 /* All addresses of an entry; false after a sentence. */
 static bool
-open_entry(const Entry *entry, bool share_port, int fds[SOCKETS_MAX], int *count)
+open_addresses(const Entry *entry, bool share_port, ListenSocket sockets[SOCKETS_MAX], int *count)
 {
 	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
 	struct addrinfo *found = NULL;
@@ -164,8 +205,9 @@ open_entry(const Entry *entry, bool share_port, int fds[SOCKETS_MAX], int *count
 			complain(entry, one, share_port, "too many addresses");
 			break;
 		}
-		fds[*count] = listen_on(one, share_port);
-		if (fds[*count] >= 0)
+		sockets[*count].fd = listen_on(one, share_port);
+		sockets[*count].file.path[0] = '\0';
+		if (sockets[*count].fd >= 0)
 			++*count;
 		/* "Every address" of a machine without IPv6 are those of IPv4. */
 		else if (errno != EAFNOSUPPORT || entry->host[0])
@@ -178,21 +220,29 @@ open_entry(const Entry *entry, bool share_port, int fds[SOCKETS_MAX], int *count
 	return fine;
 }
 
+void
+sockets_close(const ListenSocket *socket)
+{
+	unix_socket_remove(&socket->file);
+	close(socket->fd);
+}
+
 int
-sockets_open(const char *list, bool share_port, int fds[SOCKETS_MAX])
+sockets_open(const Options *options, ListenSocket sockets[SOCKETS_MAX])
 {
 	int			count = 0;
 
-	for (const char *p = list;; p++)
+	for (const char *p = options->listen;; p++)
 	{
 		Entry		entry;
 		const char *wanted;
 		size_t		length = strcspn(p, ",");
 
-		if (!read_entry(&entry, p, length, &wanted) || !open_entry(&entry, share_port, fds, &count))
+		if (!read_entry(&entry, p, length, &wanted) ||
+			!(entry.port[0] ? open_addresses(&entry, options->share_port, sockets, &count) : open_unix(&entry, options, sockets, &count)))
 		{
 			while (count > 0)
-				close(fds[--count]);
+				sockets_close(&sockets[--count]);
 			return -1;
 		}
 		p += length;

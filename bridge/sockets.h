@@ -9,17 +9,31 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "options.h"
+#include "unix_socket.h"
+
 #define SOCKETS_MAX 16
 
+typedef struct ListenSocket
+{
+	int			fd;
+	UnixSocket	file;			/* of a unix socket; of others its path is empty */
+} ListenSocket;
+
 /*
- * Is this a list of address:port? If not, why not. Names are not looked up.
+ * Is this a list of address:port and unix:/path? If not, why not. Names are not
+ * looked up.
  */
 extern bool sockets_check(const char *list, char *reason, size_t size);
+extern bool sockets_check_mode(const char *mode, char *reason, size_t size);
 
 /*
  * Listens on every address of every entry; how many sockets these are. -1: one
  * can't be had, a sentence on standard error says which, and none is open.
  */
-extern int	sockets_open(const char *list, bool share_port, int fds[SOCKETS_MAX]);
+extern int	sockets_open(const Options *options, ListenSocket sockets[SOCKETS_MAX]);
+
+/* Closed, and its file, if it has one, is gone. */
+extern void sockets_close(const ListenSocket *socket);
 
 #endif

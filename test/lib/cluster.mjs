@@ -183,11 +183,11 @@ export async function startBridge(cluster, extraArgs = [], { ready = true, envir
   });
   let over = false;
   ended.then(() => { over = true; }, () => { over = true; });
-  const heard = await until('the bridge to listen', () => over || bridge.log.find(({ msg, port }) => msg === 'listening' && port))
+  const heard = await until('the bridge to listen', () => over || bridge.log.find(({ msg, port, path }) => msg === 'listening' && (port || path)))
     .catch((error) => { child.kill('SIGKILL'); throw error; });
   if (heard === true) throw new Error(`the bridge ended: ${JSON.stringify(bridge.log.slice(-5))}`);
   bridge.port = heard.port;
-  bridge.url = `http://127.0.0.1:${heard.port}`;
+  bridge.url = `http://127.0.0.1:${heard.port}`; /* of no use where it listens on a unix socket: ready: false */
   if (ready) await until('the bridge to be ready', async () => over || (await fetch(`${bridge.url}/ready`).catch(() => ({ ok: false }))).ok);
   return bridge;
 }
