@@ -243,6 +243,21 @@ CREATE TABLE scoreboard.grant_token (
 );
 COMMENT ON TABLE scoreboard.grant_token IS 'one-time permissions; the id is the action_id';
 
+-- No WAL: a ticket lives for a minute, and a crash only makes its player ask for another. So a standby has none.
+CREATE UNLOGGED TABLE scoreboard.stream_ticket (
+    user_id          text COLLATE "C" NOT NULL,
+    slot             smallint NOT NULL CHECK (slot BETWEEN 1 AND 3),
+    digest           bytea NOT NULL UNIQUE,
+    expires_at       timestamptz NOT NULL,
+    token_expires_at timestamptz NOT NULL,
+    permissions      text[] NOT NULL,
+    PRIMARY KEY (user_id, slot)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX ON scoreboard.stream_ticket (expires_at);
+COMMENT ON TABLE scoreboard.stream_ticket IS 'tickets that open a stream in place of a token: three live ones a player, each for one use';
+COMMENT ON COLUMN scoreboard.stream_ticket.digest IS 'SHA-256 of the ticket, which itself stands nowhere';
+COMMENT ON COLUMN scoreboard.stream_ticket.token_expires_at IS 'when the token ends for which it was made, and the stream with it';
+
 CREATE TABLE scoreboard.quota_use (
     player_id      bigint NOT NULL,
     board_id       integer NOT NULL,
@@ -685,7 +700,7 @@ avatar_url: https only.
 Errors: INVALID_REQUEST.';
 
 ---------------------------------------------------------------------------
--- Administration
+-- Streams: who has one, for gateways. The bridge calls those in schema scoreboard, as it does submit() and documents().
 ---------------------------------------------------------------------------
 
 CREATE FUNCTION scoreboard.hide_statement() RETURNS void
@@ -695,6 +710,98 @@ COMMENT ON FUNCTION scoreboard.hide_statement() IS 'until the client''s statemen
 CREATE FUNCTION scoreboard.random_secret() RETURNS text
     AS 'MODULE_PATHNAME', 'scoreboard_random_secret' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION scoreboard.random_secret() IS '64 lower-case hex characters from the strong random source';
+
+CREATE FUNCTION scoreboard.authenticate(token text, OUT user_id text, OUT expires_at timestamptz, OUT permissions text[])
+AS 'MODULE_PATHNAME', 'scoreboard_authenticate'
+LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION scoreboard.authenticate(text) IS 'scoreboard_authenticate() for bridges';
+
+CREATE FUNCTION @extschema@.scoreboard_authenticate(token text DEFAULT NULL, OUT user_id text, OUT expires_at timestamptz, OUT permissions text[])
+AS 'MODULE_PATHNAME', 'scoreboard_authenticate'
+LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION @extschema@.scoreboard_authenticate IS
+'Who a token stands for, until when, and the permissions it gives.
+expires_at: the token''s exp; whoever keeps something open for its player ends it then.
+permissions: empty where the issuer maps no claim to them.
+Errors: UNAUTHORIZED.';
+
+CREATE FUNCTION scoreboard.check_tickets() RETURNS void LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT503', MESSAGE = 'tickets are made and redeemed by the primary server only',
+            DETAIL = '{"code":"UNAVAILABLE","retryAfter":1}', HINT = 'Ask the primary.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.check_tickets() IS 'refuses on a standby, which has no unlogged tables';
+
+-- Twins never share a slot: the second to take one waits for the first, sees its ticket, and looks again. Whoever makes one clears
+-- some away that have expired, so nobody else has to.
+CREATE FUNCTION scoreboard.create_ticket(token text, OUT ticket text, OUT expires_at timestamptz) LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    who record;
+    hash bytea;
+BEGIN
+    PERFORM scoreboard.hide_statement();
+    who := scoreboard.authenticate(create_ticket.token);
+    PERFORM scoreboard.check_tickets();
+    create_ticket.ticket := rtrim(translate(encode(decode(left(scoreboard.random_secret(), 32), 'hex'), 'base64'), '+/', '-_'), '=');
+    create_ticket.expires_at := least(clock_timestamp() + interval '60 seconds', who.expires_at);
+    hash := sha256(convert_to(create_ticket.ticket, 'UTF8'));
+    DELETE FROM scoreboard.stream_ticket t WHERE t.digest IN (SELECT o.digest FROM scoreboard.stream_ticket o
+        WHERE o.expires_at < clock_timestamp() ORDER BY o.expires_at LIMIT 10 FOR UPDATE SKIP LOCKED);
+    LOOP
+        INSERT INTO scoreboard.stream_ticket AS t (user_id, slot, digest, expires_at, token_expires_at, permissions)
+            SELECT who.user_id, s, hash, create_ticket.expires_at, who.expires_at, who.permissions
+            FROM generate_series(1, 3) s WHERE NOT EXISTS (SELECT FROM scoreboard.stream_ticket o
+                WHERE (o.user_id, o.slot) = (who.user_id, s) AND o.expires_at >= clock_timestamp()) ORDER BY s LIMIT 1
+            ON CONFLICT (user_id, slot) DO UPDATE SET digest = excluded.digest, expires_at = excluded.expires_at,
+                token_expires_at = excluded.token_expires_at, permissions = excluded.permissions WHERE t.expires_at < clock_timestamp();
+        EXIT WHEN FOUND;
+        -- All three are live: the oldest goes, unless it has gone by itself meanwhile.
+        UPDATE scoreboard.stream_ticket t SET digest = hash, expires_at = create_ticket.expires_at,
+                token_expires_at = who.expires_at, permissions = who.permissions
+            WHERE (t.user_id, t.slot, t.expires_at) = (SELECT o.user_id, min(o.slot) FILTER (WHERE o.first), min(o.expires_at)
+                FROM (SELECT i.*, i.expires_at = min(i.expires_at) OVER () AS first FROM scoreboard.stream_ticket i WHERE i.user_id = who.user_id) o
+                GROUP BY o.user_id HAVING count(*) = 3);
+        EXIT WHEN FOUND;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.create_ticket(text) IS 'scoreboard_create_ticket() for bridges';
+
+CREATE FUNCTION @extschema@.scoreboard_create_ticket(token text DEFAULT NULL, OUT ticket text, OUT expires_at timestamptz)
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM scoreboard.create_ticket(token)
+$$;
+COMMENT ON FUNCTION @extschema@.scoreboard_create_ticket IS
+'A ticket that opens one stream of the authenticated player, where a token can''t go: in a URL.
+ticket: 22 characters (128 random bits in base64url), for one use at any bridge, within 60 seconds
+  and the token''s life. A player has three at most; another one takes the place of the oldest.
+Errors: UNAUTHORIZED UNAVAILABLE (on a standby).';
+
+CREATE FUNCTION scoreboard.redeem_ticket(ticket text, OUT user_id text, OUT expires_at timestamptz, OUT permissions text[]) LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.check_tickets();
+    DELETE FROM scoreboard.stream_ticket t WHERE t.digest = sha256(convert_to(redeem_ticket.ticket, 'UTF8')) AND t.expires_at >= clock_timestamp()
+        RETURNING t.user_id, t.token_expires_at, t.permissions INTO redeem_ticket.user_id, redeem_ticket.expires_at, redeem_ticket.permissions;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT401', MESSAGE = 'the ticket is unknown, used or expired', DETAIL = '{"code":"UNAUTHORIZED"}',
+            HINT = 'Get another one: a ticket opens one stream, within 60 seconds.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.redeem_ticket(text) IS 'who made the ticket and until when its token lives, once; for bridges';
+
+---------------------------------------------------------------------------
+-- Administration
+---------------------------------------------------------------------------
 
 CREATE FUNCTION scoreboard.parse_jwks(jwks text, OUT kid text, OUT algorithm text, OUT jwk text) RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'scoreboard_parse_jwks' LANGUAGE C STABLE STRICT;
@@ -1061,9 +1168,10 @@ COMMENT ON FUNCTION @extschema@.scoreboard_revoke_access IS
 INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_library_version', 'reader'),
     ('scoreboard_top', 'reader'), ('scoreboard_leaderboard', 'reader'), ('scoreboard_rank', 'reader'), ('scoreboard_around', 'reader'), ('scoreboard_ranks', 'reader'),
-    ('scoreboard_increment', 'player'), ('scoreboard_me', 'player'),
+    ('scoreboard_increment', 'player'), ('scoreboard_me', 'player'), ('scoreboard_create_ticket', 'player'),
     ('scoreboard_submit', 'gateway'), ('submit', 'gateway'), ('scoreboard_documents', 'gateway'), ('documents', 'gateway'), ('scoreboard_stats', 'gateway'), ('scoreboard_stats', 'admin'),
     ('scoreboard_server_stats', 'gateway'), ('scoreboard_server_stats', 'admin'),
+    ('scoreboard_authenticate', 'gateway'), ('authenticate', 'gateway'), ('create_ticket', 'gateway'), ('redeem_ticket', 'gateway'),
     ('scoreboard_increment_for', 'server'), ('scoreboard_set_profile', 'server'),
     ('scoreboard_create_key', 'admin'), ('scoreboard_rotate_key', 'admin'), ('scoreboard_revoke_key', 'admin'),
     ('scoreboard_verify', 'admin'), ('scoreboard_repair', 'admin'),

@@ -28,6 +28,8 @@ $primary->wait_for_catchup($standby);
 is(wait_for_list($standby, $db, 'global', '20'), $version, "the standby serves the primary's list");
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'scoreboard%'}),
 	0, 'it has neither launcher nor publisher');
+my ($status, $output, $errors) = $standby->psql($db, q{SELECT scoreboard.redeem_ticket('none')}, extra_params => ['-v', 'VERBOSITY=verbose']);
+like($errors, qr/PT503: .*by the primary server only/, 'it has no tickets, and says so');
 
 # What the standby does not receive any more
 $standby->stop;
@@ -38,6 +40,8 @@ $primary->stop('immediate');
 $standby->start;
 $standby->promote;
 wait_for_publisher($standby, $db);
+($status, $output, $errors) = $standby->psql($db, q{SELECT scoreboard.redeem_ticket('none')}, extra_params => ['-v', 'VERBOSITY=verbose']);
+like($errors, qr/PT401: /, 'promoted, it has their table');
 cmp_ok(wait_for_version($standby, $db, 'global', $version + 1), '>', $lost,
 	'a promotion publishes anew, newer than what was lost');
 is(wait_for_list($standby, $db, 'global', '20'), version($standby, $db, 'global'), 'the list is what was not lost');

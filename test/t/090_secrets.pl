@@ -69,6 +69,9 @@ sub call
 
 like(call("SELECT score FROM scoreboard_increment('LEVEL', 'a', issued_at => $now, receipt => '$receipt', token => '$token')"), qr/^5$/, 'counted, with literals');
 
+$secret{ticket} = call("SELECT ticket FROM scoreboard_create_ticket('$token')");
+is(call("SELECT user_id FROM scoreboard.redeem_ticket('$secret{ticket}')"), 'a:ada', 'a ticket, as a literal');
+
 # Refused, all with the token as a literal
 my %refused = (
 	'duplicate' => "SELECT scoreboard_increment('LEVEL', 'a', issued_at => $now, receipt => '$receipt', token => '$token')",
@@ -78,6 +81,9 @@ my %refused = (
 	'no board' => "SELECT scoreboard_increment('LEVEL', 'b', 'none', issued_at => $now, receipt => '$receipt', token => '$token')",
 	'read' => "SELECT scoreboard_me('none', token => '$token')",
 	'list' => "SELECT * FROM scoreboard_top(entries => 0, token => '$token')",
+	'authentication' => "SELECT scoreboard_authenticate('${token}x')",
+	'a ticket for a forged token' => "SELECT scoreboard_create_ticket('${token}x')",
+	'a ticket that was used' => "SELECT scoreboard.redeem_ticket('$secret{ticket}')",
 	'batch' => qq{SELECT * FROM scoreboard_submit('{"token": "$token", "receipt": "$receipt"}')},
 	'within PL/pgSQL' => qq{DO \$\$ BEGIN PERFORM scoreboard_increment('LEVEL', 'a', issued_at => $now, receipt => '$receipt', token => '$token'); END \$\$},
 	'issuer' => qq{SELECT scoreboard_set_issuer('https://c.test', '{"keys": [{"kty": "oct", "alg": "none", "k": "$jwt_secret"}]}', 'c:')},
@@ -87,7 +93,7 @@ foreach my $name (sort keys %refused)
 	my $errors = call($refused{$name});
 
 	like($errors, qr/ERROR/, "$name: refused");
-	unlike($errors, qr/\Q$token\E|\Q$receipt\E|\Q$forged\E|$jwt_secret/, "$name: the error holds no secret") unless $name eq 'within PL/pgSQL';
+	unlike($errors, qr/\Q$token\E|\Q$receipt\E|\Q$forged\E|$jwt_secret|$secret{ticket}/, "$name: the error holds no secret") unless $name eq 'within PL/pgSQL';
 }
 # A snapshot that is too old for what has been committed since
 my $late_receipt = receipt('c');

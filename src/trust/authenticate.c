@@ -1,0 +1,62 @@
+/*
+ * trust/authenticate.c - who a token stands for, for a gateway that keeps a connection open
+ *
+ * A stream has no call of its own that could carry its token, so the bridge asks once, closes it when the token expires, and
+ * judges by the permissions which boards it may have.
+ *
+ * Owns no state, writes nothing, takes no locks.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "base/config_cache.h"
+#include "base/hidden_statement.h"
+#include "base/refusal.h"
+#include "trust/token.h"
+
+PG_FUNCTION_INFO_V1(scoreboard_authenticate);
+
+#define IDENTITY_COLUMNS 3
+
+static ArrayType *
+permissions_array(const List *permissions)
+{
+	Datum	   *texts = palloc(sizeof(Datum) * Max(list_length(permissions), 1));
+	int			count = 0;
+	ListCell   *cell;
+
+	foreach(cell, permissions)
+		texts[count++] = CStringGetTextDatum((char *) lfirst(cell));
+	return construct_array(texts, count, TEXTOID, -1, false, TYPALIGN_INT);
+}
+
+/* scoreboard_authenticate(token text) -> (user_id, expires_at, permissions) */
+Datum
+scoreboard_authenticate(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc;
+	TokenIdentity identity;
+	Refusal		refusal = {0};
+	Datum		values[IDENTITY_COLUMNS];
+	bool		nulls[IDENTITY_COLUMNS] = {false};
+
+	hide_statement();
+	config_begin_call();
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != IDENTITY_COLUMNS)
+		elog(ERROR, "scoreboard_authenticate must return %d columns", IDENTITY_COLUMNS);
+	if (!token_identify(PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0)), &identity, &refusal))
+		refusal_raise(&refusal);
+	values[0] = CStringGetTextDatum(identity.user_id);
+	values[1] = TimestampTzGetDatum((identity.expires_at - (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY) * USECS_PER_SEC);
+	values[2] = PointerGetDatum(permissions_array(identity.permissions));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
