@@ -87,6 +87,15 @@ api_find_boards(Bridge *bridge, const char *list, Board **boards, Problem *probl
 	return count;
 }
 
+bool
+api_all_public(Board *const *boards, int count, Problem *problem)
+{
+	for (int i = 0; i < count; i++)
+		if (!board_public(boards[i]))
+			return problem_set(problem, ERROR_UNAUTHORIZED, "This board is shown to players only.");
+	return true;
+}
+
 /* ---- the top list ---- */
 
 typedef struct TopQuery
@@ -128,6 +137,8 @@ read_top_query(Exchange *exchange, TopQuery *query, Problem *problem)
 	if (name && strchr(name, ','))
 		return problem_set(problem, ERROR_INVALID_REQUEST, "board is the name of one board.");
 	if (api_find_boards(client_bridge(exchange->client), name ? name : "global", boards, problem) == 0)
+		return false;
+	if (!api_all_public(boards, 1, problem))
 		return false;
 	query->board = boards[0];
 	if (exchange_parameter(exchange, "season") && (int) season != board_season(query->board))

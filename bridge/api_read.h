@@ -14,6 +14,9 @@ extern void api_top(Exchange *exchange);
 extern void api_health(Exchange *exchange);
 extern void api_ready(Exchange *exchange);
 
+/* False with the problem set where one of them is shown to some only. */
+extern bool api_all_public(Board *const *boards, int count, Problem *problem);
+
 /* Boards by a comma-separated list of names; how many, or 0 with the problem set. */
 extern int	api_find_boards(Bridge *bridge, const char *list, Board **boards, Problem *problem);
 

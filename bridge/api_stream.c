@@ -111,7 +111,7 @@ api_stream(Exchange *exchange)
 		problem_set(&problem, ERROR_UNAVAILABLE, "This server is ending.");
 	else
 		count = api_find_boards(bridge, list ? list : "global", boards, &problem);
-	if (count == 0)
+	if (count == 0 || !api_all_public(boards, count, &problem))
 		exchange_problem(exchange, &problem);
 	else if (socket)
 		open_socket(exchange, boards, count, &problem);

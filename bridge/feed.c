@@ -41,7 +41,8 @@
 #define PULSE_MS 250
 #define PAYLOAD_MAX 200			/* the publisher's are shorter */
 #define BUCKETS 256
-#define DOCUMENTS "SELECT board, season, version, document FROM scoreboard.documents($1::json)"
+#define DOCUMENTS "SELECT board, season, version, document, stamp, top_size, visibility FROM scoreboard.documents($1::json)"
+#define DOCUMENTS_COLUMNS 7
 
 typedef struct Budget
 {
@@ -184,7 +185,7 @@ ask(Feed *feed, FeedState state, const char *sql, int count, const char *const *
 static void
 read_documents(Feed *feed)
 {
-	char	   *known = hub_versions(feed->bridge);
+	char	   *known = hub_stamps(feed->bridge);
 	const char *const parameters[] = {known};
 
 	if (known == NULL)
@@ -240,12 +241,12 @@ take_rows(Feed *feed, const PGresult *result)
 {
 	for (int row = 0; row < PQntuples(result); row++)
 	{
-		const char *column[4];
+		const char *column[DOCUMENTS_COLUMNS];
 
-		for (int i = 0; i < 4; i++)
+		for (int i = 0; i < DOCUMENTS_COLUMNS; i++)
 			column[i] = PQgetisnull(result, row, i) ? NULL : PQgetvalue(result, row, i);
 		if (column[0])
-			hub_apply(feed->bridge, column[0], column[1], column[2], column[3]);
+			hub_apply(feed->bridge, &(DocumentRow) {column[0], column[1], column[2], column[3], column[4], column[5], column[6]});
 	}
 	for (Rumour *rumour = feed->all; rumour; rumour = rumour->link)
 	{
@@ -277,7 +278,7 @@ feed_answer(PgConnection *connection, PgEnd end, const PGresult *result)
 
 	if (end == PG_ANSWERED && feed->state == FEED_LISTENING)
 		read_documents(feed);
-	else if (end == PG_ANSWERED && feed->state == FEED_READING && PQnfields(result) >= 4)
+	else if (end == PG_ANSWERED && feed->state == FEED_READING && PQnfields(result) >= DOCUMENTS_COLUMNS)
 		take_rows(feed, result);
 	else
 	{

@@ -46,6 +46,7 @@
 #define SLICE_US 2000
 #define LOOK_AT_CLOCK 32		/* sends between two looks at the time */
 #define CLOSE_AWAY 1001
+#define STAMP_MAX 48
 #define CLOSE_SLOW 4003
 
 typedef struct Subscriber
@@ -61,6 +62,9 @@ struct Board
 	int			season;
 	int64_t		version;		/* never falls, not even while the board is gone */
 	Frame	   *frame;			/* NULL while the board is gone */
+	char		stamp[STAMP_MAX + 1];	/* of what we have; the database made it */
+	int			top_size;
+	bool		public;
 	Subscriber *subscribers;
 	uint32_t	count;
 	uint32_t	room;
@@ -155,7 +159,7 @@ hub_newer(Bridge *bridge, const char *name, int64_t version)
 }
 
 char *
-hub_versions(Bridge *bridge)
+hub_stamps(Bridge *bridge)
 {
 	char	   *text = NULL;
 	size_t		size = 0;
@@ -169,7 +173,7 @@ hub_versions(Bridge *bridge)
 		for (Board *board = bridge->hub->buckets[i]; board; board = board->next)
 			if (board->frame)
 			{
-				fprintf(out, "%s\"%s\":%" PRId64, comma, board->name, board->version);
+				fprintf(out, "%s\"%s\":\"%s\"", comma, board->name, board->stamp);
 				comma = ",";
 			}
 	fputc('}', out);
@@ -199,6 +203,18 @@ int
 board_season(const Board *board)
 {
 	return board->season;
+}
+
+int
+board_top_size(const Board *board)
+{
+	return board->top_size;
+}
+
+bool
+board_public(const Board *board)
+{
+	return board->public;
 }
 
 /* ---- broadcasting ---- */
@@ -359,31 +375,59 @@ gone(Bridge *bridge, const char *name)
 	return true;
 }
 
+/* Who was let in may have to stay outside now: each comes again, and is asked. */
+static void
+end_streams(Board *board)
+{
+	for (uint32_t left = board->count; left > 0 && board->count > 0; left--)
+	{
+		Stream	   *stream = board->subscribers[board->count - 1].stream;
+
+		stream->kind->close(stream, CLOSE_AWAY, "the board is not public any more");
+	}
+}
+
+/* What an administrator has set, of this version or a newer one. */
+static void
+take_settings(Board *board, const DocumentRow *row)
+{
+	bool		was_public = board->public;
+
+	snprintf(board->stamp, sizeof(board->stamp), "%s", row->stamp ? row->stamp : "");
+	board->top_size = row->top_size ? atoi(row->top_size) : 0;
+	board->public = row->visibility && strcmp(row->visibility, "public") == 0;
+	if (was_public && !board->public)
+		end_streams(board);
+}
+
 bool
-hub_apply(Bridge *bridge, const char *name, const char *season, const char *version, const char *document)
+hub_apply(Bridge *bridge, const DocumentRow *row)
 {
 	Board	   *board;
 	Frame	   *frame;
 	int64_t		number;
 
-	if (document == NULL || version == NULL)
-		return gone(bridge, name);
-	board = make(bridge, name);
-	number = strtoll(version, NULL, 10);
-	/* A board that came back may still show the version it went with. */
-	if (board == NULL || number < board->version || (number == board->version && board->frame))
+	if (row->document == NULL || row->version == NULL)
+		return gone(bridge, row->board);
+	board = make(bridge, row->board);
+	number = strtoll(row->version, NULL, 10);
+	if (board == NULL || number < board->version)
 		return false;
-	frame = frame_of_document(board->name, document, number);
+	take_settings(board, row);
+	/* A board that came back may still show the version it went with. */
+	if (number == board->version && board->frame)
+		return false;
+	frame = frame_of_document(board->name, row->document, number);
 	if (frame == NULL)
 	{
-		log_error("document not understood", LOG_TEXT("board", name), LOG_NUMBER("version", number));
+		log_error("document not understood", LOG_TEXT("board", board->name), LOG_NUMBER("version", number));
 		return false;
 	}
 	frame_free(board->frame);
 	board->frame = frame;
 	board->version = number;
-	board->season = season ? atoi(season) : 0;
-	log_debug("published", LOG_TEXT("board", name), LOG_NUMBER("version", number),
+	board->season = row->season ? atoi(row->season) : 0;
+	log_debug("published", LOG_TEXT("board", board->name), LOG_NUMBER("version", number),
 			  LOG_NUMBER("subscribers", board->count));
 	broadcast(bridge, board);
 	return true;

@@ -40,9 +40,22 @@ extern void hub_free(Bridge *bridge);
 
 extern bool hub_newer(Bridge *bridge, const char *board, int64_t version);
 extern bool hub_knows(Bridge *bridge, const char *board);
-extern char *hub_versions(Bridge *bridge);	/* {"global":17}, to be freed */
-/* Takes in a row of scoreboard_documents; true where something is new. */
-extern bool hub_apply(Bridge *bridge, const char *board, const char *season, const char *version, const char *document);
+extern char *hub_stamps(Bridge *bridge);	/* {"global":"17.4711"}, to be freed */
+
+/* A row of scoreboard_documents, as text; NULL: null. */
+typedef struct DocumentRow
+{
+	const char *board;
+	const char *season;
+	const char *version;
+	const char *document;
+	const char *stamp;
+	const char *top_size;
+	const char *visibility;
+} DocumentRow;
+
+/* Takes in a row; true where its list is new. */
+extern bool hub_apply(Bridge *bridge, const DocumentRow *row);
 /* Are the lists those of now? Told to every stream when it changes, and on connecting. */
 extern void hub_live(Bridge *bridge, bool live);
 
@@ -53,6 +66,8 @@ extern const Frame *board_frame(const Board *board);
 extern const char *board_name(const Board *board);
 extern int64_t board_version(const Board *board);
 extern int	board_season(const Board *board);
+extern int	board_top_size(const Board *board);
+extern bool board_public(const Board *board);	/* else the database says who may see it */
 
 /* ---- for sse.c and ws.c ---- */
 

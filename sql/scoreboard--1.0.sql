@@ -51,6 +51,8 @@ COMMENT ON COLUMN scoreboard.board.ties IS 'first: who reached a score earlier r
 subscore high, subscore low: the subscore decides, then who appeared first';
 COMMENT ON COLUMN scoreboard.board.top_size IS 'entries of the published list, 1-100';
 COMMENT ON COLUMN scoreboard.board.publish_interval_ms IS 'shortest time between two published versions, 10 ms to 1 h';
+COMMENT ON COLUMN scoreboard.board.visibility IS 'who may see it: public (everybody), token (players), permission (players whose token has it); for reads, not for increments';
+COMMENT ON COLUMN scoreboard.board.permission IS 'what a token must have among its permissions where visibility is permission';
 COMMENT ON COLUMN scoreboard.board.lowest_score IS 'penalties stop here; best and latest refuse a value below it';
 COMMENT ON COLUMN scoreboard.board.counts_towards IS 'board_ids that every action of this board counts towards too';
 
@@ -343,7 +345,6 @@ CREATE FUNCTION scoreboard.board_check() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     setting text := CASE
-        WHEN NEW.visibility <> 'public' THEN 'visibility'
         WHEN NEW.period <> 'forever' THEN 'period'
         WHEN NEW.time_zone <> 'UTC' THEN 'time_zone'
         WHEN NEW.rate_limit IS NOT NULL THEN 'rate_limit'
@@ -678,15 +679,15 @@ At most 1000; who is unknown or hidden is left out.
 Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED UNAVAILABLE.';
 
 CREATE FUNCTION @extschema@.scoreboard_documents(known json DEFAULT '{}')
-RETURNS TABLE (board text, season integer, version bigint, document json) AS 'MODULE_PATHNAME', 'scoreboard_documents'
+RETURNS TABLE (board text, season integer, version bigint, document json, stamp text, top_size integer, visibility text) AS 'MODULE_PATHNAME', 'scoreboard_documents'
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION @extschema@.scoreboard_documents IS
-'The published documents whose version differs from the one that the caller knows.
-known: versions by board, {"global": 17, ...}. A board of known that is gone comes with nulls. For
-  gateways, which check visibility themselves.';
+'The published documents that differ from those that the caller knows.
+known: stamps by board, {"global": "17.4711", ...}: what their rows said. A board of known that is
+  gone comes with nulls. For gateways, which check visibility themselves.';
 
 CREATE FUNCTION scoreboard.documents(known json)
-RETURNS TABLE (board text, season integer, version bigint, document json) AS 'MODULE_PATHNAME', 'scoreboard_documents'
+RETURNS TABLE (board text, season integer, version bigint, document json, stamp text, top_size integer, visibility text) AS 'MODULE_PATHNAME', 'scoreboard_documents'
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION scoreboard.documents(json) IS 'scoreboard_documents() for bridges';
 

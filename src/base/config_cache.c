@@ -60,7 +60,8 @@ static uint64 generation = 1;	/* grows with every change that this backend hears
 static uint64 filled_from = 0;	/* the generation at which the tables were empty */
 
 static SavedPlan board_plan = {
-	.text = "SELECT name::text, board_id::int, score_order::text, ties::text, operator::text, top_size::int, lowest_score::bigint, publish_interval_ms::int"
+	.text = "SELECT name::text, board_id::int, score_order::text, ties::text, operator::text, top_size::int, lowest_score::bigint, publish_interval_ms::int,"
+	" visibility::text, permission::text"
 	" FROM scoreboard.board WHERE name = $1 OR board_id = $2",
 	.nargs = 2, .types = {TEXTOID, INT4OID}
 };
@@ -185,6 +186,15 @@ config_ties(const char *ties)
 	return strcmp(ties, "subscore low") == 0 ? TIES_SUBSCORE_LOW : TIES_FIRST;
 }
 
+/* What isn't known is shown to nobody: without a permission that is what this one means. */
+static BoardVisibility
+visibility_from_text(const char *visibility)
+{
+	if (strcmp(visibility, "public") == 0)
+		return VISIBLE_TO_ALL;
+	return strcmp(visibility, "token") == 0 ? VISIBLE_TO_PLAYERS : VISIBLE_BY_PERMISSION;
+}
+
 static const Board *
 load_board(const char *name, int32 board_id)
 {
@@ -199,6 +209,7 @@ load_board(const char *name, int32 board_id)
 		HeapTuple	row = SPI_tuptable->vals[0];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
 		char	   *found_name = plan_known_text(row, desc, 1);
+		char	   *permission;
 
 		board = hash_search(boards, found_name, HASH_ENTER, NULL);
 		board->board_id = DatumGetInt32(plan_datum(row, desc, 2));
@@ -209,6 +220,9 @@ load_board(const char *name, int32 board_id)
 		board->lowest_score = DatumGetInt64(plan_datum(row, desc, 7));
 		board->publish_interval_ms = DatumGetInt32(plan_datum(row, desc, 8));
 		board->season = 1;
+		board->visibility = visibility_from_text(plan_known_text(row, desc, 9));
+		permission = plan_text(row, desc, 10);
+		board->permission = permission ? MemoryContextStrdup(cache_context, permission) : NULL;
 	}
 	plan_finish(pin);
 	return board;

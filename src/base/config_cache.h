@@ -31,6 +31,13 @@ typedef enum BoardTies
 	TIES_SUBSCORE_LOW
 } BoardTies;
 
+typedef enum BoardVisibility
+{
+	VISIBLE_TO_ALL,
+	VISIBLE_TO_PLAYERS,			/* with any good token */
+	VISIBLE_BY_PERMISSION		/* with a token that has the board's */
+} BoardVisibility;
+
 typedef struct Board
 {
 	char		name[SCOREBOARD_NAME_MAX + 1];	/* hash key */
@@ -42,6 +49,8 @@ typedef struct Board
 	int64		lowest_score;	/* corrections and penalties stop here */
 	int			publish_interval_ms;
 	int32		season;			/* the running one */
+	BoardVisibility visibility;
+	char	   *permission;		/* or NULL */
 } Board;
 
 typedef enum ActionProof

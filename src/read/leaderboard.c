@@ -3,12 +3,6 @@
  *
  * Every function answers what is committed now: neither the caller's snapshot
  * nor this transaction's own changes matter, since the rank index knows neither.
- * Order of checks: form of the arguments, token, board, season, player. An
- * explicit token is verified even where the board is public.
- *
- * A player's key is read from the table, its rank from the index, and between
- * the two somebody may commit. So the key must stand in the index at the moment
- * at which the rank is taken, or all of it is done again; after STANDING_TRIES the rank is counted by SQL.
  *
  * Owns no state but saved plans, writes nothing, takes no lock but ACCESS SHARE on what it
  * reads; what it raises are refusals.
@@ -21,29 +15,19 @@
 #include "common/shortest_dec.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
-#include "base/form.h"
 #include "base/hidden_statement.h"
 #include "base/plan.h"
-#include "base/refusal.h"
 #include "base/tables.h"
 #include "rank/scan.h"
 #include "read/document.h"
 #include "read/listing.h"
-#include "trust/token.h"
-
-#define ENTRIES_MAX 1000
-#define RADIUS_MAX 50
-#define USER_IDS_MAX 1000
-
-#define STANDING_TRIES 10
-#define STANDING_PAUSE 200L		/* microseconds */
+#include "read/reading.h"
+#include "read/standing.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_top);
 PG_FUNCTION_INFO_V1(scoreboard_leaderboard);
@@ -52,24 +36,6 @@ PG_FUNCTION_INFO_V1(scoreboard_me);
 PG_FUNCTION_INFO_V1(scoreboard_around);
 PG_FUNCTION_INFO_V1(scoreboard_ranks);
 PG_FUNCTION_INFO_V1(scoreboard_documents);
-
-/* What a read is about, once its arguments are checked. */
-typedef struct Reading
-{
-	Board		board;
-	int32		season;
-	bool		known_caller;	/* a token was given: who */
-	TokenIdentity caller;
-} Reading;
-
-/* A player as one board's tables have it. */
-typedef struct Standing
-{
-	char	   *user_id;
-	char	   *display_name;	/* or the neutral label */
-	bool		listed;
-	RankKey		key;			/* score 0 before the first action on this board and season */
-} Standing;
 
 static SavedPlan friends_plan = {
 	.text = "SELECT s.score, coalesce(s.subscore, 9223372036854775807), s.reached_at, s.player_id"
@@ -84,199 +50,21 @@ static SavedPlan document_plan = {
 	.nargs = 2, .types = {TEXTOID, INT4OID}
 };
 
-/* A board that was removed keeps its row in top, for the version; it is gone nevertheless. */
+#define DOCUMENTS_COLUMNS 7
+
+/* A stamp is another one whenever the list is, or what a gateway has to know of its board. A board that was removed keeps its row in top, for the version; it is gone nevertheless. */
 static SavedPlan documents_plan = {
 	.text = "WITH known AS (SELECT key, value FROM json_each_text($1))"
-	" SELECT t.board::text, t.season::int, t.version::bigint, t.document::text"
-	" FROM scoreboard.top t JOIN scoreboard.board b ON b.name = t.board"
-	" WHERE NOT EXISTS (SELECT FROM known k WHERE k.key = t.board AND k.value = t.version::text)"
+	" SELECT t.board::text, t.season::int, t.version::bigint, t.document::text, stamp, b.top_size::int, b.visibility::text"
+	" FROM scoreboard.top t JOIN scoreboard.board b ON b.name = t.board,"
+	" concat(t.version, '.', hashtextextended(concat_ws(' ', b.top_size, b.visibility, b.permission) COLLATE \"C\", 0)) AS stamp"
+	" WHERE NOT EXISTS (SELECT FROM known k WHERE k.key = t.board AND k.value = stamp)"
 	" UNION ALL"
-	" SELECT DISTINCT k.key, NULL::integer, NULL::bigint, NULL::text FROM known k"
+	" SELECT DISTINCT k.key, NULL::integer, NULL::bigint, NULL::text, NULL::text, NULL::integer, NULL::text FROM known k"
 	" WHERE NOT EXISTS (SELECT FROM scoreboard.board b WHERE b.name = k.key)"
 	" ORDER BY 1",
 	.nargs = 1, .types = {JSONOID}
 };
-
-/* ---------------------------------------------------------------------------
- * Arguments
- * ------------------------------------------------------------------------ */
-
-static void
-raise_refusal(RefusalCode code, const char *hint, const char *message)
-{
-	Refusal		refusal;
-
-	refuse(&refusal, code, hint, "%s", message);
-	refusal_raise(&refusal);
-}
-
-static char *
-text_argument(FunctionCallInfo fcinfo, int number)
-{
-	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
-}
-
-/* An integer within bounds; null is none. */
-static int
-bounded_argument(FunctionCallInfo fcinfo, int number, const char *name, int lowest, int highest)
-{
-	Refusal		refusal;
-	int			value = PG_ARGISNULL(number) ? 0 : PG_GETARG_INT32(number);
-
-	if (PG_ARGISNULL(number) || value < lowest || value > highest)
-	{
-		if (highest == PG_INT32_MAX)
-			refuse(&refusal, REFUSAL_INVALID_REQUEST, NULL, "%s must be at least %d", name, lowest);
-		else
-			refuse(&refusal, REFUSAL_INVALID_REQUEST, NULL, "%s must be from %d to %d", name, lowest, highest);
-		refusal_raise(&refusal);
-	}
-	return value;
-}
-
-static char *
-user_id_argument(FunctionCallInfo fcinfo, int number)
-{
-	char	   *user_id = text_argument(fcinfo, number);
-
-	if (user_id == NULL || !form_is_id(user_id))
-		raise_refusal(REFUSAL_INVALID_REQUEST, NULL,
-			  "user_id must have 1 to 255 characters, none of them a control character");
-	return user_id;
-}
-
-/*
- * Starts a read: the arguments board, season and token stand at these numbers.
- * The caller has checked the form of its own ones.
- */
-static void
-begin_reading(FunctionCallInfo fcinfo, int board_number, int season_number, int token_number,
-			  Reading *reading)
-{
-	const char *name = text_argument(fcinfo, board_number);
-	const char *token = text_argument(fcinfo, token_number);
-	const Board *board;
-	Refusal		refusal;
-
-	config_begin_call();
-	if (name == NULL)
-		raise_refusal(REFUSAL_INVALID_REQUEST, NULL, "board must be given");
-
-	reading->known_caller = token != NULL;
-	if (token && !token_identify(token, &reading->caller, &refusal))
-		refusal_raise(&refusal);
-
-	board = form_is_board_name(name) ? config_board(name) : NULL;
-	if (board == NULL)
-		raise_refusal(REFUSAL_NOT_FOUND, "The rows of scoreboard.board are the boards that exist.",
-			  "there is no such board");
-	reading->board = *board;
-	reading->season = board->season;
-	if (!PG_ARGISNULL(season_number) && PG_GETARG_INT32(season_number) != board->season)
-		raise_refusal(REFUSAL_NOT_FOUND, "Leave season out for the running one.",
-			  "the board has no such season");
-}
-
-/* ---------------------------------------------------------------------------
- * A player's standing
- * ------------------------------------------------------------------------ */
-
-static void
-open_score(const Reading *reading, Table *score)
-{
-	tables_open(score, TABLE_SCORE, TABLE_FIND, AccessShareLock);
-	tables_key_int4(score, SCORE_BOARD_ID, reading->board.board_id);
-	tables_key_int4(score, SCORE_SEASON, reading->season);
-}
-
-/* Reads the player's key, where there is a score; false where it stands in no list. */
-static bool
-read_key(Table *score, Snapshot snapshot, RankKey *key)
-{
-	tables_key_int8(score, SCORE_PLAYER_ID, key->player_id);
-	if (!tables_find(score, snapshot))
-		return false;
-	*key = rank_key_read(&score->layout, score->slot);
-	return tables_bool(score, SCORE_LISTED);
-}
-
-/* What the tables have for the player; false where there is no such player: then only the names are set. */
-static bool
-read_standing(const Reading *reading, const char *user_id, Standing *standing)
-{
-	Snapshot	snapshot;
-	Table		player;
-	Table		score;
-	bool		found;
-
-	memset(standing, 0, sizeof(*standing));
-	standing->user_id = pstrdup(user_id);
-	standing->display_name = pstrdup("Player"); /* who has no number yet */
-	tables_open(&player, TABLE_PLAYER, TABLE_FIND, AccessShareLock);
-	tables_key_text(&player, PLAYER_USER_ID, user_id);
-	open_score(reading, &score);
-	snapshot = tables_committed();
-	found = tables_find(&player, snapshot);
-	if (found)
-	{
-		standing->key.player_id = tables_int8(&player, PLAYER_ID);
-		standing->display_name = listing_label(tables_text(&player, PLAYER_DISPLAY_NAME), standing->key.player_id);
-		standing->listed = read_key(&score, snapshot, &standing->key);
-	}
-	tables_close(&score);
-	tables_close(&player);
-	UnregisterSnapshot(snapshot);
-	return found;
-}
-
-typedef enum IndexAnswer
-{
-	INDEX_ANSWERED,
-	INDEX_MOVED,				/* the key isn't there (yet, or any more) */
-	INDEX_CANT
-} IndexAnswer;
-
-static IndexAnswer
-index_standing(const Reading *reading, const RankKey *key, RankStanding *at)
-{
-	if (!rank_index_standing_of(&reading->board, reading->season, key, at))
-		return INDEX_CANT;
-	return at->rank > 0 ? INDEX_ANSWERED : INDEX_MOVED;
-}
-
-static void
-pause_before_retry(void)
-{
-	CHECK_FOR_INTERRUPTS();
-	pg_usleep(STANDING_PAUSE);
-}
-
-/*
- * Where a listed player stands. Reads the standing again where it moved
- * meanwhile; false if the player has left the list by then.
- */
-static bool
-find_standing(const Reading *reading, Standing *standing, RankStanding *at)
-{
-	for (int i = 0; i < STANDING_TRIES; i++)
-	{
-		switch (index_standing(reading, &standing->key, at))
-		{
-			case INDEX_ANSWERED:
-				return true;
-			case INDEX_MOVED:
-				pause_before_retry();
-				if (!read_standing(reading, standing->user_id, standing) || !standing->listed)
-					return false;
-				break;
-			case INDEX_CANT:
-				i = STANDING_TRIES;
-				break;
-		}
-	}
-	rank_scan_standing_of(&reading->board, reading->season, &standing->key, at);
-	return true;
-}
 
 /* How many players stand in the list. */
 static int64
@@ -331,13 +119,6 @@ standing_json(const Reading *reading, const Standing *standing, const RankStandi
  * One player
  * ------------------------------------------------------------------------ */
 
-static void
-raise_no_player(void)
-{
-	raise_refusal(REFUSAL_NOT_FOUND, "Players appear with their first counted action.",
-		  "there is no such player on this board");
-}
-
 /* The player's own view: hidden or not, scored or not. */
 static Datum
 own_rank(const Reading *reading, const char *user_id)
@@ -345,8 +126,8 @@ own_rank(const Reading *reading, const char *user_id)
 	Standing	standing;
 	RankStanding at;
 
-	(void) read_standing(reading, user_id, &standing);
-	if (standing.listed && find_standing(reading, &standing, &at))
+	(void) standing_read(reading, user_id, &standing);
+	if (standing.listed && standing_find(reading, &standing, &at))
 		return standing_json(reading, &standing, &at);
 	return standing_json(reading, &standing, NULL);
 }
@@ -360,13 +141,13 @@ scoreboard_rank(PG_FUNCTION_ARGS)
 	RankStanding at;
 
 	hide_statement();
-	user_id = user_id_argument(fcinfo, 0);
-	begin_reading(fcinfo, 1, 2, 3, &reading);
+	user_id = reading_user_id(fcinfo, 0);
+	reading_begin(fcinfo, 1, 2, 3, &reading);
 	if (reading.known_caller && strcmp(reading.caller.user_id, user_id) == 0)
 		PG_RETURN_DATUM(own_rank(&reading, user_id));
-	if (!read_standing(&reading, user_id, &standing) || !standing.listed ||
-		!find_standing(&reading, &standing, &at))
-		raise_no_player();
+	if (!standing_read(&reading, user_id, &standing) || !standing.listed ||
+		!standing_find(&reading, &standing, &at))
+		reading_refuse_player();
 	PG_RETURN_DATUM(standing_json(&reading, &standing, &at));
 }
 
@@ -374,12 +155,10 @@ Datum
 scoreboard_me(PG_FUNCTION_ARGS)
 {
 	Reading		reading;
-	Refusal		refusal;
 
 	hide_statement();
-	begin_reading(fcinfo, 0, 1, 2, &reading);
-	if (!reading.known_caller && !token_identify(NULL, &reading.caller, &refusal))
-		refusal_raise(&refusal);
+	reading_begin(fcinfo, 0, 1, 2, &reading);
+	reading_require_caller(&reading);
 	PG_RETURN_DATUM(own_rank(&reading, reading.caller.user_id));
 }
 
@@ -418,9 +197,9 @@ scoreboard_top(PG_FUNCTION_ARGS)
 	Listing		listing;
 
 	hide_statement();
-	entries = bounded_argument(fcinfo, 1, "entries", 1, ENTRIES_MAX);
-	skip = bounded_argument(fcinfo, 2, "skip", 0, PG_INT32_MAX);
-	begin_reading(fcinfo, 0, 3, 4, &reading);
+	entries = reading_number(fcinfo, 1, "entries", 1, READING_ENTRIES_MAX);
+	skip = reading_number(fcinfo, 2, "skip", 0, PG_INT32_MAX);
+	reading_begin(fcinfo, 0, 3, 4, &reading);
 	listing_range(&reading.board, reading.season, skip, entries, false, &listing);
 	InitMaterializedSRF(fcinfo, 0);
 	emit_rows((ReturnSetInfo *) fcinfo->resultinfo, listing.rows, listing.found);
@@ -455,9 +234,9 @@ find_neighbours(const Reading *reading, Standing *standing, int radius, Listing 
 			rank_scan_position(&reading->board, reading->season, &standing->key, &position);
 		if (neighbours_at(reading, position, radius, &standing->key, listing))
 			return;
-		pause_before_retry();
-		if (!read_standing(reading, standing->user_id, standing) || !standing->listed)
-			raise_no_player();
+		standing_pause();
+		if (!standing_read(reading, standing->user_id, standing) || !standing->listed)
+			reading_refuse_player();
 	}
 	refuse_for(&refusal, REFUSAL_UNAVAILABLE, 1, NULL, "the list changes too fast around this player");
 	refusal_raise(&refusal);
@@ -473,11 +252,11 @@ scoreboard_around(PG_FUNCTION_ARGS)
 	Listing		listing;
 
 	hide_statement();
-	user_id = user_id_argument(fcinfo, 0);
-	radius = bounded_argument(fcinfo, 2, "radius", 0, RADIUS_MAX);
-	begin_reading(fcinfo, 1, 3, 4, &reading);
-	if (!read_standing(&reading, user_id, &standing) || !standing.listed)
-		raise_no_player();
+	user_id = reading_user_id(fcinfo, 0);
+	radius = reading_number(fcinfo, 2, "radius", 0, READING_RADIUS_MAX);
+	reading_begin(fcinfo, 1, 3, 4, &reading);
+	if (!standing_read(&reading, user_id, &standing) || !standing.listed)
+		reading_refuse_player();
 	find_neighbours(&reading, &standing, radius, &listing);
 	InitMaterializedSRF(fcinfo, 0);
 	emit_rows((ReturnSetInfo *) fcinfo->resultinfo, listing.rows, listing.found);
@@ -487,18 +266,6 @@ scoreboard_around(PG_FUNCTION_ARGS)
 /* ---------------------------------------------------------------------------
  * A friends' board
  * ------------------------------------------------------------------------ */
-
-static ArrayType *
-user_ids_argument(FunctionCallInfo fcinfo, int number)
-{
-	ArrayType  *user_ids = PG_ARGISNULL(number) ? NULL : PG_GETARG_ARRAYTYPE_P(number);
-
-	if (user_ids == NULL || array_contains_nulls(user_ids) || ARR_NDIM(user_ids) > 1)
-		raise_refusal(REFUSAL_INVALID_REQUEST, NULL, "user_ids must be a list of user ids without nulls");
-	if (ArrayGetNItems(ARR_NDIM(user_ids), ARR_DIMS(user_ids)) > USER_IDS_MAX)
-		raise_refusal(REFUSAL_INVALID_REQUEST, NULL, "user_ids must have at most 1000 elements");
-	return user_ids;
-}
 
 /* The listed ones among these players, with their keys. */
 static ListedRow *
@@ -531,22 +298,6 @@ read_friends(const Reading *reading, ArrayType *user_ids, int *count)
 	return rows;
 }
 
-/* Reads the player's key again; false where it has left the list. */
-static bool
-reread_key(const Reading *reading, RankKey *key)
-{
-	Table		score;
-	Snapshot	snapshot;
-	bool		listed;
-
-	open_score(reading, &score);
-	snapshot = tables_committed();
-	listed = read_key(&score, snapshot, key);
-	tables_close(&score);
-	UnregisterSnapshot(snapshot);
-	return listed;
-}
-
 /* Gives a row its rank from the index; rank 0 if the player has left the list meanwhile. */
 static IndexAnswer
 rank_friend(const Reading *reading, RankRow *row)
@@ -558,14 +309,14 @@ rank_friend(const Reading *reading, RankRow *row)
 	{
 		if (i > 0)
 		{
-			pause_before_retry();
-			if (!reread_key(reading, &row->key))
+			standing_pause();
+			if (!standing_reread_key(reading, &row->key))
 			{
 				row->rank = 0;
 				return INDEX_ANSWERED;
 			}
 		}
-		answer = index_standing(reading, &row->key, &at);
+		answer = standing_in_index(reading, &row->key, &at);
 		if (answer == INDEX_ANSWERED)
 			row->rank = at.rank;
 	}
@@ -612,8 +363,8 @@ scoreboard_ranks(PG_FUNCTION_ARGS)
 				kept = 0;
 
 	hide_statement();
-	user_ids = user_ids_argument(fcinfo, 0);
-	begin_reading(fcinfo, 1, 2, 3, &reading);
+	user_ids = reading_user_ids(fcinfo, 0);
+	reading_begin(fcinfo, 1, 2, 3, &reading);
 	rows = read_friends(&reading, user_ids, &count);
 	if (!rank_friends(&reading, rows, count))
 		scan_friends(&reading, rows, count);
@@ -664,8 +415,8 @@ scoreboard_leaderboard(PG_FUNCTION_ARGS)
 	char	   *document;
 
 	hide_statement();
-	entries = PG_ARGISNULL(1) ? 0 : bounded_argument(fcinfo, 1, "entries", 1, ENTRIES_MAX);
-	begin_reading(fcinfo, 0, 2, 3, &reading);
+	entries = PG_ARGISNULL(1) ? 0 : reading_number(fcinfo, 1, "entries", 1, READING_ENTRIES_MAX);
+	reading_begin(fcinfo, 0, 2, 3, &reading);
 	document = read_document(&reading);
 	if (document == NULL)
 	{
@@ -692,8 +443,8 @@ check_known(FunctionCallInfo fcinfo)
 		if (strcmp(TextDatumGetCString(type), "object") == 0)
 			return;
 	}
-	raise_refusal(REFUSAL_INVALID_REQUEST, "Give {} for none.",
-		  "known must be an object of boards and their versions");
+	reading_refuse(REFUSAL_INVALID_REQUEST, "Give {} for none.",
+		  "known must be an object of boards and their stamps");
 }
 
 Datum
@@ -711,11 +462,11 @@ scoreboard_documents(PG_FUNCTION_ARGS)
 	plan_read_committed(&documents_plan, values, NULL, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		Datum		row[4];
-		bool		nulls[4];
+		Datum		row[DOCUMENTS_COLUMNS];
+		bool		nulls[DOCUMENTS_COLUMNS];
 
 		/* Text and json look alike inside. */
-		for (int column = 0; column < 4; column++)
+		for (int column = 0; column < DOCUMENTS_COLUMNS; column++)
 			row[column] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, column + 1, &nulls[column]);
 		tuplestore_putvalues(result->setResult, result->setDesc, row, nulls);
 	}

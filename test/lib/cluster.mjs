@@ -138,7 +138,7 @@ async function setUp(cluster) {
     CREATE ROLE test_bridge LOGIN;
     SELECT scoreboard_grant_access('test_bridge', 'gateway') \\g /dev/null
     SELECT scoreboard_set_issuer('https://id.test', json_build_object('keys', json_build_array(
-      json_build_object('kty', 'oct', 'alg', 'HS256', 'kid', 'test', 'k', :'issuer_key')))::text, name_claim => 'name') \\g /dev/null
+      json_build_object('kty', 'oct', 'alg', 'HS256', 'kid', 'test', 'k', :'issuer_key')))::text, name_claim => 'name', permissions_claim => 'permissions') \\g /dev/null
     INSERT INTO scoreboard.action_type (name, points) VALUES ('COMPLETE_LEVEL', 100);
     INSERT INTO scoreboard.action_type (name, min_points, max_points) VALUES ('BONUS', 1, 1000);
     INSERT INTO scoreboard.action_type (name, proof, min_points, max_points) VALUES ('AWARD', 'trusted', -9007199254740991, 9007199254740991);

@@ -63,8 +63,6 @@ RESET search_path;
 SELECT name, title, score_order, operator, ties, top_size, publish_interval_ms, lowest_score FROM scoreboard.board;
 \set SHOW_CONTEXT never
 -- Settings that nothing honours yet are refused: they must not look as if they protected something.
-INSERT INTO scoreboard.board (name, visibility) VALUES ('x', 'token');
-INSERT INTO scoreboard.board (name, visibility, permission) VALUES ('x', 'permission', 'p');
 INSERT INTO scoreboard.board (name, period) VALUES ('x', 'day');
 INSERT INTO scoreboard.board (name, time_zone) VALUES ('x', 'Europe/Berlin');
 INSERT INTO scoreboard.board (name, rate_limit) VALUES ('x', 1);

@@ -157,7 +157,7 @@ SELECT pg_temp.steady(scoreboard_leaderboard('reads-empty', entries => 1));
 SELECT board, season, version > 0 AS version, document::text = scoreboard_leaderboard(board)::text AS document
     FROM scoreboard_documents() WHERE board LIKE 'reads%';
 SELECT board, version IS NULL AS gone, document IS NULL AS empty FROM scoreboard_documents(
-    (SELECT json_object_agg(d.board, d.version) FROM scoreboard_documents() d WHERE d.board <> 'reads-low'))
+    (SELECT json_object_agg(d.board, d.stamp) FROM scoreboard_documents() d WHERE d.board <> 'reads-low'))
     WHERE board LIKE 'reads%';
 SELECT board FROM scoreboard_documents('{"reads":1,"reads-low":1}') WHERE board LIKE 'reads%';
 SELECT d.* FROM scoreboard_documents('{"reads-gone":17,"Not a \"board\"":null}') d WHERE version IS NULL;

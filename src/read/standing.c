@@ -1,0 +1,122 @@
+/*
+ * read/standing.c - a player as one board's tables have it, and where it stands
+ *
+ * A player's key is read from the table, its rank from the index, and between
+ * the two somebody may commit. So the key must stand in the index at the moment
+ * at which the rank is taken, or all of it is done again; after STANDING_TRIES the rank is counted by SQL.
+ *
+ * Owns nothing, takes no lock but ACCESS SHARE on what it reads.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/snapmgr.h"
+
+#include "base/tables.h"
+#include "rank/scan.h"
+#include "read/listing.h"
+#include "read/standing.h"
+
+#define STANDING_PAUSE 200L		/* microseconds */
+
+static void
+open_score(const Reading *reading, Table *score)
+{
+	tables_open(score, TABLE_SCORE, TABLE_FIND, AccessShareLock);
+	tables_key_int4(score, SCORE_BOARD_ID, reading->board.board_id);
+	tables_key_int4(score, SCORE_SEASON, reading->season);
+}
+
+/* Reads the player's key, where there is a score; false where it stands in no list. */
+static bool
+read_key(Table *score, Snapshot snapshot, RankKey *key)
+{
+	tables_key_int8(score, SCORE_PLAYER_ID, key->player_id);
+	if (!tables_find(score, snapshot))
+		return false;
+	*key = rank_key_read(&score->layout, score->slot);
+	return tables_bool(score, SCORE_LISTED);
+}
+
+bool
+standing_read(const Reading *reading, const char *user_id, Standing *standing)
+{
+	Snapshot	snapshot;
+	Table		player;
+	Table		score;
+	bool		found;
+
+	memset(standing, 0, sizeof(*standing));
+	standing->user_id = pstrdup(user_id);
+	standing->display_name = pstrdup("Player"); /* who has no number yet */
+	tables_open(&player, TABLE_PLAYER, TABLE_FIND, AccessShareLock);
+	tables_key_text(&player, PLAYER_USER_ID, user_id);
+	open_score(reading, &score);
+	snapshot = tables_committed();
+	found = tables_find(&player, snapshot);
+	if (found)
+	{
+		standing->key.player_id = tables_int8(&player, PLAYER_ID);
+		standing->display_name = listing_label(tables_text(&player, PLAYER_DISPLAY_NAME), standing->key.player_id);
+		standing->listed = read_key(&score, snapshot, &standing->key);
+	}
+	tables_close(&score);
+	tables_close(&player);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+bool
+standing_reread_key(const Reading *reading, RankKey *key)
+{
+	Table		score;
+	Snapshot	snapshot;
+	bool		listed;
+
+	open_score(reading, &score);
+	snapshot = tables_committed();
+	listed = read_key(&score, snapshot, key);
+	tables_close(&score);
+	UnregisterSnapshot(snapshot);
+	return listed;
+}
+
+IndexAnswer
+standing_in_index(const Reading *reading, const RankKey *key, RankStanding *at)
+{
+	if (!rank_index_standing_of(&reading->board, reading->season, key, at))
+		return INDEX_CANT;
+	return at->rank > 0 ? INDEX_ANSWERED : INDEX_MOVED;
+}
+
+void
+standing_pause(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	pg_usleep(STANDING_PAUSE);
+}
+
+bool
+standing_find(const Reading *reading, Standing *standing, RankStanding *at)
+{
+	for (int i = 0; i < STANDING_TRIES; i++)
+	{
+		switch (standing_in_index(reading, &standing->key, at))
+		{
+			case INDEX_ANSWERED:
+				return true;
+			case INDEX_MOVED:
+				standing_pause();
+				if (!standing_read(reading, standing->user_id, standing) || !standing->listed)
+					return false;
+				break;
+			case INDEX_CANT:
+				i = STANDING_TRIES;
+				break;
+		}
+	}
+	rank_scan_standing_of(&reading->board, reading->season, &standing->key, at);
+	return true;
+}
