@@ -250,18 +250,6 @@ again(Batch *batch, unsigned most_together)
 	}
 }
 
-/* Errors that pass by themselves. */
-static bool
-passes(const char *sqlstate)
-{
-	static const char *const states[] = {"40001", "40P01", "55P03", "57", "08", "25P0"};
-
-	for (size_t i = 0; sqlstate && i < sizeof(states) / sizeof(states[0]); i++)
-		if (strncmp(sqlstate, states[i], strlen(states[i])) == 0)
-			return true;
-	return false;
-}
-
 static void
 refused(Batch *batch, const PGresult *result)
 {
@@ -270,8 +258,8 @@ refused(Batch *batch, const PGresult *result)
 
 	if (pg_error_lasts(sqlstate))
 		again(batch, UINT_MAX);
-	else if (passes(sqlstate) || batch->count > 1)
-		again(batch, passes(sqlstate) ? TOGETHER_TRIES : 0);
+	else if (pg_error_passes(sqlstate) || batch->count > 1)
+		again(batch, pg_error_passes(sqlstate) ? TOGETHER_TRIES : 0);
 	else if (batch->entries[0])
 	{
 		log_error("increment failed", LOG_TEXT("request_id", batch->entries[0]->id), LOG_TEXT("sqlstate", sqlstate),

@@ -417,6 +417,17 @@ pg_error_lasts(const char *sqlstate)
 	return find_trouble(sqlstate) != NULL;
 }
 
+bool
+pg_error_passes(const char *sqlstate)
+{
+	static const char *const states[] = {"40001", "40P01", "55P03", "57", "08", "25P0"};
+
+	for (size_t i = 0; sqlstate && i < sizeof(states) / sizeof(states[0]); i++)
+		if (strncmp(sqlstate, states[i], strlen(states[i])) == 0)
+			return true;
+	return false;
+}
+
 void
 pg_error_said(PgHosts *hosts, const PGresult *result)
 {

@@ -42,6 +42,7 @@ extern void pg_search_next(PgSearch *search);
 
 /* Does an error of this SQLSTATE last until somebody does something? */
 extern bool pg_error_lasts(const char *sqlstate);
+extern bool pg_error_passes(const char *sqlstate);	/* by itself: what was asked may be asked again at once */
 
 /*
  * Logs a lasting error, with what to do about it, unless that has been said

@@ -12,6 +12,7 @@
 #include "api_increment.h"
 #include "api_read.h"
 #include "api_stream.h"
+#include "api_ticket.h"
 #include "pages.h"
 #include "query.h"
 
@@ -23,6 +24,7 @@ static const Route routes[] = {
 	{"/v1/leaderboard/top", api_top, top_parameters, METHOD_GET, false},
 	{"/v1/leaderboard/stream", api_stream, stream_parameters, METHOD_GET, false},
 	{"/v1/scores/increment", api_increment, no_parameters, METHOD_POST, true},
+	{"/v1/stream-tickets", api_ticket, no_parameters, METHOD_POST, false},
 	{"/health", api_health, no_parameters, METHOD_GET, false},
 	{"/ready", api_ready, no_parameters, METHOD_GET, false},
 };

@@ -1,0 +1,47 @@
+/*
+ * api_ticket.c - tickets: what opens a stream where a token can't go
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "api_ticket.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "pg_pool.h"
+#include "refused.h"
+
+/* RFC 3339, UTC, milliseconds, as all of our times are. */
+#define CREATE_TICKET "SELECT ticket, to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') FROM scoreboard.create_ticket($1)"
+
+static void
+created(void *data, PgEnd end, const PGresult *result)
+{
+	Exchange   *exchange = data;
+	char		body[128];
+	Answer		answer = {200, "application/json", body, 0, "Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\n", false};
+
+	if (end != PG_ANSWERED)
+	{
+		exchange_refused(exchange, end, result);
+		return;
+	}
+	answer.length = (size_t) snprintf(body, sizeof(body), "{\"ticket\":\"%.32s\",\"expiresAt\":\"%.32s\"}",
+									  PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1));
+	exchange_answer(exchange, &answer);
+}
+
+void
+api_ticket(Exchange *exchange)
+{
+	static const Problem nobody = {ERROR_UNAUTHORIZED, "A bearer token is needed.", NULL, false};
+	static const Problem later = {ERROR_UNAVAILABLE, "The database can't be asked now; try again.", NULL, false};
+	Bridge	   *bridge = client_bridge(exchange->client);
+	const char *const parameters[] = {exchange->token};
+
+	exchange->head = NULL;
+	if (exchange->token == NULL)
+		exchange_problem(exchange, &nobody);
+	else if (!pg_pool_ask(bridge, CREATE_TICKET, 1, parameters, uv_now(&bridge->loop) + (uint64_t) bridge->options.database_timeout_ms, created, exchange))
+		exchange_problem(exchange, &later);
+}

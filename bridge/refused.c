@@ -1,0 +1,67 @@
+/*
+ * refused.c - what the database says no to, in HTTP
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "refused.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "log.h"
+
+/* {"error":{"code":...}} as the server's error has it, to be freed; NULL: out of memory. */
+static char *
+error_text(const Exchange *exchange, const PGresult *result, const char *code)
+{
+	const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+	json_t	   *json = json_pack("{s:{s:s, s:s, s:s*, s:s}}", "error", "code", code,
+								 "message", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), "hint", hint, "requestId", exchange->id);
+	char	   *text = json_dumps(json, JSON_COMPACT | JSON_PRESERVE_ORDER);
+
+	json_decref(json);
+	return text;
+}
+
+/* The status stands in the SQLSTATE, code and Retry-After in DETAIL's JSON. */
+static void
+answer_refusal(Exchange *exchange, int status, const PGresult *result)
+{
+	const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+	json_t	   *json = detail ? json_loads(detail, 0, NULL) : NULL;
+	const char *code = json_string_value(json_object_get(json, "code"));
+	json_int_t	retry_after = json_integer_value(json_object_get(json, "retryAfter"));
+	char	   *body = error_text(exchange, result, code ? code : "INTERNAL");
+	char		headers[160];
+	Answer		answer = {status, "application/json", body, body ? strlen(body) : 0, headers, false};
+	int			n = snprintf(headers, sizeof(headers), "Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\n%s",
+							 status == 401 ? "WWW-Authenticate: Bearer\r\n" : "");
+
+	if (retry_after > 0 || status == 429 || status == 503)
+		snprintf(headers + n, sizeof(headers) - (size_t) n, "Retry-After: %lld\r\n", (long long) (retry_after > 0 ? retry_after : 1));
+	exchange_answer(exchange, &answer);
+	free(body);
+	json_decref(json);
+}
+
+void
+exchange_refused(Exchange *exchange, PgEnd end, const PGresult *result)
+{
+	static const Problem away = {ERROR_UNAVAILABLE, "The database did not answer in time; try again.", NULL, false};
+	static const Problem failed = {ERROR_INTERNAL, "Something is wrong here; the log knows it by the request's id.", NULL, false};
+	const char *sqlstate = end == PG_REFUSED ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
+
+	if (exchange->client && sqlstate && strncmp(sqlstate, "PT", 2) == 0 && strspn(sqlstate + 2, "0123456789") == 3)
+		answer_refusal(exchange, atoi(sqlstate + 2), result);
+	else if (end != PG_REFUSED || pg_error_lasts(sqlstate) || pg_error_passes(sqlstate))
+		exchange_problem(exchange, &away);
+	else
+	{
+		log_error("request failed", LOG_TEXT("request_id", exchange->id), LOG_TEXT("sqlstate", sqlstate),
+				  LOG_TEXT("reason", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
+		exchange_problem(exchange, &failed);
+	}
+}
