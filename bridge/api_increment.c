@@ -26,6 +26,7 @@
 #include <jansson.h>
 
 #include "batch.h"
+#include "metrics.h"
 
 #define DEPTH_MAX 32
 #define INTEGER_DIGITS 18
@@ -222,6 +223,8 @@ answered(void *data, const BatchAnswer *outcome)
 	Answer		answer = {outcome->status, "application/json", outcome->body, 0, headers, false};
 	int			n;
 
+	if (outcome->status == 200 && outcome->body)
+		metrics_counted(exchange->bridge, outcome->body);
 	if (outcome->body == NULL)
 	{
 		exchange_problem(exchange, outcome->status == 503 ? &away : &failed);

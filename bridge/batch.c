@@ -30,6 +30,7 @@
 
 #include "batch.h"
 #include "log.h"
+#include "metrics.h"
 #include "pg_hosts.h"
 #include "pg_pool.h"
 #include "random.h"
@@ -40,7 +41,6 @@
 #define SWEEP_MS 20
 #define LATER_MOST_MS 200
 #define TOGETHER_TRIES 3		/* after so many an entry goes alone */
-#define REQUEST_ID_MAX 128
 #define SUBMIT "SELECT ordinal, status, body, retry_after FROM scoreboard.submit($1::json)"
 
 typedef struct Batches Batches;
@@ -65,6 +65,7 @@ struct BatchEntry
 	char	   *element;		/* JSON */
 	uint64_t	deadline;		/* ms */
 	uint64_t	due;			/* ms, of a later one */
+	uint64_t	added;			/* uv_hrtime */
 	unsigned	tries;
 	Company		company;
 	char		id[REQUEST_ID_MAX + 1];	/* the request's, for the log */
@@ -307,6 +308,8 @@ send_batch(Batches *batches, Company company)
 {
 	Batch	   *batch = calloc(1, sizeof(*batch));
 	uint64_t	now = uv_now(&batches->bridge->loop);
+	uint64_t	clock = uv_hrtime();
+	Metrics    *metrics = batches->bridge->metrics;
 	Queue	   *queue = &batches->queues[company];
 	char	   *text;
 	const char *parameters[1];
@@ -319,9 +322,14 @@ send_batch(Batches *batches, Company company)
 	{
 		BatchEntry *entry = pop(batches, queue);
 
-		entry->tries++;
+		if (entry->tries++ == 0)
+			histogram_add(&metrics->queue, (clock - entry->added) / 1000);
+		else
+			metrics->batched_again++;
 		batch->entries[batch->count++] = entry;
 	}
+	metrics->batches++;
+	metrics->batched += (uint64_t) batch->count;
 	parameters[0] = text = batch_text(batch);
 	batch->next = batches->under_way;
 	batches->under_way = batch;
@@ -439,6 +447,7 @@ batch_add(Bridge *bridge, char *element, const char *request_id, BatchCallback c
 	entry->callback = callback;
 	entry->data = data;
 	entry->element = element;
+	entry->added = uv_hrtime();
 	entry->deadline = uv_now(&bridge->loop) + (uint64_t) bridge->options.submit_timeout_ms;
 	snprintf(entry->id, sizeof(entry->id), "%s", request_id);
 	batches->pending++;
@@ -459,6 +468,12 @@ int
 batch_pending(const Bridge *bridge)
 {
 	return bridge->batch ? bridge->batch->pending : 0;
+}
+
+int64_t
+batch_queued(const Bridge *bridge)
+{
+	return bridge->batch ? bridge->batch->queued : 0;
 }
 
 void

@@ -21,6 +21,7 @@ extern void batch_start(Bridge *bridge);
 extern void batch_stop(Bridge *bridge);	/* answers all that is left with 503 */
 extern bool batch_live(const Bridge *bridge);	/* increments are taken */
 extern int	batch_pending(const Bridge *bridge);
+extern int64_t batch_queued(const Bridge *bridge);	/* of these, how many wait to be sent */
 
 /*
  * Takes over `element` (malloc'd JSON of one increment, with its idempotency

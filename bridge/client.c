@@ -35,6 +35,7 @@
 #include <unistd.h>
 
 #include "listener.h"
+#include "metrics.h"
 
 #define SHARED_BYTES (64 * 1024)
 #define TURN_READS 16			/* requests of one client before others have a turn */
@@ -319,6 +320,7 @@ client_send(Client *client, const void *bytes, size_t length)
 
 	if (client->closing || client->finishing)
 		return false;
+	client->bridge->metrics->sent_bytes += length;
 	if (client->out == NULL)
 	{
 		n = send(client->fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);

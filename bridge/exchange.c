@@ -22,6 +22,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "account.h"
 #include "log.h"
 #include "pages.h"
 #include "query.h"
@@ -189,17 +190,6 @@ put_head(const Exchange *exchange, const Answer *answer, char *at)
 	return stpcpy(at, "\r\n");
 }
 
-static void
-log_request(const Exchange *exchange, int status)
-{
-	LogLevel	level = exchange->key[0] ? LOG_INFO : LOG_DEBUG;
-
-	if (status >= 500 && status != 503 && status != 505)
-		level = LOG_ERROR;
-	log_line(level, "request", LOG_TEXT("request_id", exchange->id), LOG_TEXT("path", exchange->path),
-			 LOG_NUMBER("status", status), LOG_NUMBER("us", (uv_hrtime() - exchange->began) / 1000));
-}
-
 /* Sends head and body; false where the client is lost by it. */
 static bool
 send_answer(Exchange *exchange, const Answer *answer)
@@ -214,7 +204,6 @@ send_answer(Exchange *exchange, const Answer *answer)
 		memcpy(at, answer->body, answer->length);
 		at += answer->length;
 	}
-	log_request(exchange, answer->status);
 	return client_send(exchange->client, text, (size_t) (at - text));
 }
 
@@ -222,8 +211,10 @@ void
 exchange_answer(Exchange *exchange, const Answer *answer)
 {
 	Client	   *client = leave(exchange);
+	bool		sent = client && send_answer(exchange, answer);
 
-	if (client && send_answer(exchange, answer))
+	account(exchange, answer);
+	if (sent)
 	{
 		if (exchange->close)
 			client_finish(client);
@@ -275,8 +266,8 @@ exchange_problem(Exchange *exchange, const Problem *problem)
 	exchange_answer(exchange, &answer);
 }
 
-Client *
-exchange_detach(Exchange *exchange)
+static Client *
+detach(Exchange *exchange)
 {
 	Client	   *client = exchange->client;
 
@@ -290,12 +281,22 @@ exchange_detach(Exchange *exchange)
 }
 
 Client *
+exchange_detach(Exchange *exchange)
+{
+	account(exchange, &(Answer) {.status = 101});
+	return detach(exchange);
+}
+
+Client *
 exchange_open_stream(Exchange *exchange, const Answer *answer)
 {
 	Client	   *client = exchange->client;
 
 	if (client && exchange->method != METHOD_HEAD && send_answer(exchange, answer))
-		return exchange_detach(exchange);
+	{
+		account(exchange, answer);
+		return detach(exchange);
+	}
 	/* A HEAD asks for what it would be; if the client was lost it knows of no exchange any more. */
 	exchange->close = true;
 	exchange_answer(exchange, answer);
@@ -669,6 +670,7 @@ new_pending(Client *client, Talk *talk)
 		client_close(client);
 		return NULL;
 	}
+	pending->exchange.bridge = client_bridge(client);
 	pending->exchange.client = client;
 	pending->exchange.began = uv_hrtime();
 	pending->exchange.minor = 1;

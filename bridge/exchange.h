@@ -78,6 +78,7 @@ typedef struct Parameter
 
 typedef struct Exchange
 {
+	Bridge	   *bridge;
 	Client	   *client;			/* NULL: gone */
 	const struct Route *route;	/* NULL: none matched */
 	const H1Head *head;			/* for the handler's first call only, and without a body; else NULL */

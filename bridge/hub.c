@@ -72,6 +72,10 @@ struct Board
 	uint32_t	left;			/* subscribers that it has still to look at; 0: no broadcast */
 	Board	   *walk_next;		/* in the list of boards that are walked */
 	bool		walked;
+	uint64_t	walk_since;		/* uv_hrtime */
+	int64_t		publications;
+	int64_t		awaited_after;	/* see board_await() */
+	uint64_t	awaited_since;	/* 0: none is awaited */
 };
 
 typedef struct Place
@@ -217,6 +221,45 @@ board_public(const Board *board)
 	return board->public;
 }
 
+void
+hub_each_board(Bridge *bridge, void (*visit) (void *data, const Board *board), void *data)
+{
+	for (int i = 0; i < BUCKETS; i++)
+		for (const Board *board = bridge->hub->buckets[i]; board; board = board->next)
+			if (board->frame)
+				visit(data, board);
+}
+
+int64_t
+board_publications(const Board *board)
+{
+	return board->publications;
+}
+
+int64_t
+board_subscribers(const Board *board)
+{
+	return board->count;
+}
+
+void
+board_await(Bridge *bridge, Board *board, int64_t version)
+{
+	if (board->version > version)
+		histogram_add(&bridge->metrics->commit_to_frame, 0);	/* the list came before the answer */
+	else
+	{
+		board->awaited_after = version;
+		board->awaited_since = uv_hrtime();
+	}
+}
+
+uint64_t
+board_awaited(const Board *board)
+{
+	return board->awaited_since;
+}
+
 /* ---- broadcasting ---- */
 
 static void
@@ -253,6 +296,7 @@ give(Board *board, uint32_t index)
 
 	/* First, since sending may end the stream and move another one here. */
 	board->subscribers[index].sent = board->version;
+	stream->bridge->metrics->stream_messages[stream->kind->form]++;
 	switch (stream->kind->send(stream, board))
 	{
 		case SEND_DONE:
@@ -300,6 +344,13 @@ walk(Board *board, uint64_t until)
 	return false;
 }
 
+static void
+walk_over(Hub *hub, const Board *board)
+{
+	if (board->walk_since)
+		histogram_add(&hub->bridge->metrics->fan_out, (uv_hrtime() - board->walk_since) / 1000);
+}
+
 /* One turn: each board that is walked gets a slice, and the first becomes the last. */
 static void
 slice(uv_idle_t *idle)
@@ -318,6 +369,8 @@ slice(uv_idle_t *idle)
 			end = &(*end)->walk_next;
 		*end = board;
 	}
+	else
+		walk_over(hub, board);
 	if (hub->walks == NULL)
 		uv_idle_stop(idle);
 }
@@ -331,6 +384,7 @@ broadcast(Bridge *bridge, Board *board)
 	if (board->walked || board->count == 0)
 		return;
 	board->walked = true;
+	board->walk_since = uv_hrtime();
 	board->walk_next = hub->walks;
 	hub->walks = board;
 	uv_idle_start(&hub->slices, slice);
@@ -371,6 +425,7 @@ gone(Bridge *bridge, const char *name)
 		return false;
 	frame_free(board->frame);
 	board->frame = NULL;
+	board->awaited_since = 0;
 	log_info("board gone", LOG_TEXT("board", name));
 	return true;
 }
@@ -400,6 +455,18 @@ take_settings(Board *board, const DocumentRow *row)
 		end_streams(board);
 }
 
+static void
+count_publication(Bridge *bridge, Board *board, int64_t version, const char *document)
+{
+	board->publications++;
+	if (board->frame)
+		metrics_published(bridge, document);
+	if (board->awaited_since == 0 || version <= board->awaited_after)
+		return;
+	histogram_add(&bridge->metrics->commit_to_frame, (uv_hrtime() - board->awaited_since) / 1000);
+	board->awaited_since = 0;
+}
+
 bool
 hub_apply(Bridge *bridge, const DocumentRow *row)
 {
@@ -423,6 +490,7 @@ hub_apply(Bridge *bridge, const DocumentRow *row)
 		log_error("document not understood", LOG_TEXT("board", board->name), LOG_NUMBER("version", number));
 		return false;
 	}
+	count_publication(bridge, board, number, row->document);
 	frame_free(board->frame);
 	board->frame = frame;
 	board->version = number;
@@ -569,6 +637,8 @@ stream_new(Bridge *bridge, const StreamKind *kind, void *owner, Board *const *bo
 	stream->heard = uv_now(&bridge->loop);
 	wheel_enter(bridge->hub, stream);
 	bridge->hub->streams++;
+	bridge->metrics->streams[kind->form]++;
+	bridge->metrics->streams_opened[kind->form]++;
 	fine = subscribe(stream, &bridge->hub->status);
 	for (int i = 0; i < count && fine; i++)
 		fine = subscribe(stream, boards[i]);
@@ -594,6 +664,7 @@ stream_end(Stream *stream)
 	set_stalled(stream, false);
 	wheel_leave(hub, stream);
 	hub->streams--;
+	hub->bridge->metrics->streams[stream->kind->form]--;
 	free(stream);
 }
 
@@ -697,6 +768,7 @@ hub_tick(Bridge *bridge)
 		next = stream->stalled_next;
 		if (now - stream->stalled_since <= (uint64_t) bridge->options.slow_timeout_ms)
 			continue;
+		bridge->metrics->streams_dropped++;
 		log_info("stream dropped", LOG_TEXT("reason", "too slow"));
 		stream->kind->close(stream, CLOSE_SLOW, "too slow");
 	}

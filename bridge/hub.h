@@ -13,6 +13,7 @@
 
 #include "bridge.h"
 #include "frame.h"
+#include "metrics.h"
 
 typedef struct Board Board;
 typedef struct Stream Stream;
@@ -27,6 +28,7 @@ typedef enum SendResult
 /* What the hub asks of a stream's socket; sse.c and ws.c have one each. Each may call stream_end(). */
 typedef struct StreamKind
 {
+	StreamForm	form;
 	SendResult	(*send) (Stream *stream, const Board *board);
 	void		(*visit) (Stream *stream, bool ping);	/* the wheel: a comment or a ping now */
 	void		(*close) (Stream *stream, int code, const char *reason);	/* code: of WebSocket, see SPEC 6 */
@@ -68,6 +70,15 @@ extern int64_t board_version(const Board *board);
 extern int	board_season(const Board *board);
 extern int	board_top_size(const Board *board);
 extern bool board_public(const Board *board);	/* else the database says who may see it */
+
+/* ---- for metrics ---- */
+
+extern void hub_each_board(Bridge *bridge, void (*visit) (void *data, const Board *board), void *data);	/* that are there */
+extern int64_t board_publications(const Board *board);
+extern int64_t board_subscribers(const Board *board);
+/* A list newer than this version is to come: measures when. One such wait a board at a time. */
+extern void board_await(Bridge *bridge, Board *board, int64_t version);
+extern uint64_t board_awaited(const Board *board);	/* since when, by uv_hrtime; 0: no */
 
 /* ---- for sse.c and ws.c ---- */
 

@@ -24,12 +24,15 @@
 
 #include "exchange.h"
 #include "log.h"
+#include "metrics.h"
+#include "metrics_text.h"
 #include "random.h"
 #include "sockets.h"
 
 #define ADDRESS_BUCKETS 8192
 #define ACCEPTS_A_TURN 64
 #define FULL_PAUSE_MS 100
+#define SCRAPERS_MAX 8
 
 struct Seat
 {
@@ -40,9 +43,11 @@ struct Seat
 
 typedef struct Listener
 {
-	uv_poll_t	polls[SOCKETS_MAX];
-	ListenSocket sockets[SOCKETS_MAX];
+	uv_poll_t	polls[2 * SOCKETS_MAX];
+	ListenSocket sockets[2 * SOCKETS_MAX];
 	int			count;
+	int			for_scrapers;	/* so many are, the first ones */
+	Seat		scrapers;		/* counted apart, so that a bridge that is full can still be looked at */
 	uv_timer_t	pause;			/* runs while the process is out of descriptors */
 	int			connections;
 	uint64_t	seed;
@@ -108,6 +113,11 @@ address_give(Listener *listener, Seat *entry)
 void
 listener_leave(Bridge *bridge, Seat *seat)
 {
+	if (seat == &bridge->listener->scrapers)
+	{
+		seat->connections--;
+		return;
+	}
 	bridge->listener->connections--;
 	address_give(bridge->listener, seat);
 }
@@ -131,6 +141,25 @@ peer_of(const struct sockaddr_storage *address)
 
 /* Takes over the socket in any case. */
 static void
+admit_scraper(Bridge *bridge, int fd, const struct sockaddr_storage *address)
+{
+	Seat	   *seat = &bridge->listener->scrapers;
+	struct in6_addr peer = peer_of(address);
+	Client	   *client;
+
+	if (seat->connections == SCRAPERS_MAX)
+	{
+		close(fd);
+		return;
+	}
+	seat->connections++;
+	client = client_new(bridge, fd, seat, &peer);
+	if (client)
+		metrics_begin(client);
+}
+
+/* Takes over the socket in any case. */
+static void
 admit(Bridge *bridge, int fd, const struct sockaddr_storage *address)
 {
 	Listener   *listener = bridge->listener;
@@ -145,6 +174,7 @@ admit(Bridge *bridge, int fd, const struct sockaddr_storage *address)
 		seat = address_take(listener, &peer, local ? INT64_MAX : bridge->options.max_connections_per_address);
 	if (seat == NULL)
 	{
+		bridge->metrics->connections_refused++;
 		log_debug("connection refused", LOG_NUMBER("connections", listener->connections));
 		close(fd);
 		return;
@@ -186,7 +216,10 @@ accept_ready(uv_poll_t *poll, int status, int events)
 
 		if (client >= 0)
 		{
-			admit(bridge, client, &address);
+			if (poll - listener->polls < listener->for_scrapers)
+				admit_scraper(bridge, client, &address);
+			else
+				admit(bridge, client, &address);
 			continue;
 		}
 		if (errno == ECONNABORTED || errno == EINTR)
@@ -205,7 +238,7 @@ accept_ready(uv_poll_t *poll, int status, int events)
 /* ---- starting ---- */
 
 static void
-log_listening(const Bridge *bridge, const ListenSocket *socket)
+log_listening(const Bridge *bridge, const char *msg, const ListenSocket *socket)
 {
 	struct sockaddr_storage address;
 	socklen_t	size = sizeof(address);
@@ -214,22 +247,41 @@ log_listening(const Bridge *bridge, const ListenSocket *socket)
 
 	if (socket->file.path[0])
 	{
-		log_always("listening", LOG_TEXT("path", socket->file.path),
+		log_always(msg, LOG_TEXT("path", socket->file.path),
 				   LOG_NUMBER("connections_max", bridge->options.max_connections));
 		return;
 	}
 	if (getsockname(socket->fd, (struct sockaddr *) &address, &size) == 0)
 		getnameinfo((struct sockaddr *) &address, size, host, sizeof(host), port, sizeof(port),
 					NI_NUMERICHOST | NI_NUMERICSERV);
-	log_always("listening", LOG_TEXT("address", host), LOG_NUMBER("port", atoi(port)),
+	log_always(msg, LOG_TEXT("address", host), LOG_NUMBER("port", atoi(port)),
 			   LOG_NUMBER("connections_max", bridge->options.max_connections));
+}
+
+/* False after a sentence. */
+static bool
+open_sockets(Bridge *bridge, const char *flag, const char *list, bool share_port, const char *msg)
+{
+	Listener   *listener = bridge->listener;
+	int			count = sockets_open(&bridge->options, flag, list, share_port, listener->sockets + listener->count);
+
+	for (int i = 0; i < count; i++, listener->count++)
+	{
+		uv_poll_t  *poll = &listener->polls[listener->count];
+
+		uv_poll_init(&bridge->loop, poll, listener->sockets[listener->count].fd);
+		poll->data = bridge;
+		uv_poll_start(poll, UV_READABLE, accept_ready);
+		log_listening(bridge, msg, &listener->sockets[listener->count]);
+	}
+	return count > 0;
 }
 
 bool
 listener_start(Bridge *bridge)
 {
+	const Options *options = &bridge->options;
 	Listener   *listener = calloc(1, sizeof(*listener));
-	int			count;
 
 	if (listener == NULL)
 		abort();
@@ -237,16 +289,12 @@ listener_start(Bridge *bridge)
 	listener->seed = (uint64_t) random_number() << 32 | random_number();
 	uv_timer_init(&bridge->loop, &listener->pause);
 	listener->pause.data = bridge;
-	count = sockets_open(&bridge->options, listener->sockets);
-	for (int i = 0; i < count; i++)
-	{
-		uv_poll_init(&bridge->loop, &listener->polls[i], listener->sockets[i].fd);
-		listener->polls[i].data = bridge;
-		uv_poll_start(&listener->polls[i], UV_READABLE, accept_ready);
-		log_listening(bridge, &listener->sockets[i]);
-		listener->count++;
-	}
-	return count > 0;
+	/* Never shared: each bridge has numbers of its own. */
+	if (options->metrics_listen[0] &&
+		!open_sockets(bridge, "metrics-listen", options->metrics_listen, false, "listening for scrapers"))
+		return false;
+	listener->for_scrapers = listener->count;
+	return open_sockets(bridge, "listen", options->listen, options->share_port, "listening");
 }
 
 void

@@ -45,6 +45,7 @@ static char ring[RING_BYTES];
 static size_t head;				/* bytes ever put in; the place is head % RING_BYTES */
 static size_t tail;				/* bytes ever written out */
 static int64_t dropped;			/* lines, not yet told */
+static uint64_t ever_dropped;
 static bool threaded;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t filled = PTHREAD_COND_INITIALIZER;
@@ -319,10 +320,24 @@ log_write(LogLevel level, const char *msg, const LogField *fields, size_t count)
 	length = make_line(line, level, msg, fields, count);
 	pthread_mutex_lock(&lock);
 	if (!ring_confess() || !ring_put(line, length))
+	{
 		dropped++;
+		ever_dropped++;
+	}
 	pthread_mutex_unlock(&lock);
 	if (level >= LOG_WARN)
 		log_flush();
+}
+
+uint64_t
+log_dropped(void)
+{
+	uint64_t	count;
+
+	pthread_mutex_lock(&lock);
+	count = ever_dropped;
+	pthread_mutex_unlock(&lock);
+	return count;
 }
 
 void

@@ -57,6 +57,8 @@ extern void log_flush(void);
 /* Before an exit: waits for that too, for a second at most. */
 extern void log_end(void);
 
+extern uint64_t log_dropped(void);	/* lines that there was no room for, ever */
+
 /* libwebsockets' own messages, at most so many a second. */
 extern void log_library(int level, const char *line);
 

@@ -32,6 +32,8 @@
 #include "hub.h"
 #include "listener.h"
 #include "log.h"
+#include "metrics.h"
+#include "metrics_database.h"
 #include "pages.h"
 #include "pg_pool.h"
 #include "ws.h"
@@ -223,6 +225,7 @@ end(Program *program)
 
 	listener_stop(bridge);
 	batch_stop(bridge);
+	metrics_database_stop(bridge);
 	feed_stop(bridge);
 	pg_pool_stop(bridge);
 	clients_stop(bridge);
@@ -237,6 +240,7 @@ end(Program *program)
 		pages_free(bridge);
 		clients_free(bridge);
 		listener_free(bridge);
+		metrics_free(bridge);
 	}
 	log_info("ended");
 	log_end();
@@ -249,6 +253,7 @@ start(Program *program)
 
 	uv_loop_init(&bridge->loop);
 	make_date(bridge);
+	metrics_start(bridge);
 	hub_start(bridge);
 	clients_start(bridge);
 	if (!ws_start(bridge) || !pages_start(bridge) || !listener_start(bridge))
@@ -257,6 +262,7 @@ start(Program *program)
 	pg_pool_start(bridge);
 	batch_start(bridge);
 	feed_start(bridge);
+	metrics_database_start(bridge);
 	return true;
 }
 

@@ -56,6 +56,13 @@ typedef struct Setting
 #define NUMBER(field)	SETTING_NUMBER, offsetof(Options, field)
 #define TIME(field)	SETTING_TIME, offsetof(Options, field)
 
+/* As for --listen, or empty. */
+static bool
+check_metrics(const char *value, char *reason, size_t size)
+{
+	return value[0] == '\0' || sockets_check(value, reason, size);
+}
+
 static const Setting settings[] = {
 	{"listen", TEXT(listen), "127.0.0.1:8080", 0, 0,
 	"address:port to listen on, several with commas; every address of a name; [::]:8080 for IPv6, port 0 takes a free one; unix:/path for a unix socket", sockets_check},
@@ -63,6 +70,8 @@ static const Setting settings[] = {
 	"mode of a unix socket's file: who may connect", sockets_check_mode},
 	{"share-port", SWITCH(share_port), "off", 0, 0,
 	"share the ports with other bridges of the same user that say so too; without it a port that is taken is an error", NULL},
+	{"metrics-listen", TEXT(metrics_listen), "", 0, 0,
+	"address:port for /metrics, which no other port has; best of loopback (127.0.0.1:9464), since whoever can connect may read", check_metrics},
 	{"database", TEXT(database), "", 0, 0,
 	"libpq connection string or URI; without it libpq's own environment (PGHOST, PGSERVICE, ...) decides", check_database},
 	{"www", TEXT(www), "", 0, 0,

@@ -27,6 +27,7 @@ typedef struct Options
 	const char *allowed_origins;	/* with commas; * is any */
 	const char *www;			/* directory of the live page; empty: none */
 	const char *log_level;
+	const char *metrics_listen; /* as listen; empty: no metrics */
 
 	int64_t		pool_size;
 	int64_t		queue_size;

@@ -38,6 +38,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "metrics.h"
 #include "pg_connection.h"
 #include "random.h"
 
@@ -74,6 +75,7 @@ struct PgConnection
 	bool		unsure;			/* its commit was not waited for */
 	int64_t		pause_ms;
 	bool		held;
+	bool		was_up;			/* ever */
 	bool		complained;		/* a failure was logged; no more until an answer was of use */
 	char		reason[300];	/* the last failure to connect */
 	char		host[80];		/* where */
@@ -161,6 +163,11 @@ go_down(PgConnection *connection, bool was_up)
 		log_warn(was_up ? "database connection lost" : "database not reached", LOG_TEXT("reason", connection->reason),
 				 LOG_TEXT("host", connection->host));
 	connection->complained = true;
+	if (was_up)
+	{
+		connection->bridge->metrics->connections_up--;
+		connection->bridge->metrics->connections_lost++;
+	}
 	change(connection, DOWN, connection->held ? -1 :
 		   random_pause(&connection->pause_ms, PAUSE_FIRST_MS, connection->bridge->options.reconnect_max_ms));
 	connection->events->down(connection, was_up);
@@ -414,6 +421,9 @@ set_up(PgConnection *connection)
 
 	if (standby == NULL || strcmp(standby, "on") != 0 || !pg_hosts_want_writable(connection->hosts))
 	{
+		connection->bridge->metrics->connections_up++;
+		connection->bridge->metrics->reconnects += connection->was_up;
+		connection->was_up = true;
 		connection->events->up(connection);
 		return;
 	}

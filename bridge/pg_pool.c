@@ -27,6 +27,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "metrics.h"
 #include "pg_connection.h"
 #include "pg_hosts.h"
 #include "pg_pool.h"
@@ -59,6 +60,7 @@ struct Worker
 	Pool	   *pool;
 	PgConnection *connection;
 	PgCall	   *call;
+	uint64_t	sent;			/* uv_hrtime: the call */
 	uint64_t	patience;		/* ms; 0: the call is not given up. Then the connection is */
 	bool		cancel;			/* the call was given up and that has not been told to the server */
 	bool		cancelling;		/* it is being told */
@@ -82,6 +84,8 @@ struct Pool
 	int64_t		pause_ms;
 	uint64_t	paused_until;
 	bool		ending;
+	bool		running;		/* a callback that has an answer; then `times` are its call's */
+	PgTimes		times;
 	int			worker_count;
 	Worker		workers[];
 };
@@ -271,6 +275,7 @@ carry(Worker *worker, PgCall *call)
 
 	unqueue(worker->pool, call);
 	worker->call = call;
+	worker->sent = uv_hrtime();
 	call->worker = worker;
 	pg_connection_ask(worker->connection, call->sql, call->count, call->parameters,
 					  left + 2 * worker->pool->bridge->options.database_timeout_ms);
@@ -359,7 +364,11 @@ worker_answer(PgConnection *connection, PgEnd end, const PGresult *result)
 		take_error(pool, result);
 	else if (!given_up)
 		take_answer(pool, connection);
+	pool->times = (PgTimes) {worker->sent, uv_hrtime()};
+	histogram_add(&pool->bridge->metrics->database, (pool->times.answered - pool->times.sent) / 1000);
+	pool->running = true;
 	call_end(call, end, end == PG_UNKNOWN ? NULL : result);
+	pool->running = false;
 	call_free(call);
 	if (sqlstate && strcmp(sqlstate, "25006") == 0)
 		pg_connection_drop(connection, "the server can't be written to");
@@ -478,6 +487,12 @@ pg_pool_forget(PgCall *call)
 		unqueue(call->bridge->pool, call);
 		call_free(call);
 	}
+}
+
+const PgTimes *
+pg_pool_running(const Bridge *bridge)
+{
+	return bridge->pool && bridge->pool->running ? &bridge->pool->times : NULL;
 }
 
 bool

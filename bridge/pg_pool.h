@@ -35,6 +35,16 @@ extern void pg_pool_stop(Bridge *bridge);	/* after they have stopped */
  */
 extern PgCall *pg_pool_ask(Bridge *bridge, const char *sql, int count, const char *const *parameters,
 						   uint64_t deadline, PgCallback callback, void *data);
+
+/* While a callback runs that has the server's answer: when its call was sent, and when that was read, by uv_hrtime. Else NULL. */
+typedef struct PgTimes
+{
+	uint64_t	sent;
+	uint64_t	answered;
+} PgTimes;
+
+extern const PgTimes *pg_pool_running(const Bridge *bridge);
+
 extern void pg_pool_forget(PgCall *call);	/* no callback any more; cancelled where it runs */
 extern bool pg_pool_live(const Bridge *bridge);	/* at least one connection is up, or was a moment ago */
 

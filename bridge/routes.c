@@ -34,6 +34,26 @@ static const Route routes[] = {
 /* Files of the live page; whatever their URL's query is, the page itself reads it. */
 static const Route page_route = {"", pages_answer, NULL, METHOD_GET, false};
 
+/* ---- numbers ---- */
+
+int
+route_numbers(void)
+{
+	return (int) ROUTES + 2;
+}
+
+int
+route_number(const Route *route)
+{
+	return route == NULL ? (int) ROUTES + 1 : route == &page_route ? (int) ROUTES : (int) (route - routes);
+}
+
+const Route *
+route_by_number(int number)
+{
+	return number < (int) ROUTES ? &routes[number] : number == (int) ROUTES ? &page_route : NULL;
+}
+
 /* ---- patterns ---- */
 
 /* The segment that begins at `at`, up to the next slash. */

@@ -24,6 +24,11 @@ typedef struct Route
  */
 extern bool route_find(Exchange *exchange, const H1Head *head, Problem *problem);
 
+/* Routes have numbers, from 0: the table's, then the page's files, then "none" (NULL). */
+extern int	route_numbers(void);	/* how many */
+extern int	route_number(const Route *route);
+extern const Route *route_by_number(int number);
+
 /* The methods of the exchange's route, with commas; for Allow and preflights. */
 extern const char *route_methods(const Exchange *exchange);
 

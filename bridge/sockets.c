@@ -28,6 +28,7 @@
 
 typedef struct Entry
 {
+	const char *flag;			/* where it stands */
 	char		host[256];		/* empty: every address of this machine; of a unix socket its path */
 	char		port[6];		/* empty: a unix socket */
 } Entry;
@@ -146,8 +147,8 @@ complain(const Entry *entry, const struct addrinfo *wanted, bool share_port, con
 
 	if (wanted)
 		getnameinfo(wanted->ai_addr, wanted->ai_addrlen, address, sizeof(address), NULL, 0, NI_NUMERICHOST);
-	fprintf(stderr, "scoreboard-bridge: --listen: cannot listen at \"%s\", port %s%s%s: %s%s\n",
-			entry->host, entry->port, address[0] ? ", address " : "", address, reason,
+	fprintf(stderr, "scoreboard-bridge: --%s: cannot listen at \"%s\", port %s%s%s: %s%s\n",
+			entry->flag, entry->host, entry->port, address[0] ? ", address " : "", address, reason,
 			strcmp(reason, strerror(EADDRINUSE)) != 0 ? "" :
 			share_port ? " by one without --share-port, or another user's" : "; bridges share one with --share-port only");
 }
@@ -177,7 +178,7 @@ open_unix(const Entry *entry, const Options *options, ListenSocket sockets[SOCKE
 			return true;
 		}
 	}
-	fprintf(stderr, "scoreboard-bridge: --listen: cannot listen at \"" UNIX_PREFIX "%s\": %s\n", entry->host, reason);
+	fprintf(stderr, "scoreboard-bridge: --%s: cannot listen at \"" UNIX_PREFIX "%s\": %s\n", entry->flag, entry->host, reason);
 	return false;
 }
 
@@ -228,18 +229,19 @@ sockets_close(const ListenSocket *socket)
 }
 
 int
-sockets_open(const Options *options, ListenSocket sockets[SOCKETS_MAX])
+sockets_open(const Options *options, const char *flag, const char *list, bool share_port, ListenSocket sockets[SOCKETS_MAX])
 {
 	int			count = 0;
 
-	for (const char *p = options->listen;; p++)
+	for (const char *p = list;; p++)
 	{
 		Entry		entry;
 		const char *wanted;
 		size_t		length = strcspn(p, ",");
 
+		entry.flag = flag;
 		if (!read_entry(&entry, p, length, &wanted) ||
-			!(entry.port[0] ? open_addresses(&entry, options->share_port, sockets, &count) : open_unix(&entry, options, sockets, &count)))
+			!(entry.port[0] ? open_addresses(&entry, share_port, sockets, &count) : open_unix(&entry, options, sockets, &count)))
 		{
 			while (count > 0)
 				sockets_close(&sockets[--count]);

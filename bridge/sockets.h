@@ -29,9 +29,11 @@ extern bool sockets_check_mode(const char *mode, char *reason, size_t size);
 
 /*
  * Listens on every address of every entry; how many sockets these are. -1: one
- * can't be had, a sentence on standard error says which, and none is open.
+ * can't be had, a sentence on standard error says which of `flag`, and none is
+ * open.
  */
-extern int	sockets_open(const Options *options, ListenSocket sockets[SOCKETS_MAX]);
+extern int	sockets_open(const Options *options, const char *flag, const char *list, bool share_port,
+						 ListenSocket sockets[SOCKETS_MAX]);
 
 /* Closed, and its file, if it has one, is gone. */
 extern void sockets_close(const ListenSocket *socket);

@@ -49,7 +49,7 @@ sse_close(Stream *stream, int code, const char *reason)
 		client_finish(client);
 }
 
-static const StreamKind sse_kind = {sse_send, sse_visit, sse_close};
+static const StreamKind sse_kind = {FORM_EVENTS, sse_send, sse_visit, sse_close};
 
 /* ---- the client's side ---- */
 

@@ -131,6 +131,7 @@ ws_send(Stream *stream, const Board *board)
 
 	if (!lws_partial_buffered(socket->wsi))
 		n = send(socket->fd, frame->wire, frame->wire_length, MSG_DONTWAIT | MSG_NOSIGNAL);
+	socket->bridge->metrics->sent_bytes += frame->wire_length;
 	if (n == (ssize_t) frame->wire_length)
 		return SEND_DONE;
 	if (n < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS)
@@ -185,7 +186,7 @@ ws_close(Stream *stream, int code, const char *reason)
 	kill_socket(socket);
 }
 
-static const StreamKind ws_kind = {ws_send, ws_visit, ws_close};
+static const StreamKind ws_kind = {FORM_SOCKET, ws_send, ws_visit, ws_close};
 
 /* ---- what clients say ---- */
 

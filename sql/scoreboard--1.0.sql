@@ -1046,6 +1046,17 @@ rate_refusals_full: attempts refused since none was free (raise scoreboard.rate_
 refusals_lost: refusals that came faster than they were stored;
 rank_memory_used of rank_memory: bytes of the rank trees.';
 
+CREATE FUNCTION scoreboard.stats()
+RETURNS TABLE (board text, season integer, version bigint, rank_state text, players bigint, rank_memory bigint)
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ SELECT * FROM @extschema@.scoreboard_stats() $$;
+COMMENT ON FUNCTION scoreboard.stats() IS 'scoreboard_stats() for bridges';
+
+CREATE FUNCTION scoreboard.server_stats(
+    OUT library_version text, OUT rate_entries bigint, OUT rate_capacity bigint, OUT rate_refusals_full bigint,
+    OUT refusals_lost bigint, OUT rank_memory_used bigint, OUT rank_memory bigint)
+    AS 'MODULE_PATHNAME', 'scoreboard_server_stats' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION scoreboard.server_stats() IS 'scoreboard_server_stats() for bridges';
+
 CREATE FUNCTION @extschema@.scoreboard_verify(
     board text DEFAULT NULL, OUT board_name text, OUT season integer, OUT finding text, OUT user_id text, OUT expected text, OUT found text, OUT repaired boolean)
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'scoreboard_verify'
@@ -1171,7 +1182,7 @@ INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_top', 'reader'), ('scoreboard_leaderboard', 'reader'), ('scoreboard_rank', 'reader'), ('scoreboard_around', 'reader'), ('scoreboard_ranks', 'reader'),
     ('scoreboard_increment', 'player'), ('scoreboard_me', 'player'), ('scoreboard_create_ticket', 'player'),
     ('scoreboard_submit', 'gateway'), ('submit', 'gateway'), ('scoreboard_documents', 'gateway'), ('documents', 'gateway'), ('scoreboard_stats', 'gateway'), ('scoreboard_stats', 'admin'),
-    ('scoreboard_server_stats', 'gateway'), ('scoreboard_server_stats', 'admin'),
+    ('scoreboard_server_stats', 'gateway'), ('scoreboard_server_stats', 'admin'), ('stats', 'gateway'), ('server_stats', 'gateway'),
     ('scoreboard_authenticate', 'gateway'), ('authenticate', 'gateway'), ('create_ticket', 'gateway'), ('redeem_ticket', 'gateway'),
     ('scoreboard_increment_for', 'server'), ('scoreboard_set_profile', 'server'),
     ('scoreboard_create_key', 'admin'), ('scoreboard_rotate_key', 'admin'), ('scoreboard_revoke_key', 'admin'),

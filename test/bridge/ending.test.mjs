@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { startBridge, startCluster, until } from '../lib/cluster.mjs';
 import { Raw, UNLIMITED, ask, assertError, increment, openEvents, openSocket } from './clients.mjs';
+import { scrape, value } from './scraping.mjs';
 
 let cluster;
 
@@ -143,7 +144,7 @@ async function fill(bridge) {
 }
 
 test('a log that nobody reads stops nothing, and later says what it lost', async (t) => {
-  const bridge = await unreadBridge(t, ['--max-connections', '1']);
+  const bridge = await unreadBridge(t, ['--max-connections', '1', '--metrics-listen', '127.0.0.1:0']);
   const inside = await fill(bridge);
   inside.send('GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
   assert.equal((await inside.answer()).status, 200);
@@ -156,6 +157,7 @@ test('a log that nobody reads stops nothing, and later says what it lost', async
   const lines = bridge.read();
   const lost = lines.filter(({ msg }) => msg === 'log lines dropped').reduce((sum, line) => sum + line.count, 0);
   assert.ok(lines.filter(({ msg }) => msg === 'connection refused').length + lost >= 6000, 'each is there or counted');
+  assert.equal(value(await scrape({ log: lines }), 'scoreboard_bridge_log_lines_dropped_total'), lost);
   inside.close();
   bridge.child.kill('SIGTERM');
   assert.equal(await bridge.ended, 0);

@@ -48,7 +48,7 @@ needed_packages()
 			static) ! has_analysers || printf '%s\n' clang-tidy:clang-tidy cppcheck:cppcheck shellcheck:shellcheck ;;
 			fuzz) echo python3-h11 ;;
 			tap) printf '%s\n' perl libipc-run-perl ;;
-			bridge) printf '%s\n' nodejs:node npm:npm haproxy nginx ;;
+			bridge) printf '%s\n' nodejs:node npm:npm haproxy nginx prometheus:promtool ;;
 			browser) printf '%s\n' nodejs:node npm:npm chromium:chromium ;;
 			demo) printf '%s\n' perl libipc-run-perl nodejs:node curl:curl openssl:openssl ;;
 			esac
@@ -129,7 +129,7 @@ install_packages()
 		apt install --no-install-recommends "$@"
 	status=$?
 	as_root rm -f "$CLUSTER_SETTING" ${made:+"$made"}
-	for service in haproxy nginx
+	for service in haproxy nginx prometheus
 	do
 		[[ " $* " != *" $service "* ]] || ! command -v systemctl >/dev/null || as_root systemctl -q disable "$service"
 	done

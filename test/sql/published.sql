@@ -44,6 +44,7 @@ INSERT INTO calls (name, call) VALUES
     ('scoreboard_ban', $$SELECT $f('published-a')$$), ('scoreboard_restore', $$SELECT $f('published-a', 'was a mistake')$$),
     ('scoreboard_hide', $$SELECT $f('published-a')$$), ('scoreboard_hide', $$SELECT $f('published-a', false)$$),
     ('scoreboard_stats', $$SELECT count(*) > 0 AS any FROM $f()$$), ('scoreboard_server_stats', $$SELECT count(*) FROM $f()$$),
+    ('stats', $$SELECT count(*) > 0 AS any FROM $f()$$), ('server_stats', $$SELECT count(*) FROM $f()$$),
     ('scoreboard_library_version', $$SELECT $f() IS NOT NULL AS any$$),
     ('scoreboard_verify', $$SELECT count(*) FROM $f('global') WHERE user_id LIKE 'published-%'$$),
     (NULL, $$UPDATE scoreboard.score s SET score = 5 FROM scoreboard.player p WHERE p.player_id = s.player_id AND p.user_id = 'published-a' RETURNING s.score$$),

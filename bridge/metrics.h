@@ -1,0 +1,105 @@
+/*
+ * metrics.h - what the bridge counts of itself
+ *
+ * Plain numbers in the loop's one thread: whoever sees something happen adds to
+ * bridge->metrics, which is there before all other parts and goes after them.
+ * They become text only when somebody asks (metrics_text.c).
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef BRIDGE_METRICS_H
+#define BRIDGE_METRICS_H
+
+#include "exchange.h"
+
+#define HISTOGRAM_BOUNDS 16
+
+typedef struct Histogram
+{
+	uint64_t	buckets[HISTOGRAM_BOUNDS + 1];	/* each for itself; the last is for what is over all bounds */
+	uint64_t	sum_us;
+} Histogram;
+
+extern const uint32_t histogram_bounds_us[HISTOGRAM_BOUNDS];
+
+static inline void
+histogram_add(Histogram *histogram, uint64_t us)
+{
+	int			i = 0;
+
+	while (i < HISTOGRAM_BOUNDS && us > histogram_bounds_us[i])
+		i++;
+	histogram->buckets[i]++;
+	histogram->sum_us += us;
+}
+
+/* Where the answer to a read came from. */
+typedef enum Source
+{
+	SOURCE_MEMORY,
+	SOURCE_NOT_MODIFIED,
+	SOURCE_DATABASE,
+	SOURCES
+} Source;
+
+/* The two forms of a stream. */
+typedef enum StreamForm
+{
+	FORM_EVENTS,
+	FORM_SOCKET,
+	STREAM_FORMS
+} StreamForm;
+
+#define OUTCOMES 32				/* at least as many as metrics.c has names */
+
+/* Of one route; the last two are for the page's files and for what no route takes. */
+typedef struct RouteMetrics
+{
+	uint64_t	outcomes[OUTCOMES];
+	uint64_t	sources[SOURCES];
+	Histogram	time;
+} RouteMetrics;
+
+typedef struct Metrics
+{
+	RouteMetrics *routes;
+	Histogram	queue;			/* an increment, until it was sent to the database */
+	Histogram	database;		/* a call of the pool, from its sending to the end of its transaction */
+	Histogram	commit_to_frame;
+	Histogram	publish_to_frame;
+	Histogram	fan_out;
+	uint64_t	sent_bytes;
+	uint64_t	connections_refused;
+	int64_t		streams[STREAM_FORMS];
+	uint64_t	streams_opened[STREAM_FORMS];
+	uint64_t	stream_messages[STREAM_FORMS];
+	uint64_t	streams_dropped;
+	uint64_t	batches;
+	uint64_t	batched;		/* increments in them */
+	uint64_t	batched_again;	/* of these, not for the first time */
+	int64_t		connections_up; /* to the database */
+	uint64_t	connections_lost;
+	uint64_t	reconnects;
+	double		started;		/* seconds since 1970 */
+} Metrics;
+
+extern void metrics_start(Bridge *bridge);	/* before everything that counts */
+extern void metrics_free(Bridge *bridge);	/* after everything that counts */
+
+/* An answer has been given, to the client or, where that is gone, to nobody. Returns the name of the outcome: OK, NOT_FOUND, ... */
+extern const char *metrics_answered(const Exchange *exchange, const Answer *answer, uint64_t us);
+
+/*
+ * A counted increment's answer (SPEC 6). Where its effect must show in the
+ * board's list, the time until it does is measured, one increment a board at a
+ * time.
+ */
+extern void metrics_counted(Bridge *bridge, const char *body);
+
+/* A list that replaces an older one, as the database published it: how long ago was that? */
+extern void metrics_published(Bridge *bridge, const char *document);
+
+extern const char *metrics_outcome(int outcome);	/* NULL: no more */
+extern bool metrics_is_suspicious(int outcome);
+
+#endif

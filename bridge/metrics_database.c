@@ -1,0 +1,148 @@
+/*
+ * metrics_database.c - the database's own counters, as the pool reads them
+ *
+ * One question every EVERY_MS, while somebody wants to know: a scrape is
+ * answered with what was read last and never waits. What was read is kept as
+ * libpq gave it. Where the database is away the numbers stay, and their age
+ * tells.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "metrics_database.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "hub.h"
+#include "metrics_text.h"
+#include "pg_pool.h"
+
+#define EVERY_MS 5000
+#define FIRST_MS 500
+#define DEADLINE_MS 2000
+#define STATS "SELECT s.library_version, s.rate_entries, s.rate_capacity, s.rate_refusals_full, s.refusals_lost," \
+	" s.rank_memory_used, s.rank_memory, b.board, b.players, b.rank_memory, (b.rank_state = 'ready')::int" \
+	" FROM scoreboard.server_stats() s LEFT JOIN scoreboard.stats() b ON true"
+
+#define COLUMN_VERSION 0
+#define COLUMN_BOARD 7
+#define COLUMNS 11
+
+typedef struct DatabaseMetrics
+{
+	uv_timer_t	timer;
+	Bridge	   *bridge;
+	PgCall	   *call;			/* NULL: none is under way */
+	PGresult   *stats;			/* NULL: never read */
+	uint64_t	read_at;		/* ms */
+	bool		wanted;			/* since the last question */
+} DatabaseMetrics;
+
+static const struct
+{
+	const char *name;			/* NULL: no number of its own */
+	const char *type;
+	const char *help;
+}			columns[COLUMNS] = {
+	{NULL, NULL, NULL},
+	{"scoreboard_rate_entries", "gauge", "Players with rate windows in the server's memory."},
+	{"scoreboard_rate_capacity", "gauge", "About how many fit."},
+	{"scoreboard_rate_refusals_full_total", "counter", "Attempts refused since no window was free."},
+	{"scoreboard_refusals_lost_total", "counter", "Refusals that came faster than they were stored."},
+	{"scoreboard_rank_memory_used_bytes", "gauge", "Shared memory of the rank trees."},
+	{"scoreboard_rank_memory_bytes", "gauge", "How much there may be."},
+	{NULL, NULL, NULL},
+	{"scoreboard_board_players", "gauge", "Players in a board's rank tree."},
+	{"scoreboard_board_rank_memory_bytes", "gauge", "Shared memory of a board's rank tree."},
+	{"scoreboard_board_rank_ready", "gauge", "1 while the board's rank tree answers."},
+};
+
+/* ---- asking ---- */
+
+static void
+answered(void *data, PgEnd end, const PGresult *result)
+{
+	DatabaseMetrics *database = data;
+
+	database->call = NULL;
+	if (end != PG_ANSWERED || PQnfields(result) != COLUMNS)
+		return;
+	PQclear(database->stats);
+	database->stats = PQcopyResult(result, PG_COPYRES_ATTRS | PG_COPYRES_TUPLES);
+	database->read_at = uv_now(&database->bridge->loop);
+}
+
+static void
+look(uv_timer_t *timer)
+{
+	DatabaseMetrics *database = timer->data;
+	Bridge	   *bridge = database->bridge;
+
+	if (database->call || (database->stats && !database->wanted))
+		return;
+	database->wanted = false;
+	database->call = pg_pool_ask(bridge, STATS, 0, NULL, uv_now(&bridge->loop) + DEADLINE_MS, answered, database);
+}
+
+/* ---- printing ---- */
+
+static void
+print_column(Bridge *bridge, FILE *out, const PGresult *stats, int column)
+{
+	metrics_head(out, columns[column].name, columns[column].type, columns[column].help);
+	if (column < COLUMN_BOARD)
+	{
+		fprintf(out, "%s %s\n", columns[column].name, PQgetvalue(stats, 0, column));
+		return;
+	}
+	for (int row = 0; row < PQntuples(stats); row++)
+		if (hub_knows(bridge, PQgetvalue(stats, row, COLUMN_BOARD)) && !PQgetisnull(stats, row, column))
+			fprintf(out, "%s{board=\"%s\"} %s\n", columns[column].name, PQgetvalue(stats, row, COLUMN_BOARD), PQgetvalue(stats, row, column));
+}
+
+void
+metrics_database_print(Bridge *bridge, FILE *out)
+{
+	DatabaseMetrics *database = bridge->database_metrics;
+	const PGresult *stats = database->stats;
+
+	database->wanted = true;
+	if (stats == NULL || PQntuples(stats) == 0)
+		return;
+	metrics_head(out, "scoreboard_stats_age_seconds", "gauge", "How long ago the database's own counters were read.");
+	fprintf(out, "scoreboard_stats_age_seconds %.3f\n", (double) (uv_now(&bridge->loop) - database->read_at) / 1000);
+	metrics_head(out, "scoreboard_info", "gauge", "1; the label tells the version of the library in the server.");
+	fprintf(out, "scoreboard_info{version=\"%s\"} 1\n", PQgetvalue(stats, 0, COLUMN_VERSION));
+	for (int column = 0; column < COLUMNS; column++)
+		if (columns[column].name)
+			print_column(bridge, out, stats, column);
+}
+
+/* ---- coming and going ---- */
+
+void
+metrics_database_start(Bridge *bridge)
+{
+	DatabaseMetrics *database = calloc(1, sizeof(*database));
+
+	if (database == NULL)
+		abort();
+	bridge->database_metrics = database;
+	database->bridge = bridge;
+	uv_timer_init(&bridge->loop, &database->timer);
+	database->timer.data = database;
+	if (bridge->options.metrics_listen[0])
+		uv_timer_start(&database->timer, look, FIRST_MS, EVERY_MS);
+}
+
+void
+metrics_database_stop(Bridge *bridge)
+{
+	DatabaseMetrics *database = bridge->database_metrics;
+
+	bridge->database_metrics = NULL;
+	if (database->call)
+		pg_pool_forget(database->call);
+	PQclear(database->stats);
+	uv_close((uv_handle_t *) &database->timer, free_handle_data);
+}

@@ -1,0 +1,19 @@
+/*
+ * metrics_database.h - the database's own counters
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef BRIDGE_METRICS_DATABASE_H
+#define BRIDGE_METRICS_DATABASE_H
+
+#include <stdio.h>
+
+#include "bridge.h"
+
+extern void metrics_database_start(Bridge *bridge);	/* after the pool */
+extern void metrics_database_stop(Bridge *bridge);	/* before the pool */
+
+/* As they were last read, for somebody who asks; so they are read again soon. */
+extern void metrics_database_print(Bridge *bridge, FILE *out);
+
+#endif
