@@ -168,11 +168,15 @@ CREATE TABLE scoreboard.player (
     state        text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'frozen', 'banned')),
     hidden       boolean NOT NULL DEFAULT false,
     flagged      boolean NOT NULL DEFAULT false,
+    unlisted     boolean NOT NULL DEFAULT false,
+    anonymous    boolean NOT NULL DEFAULT false,
     created_at   timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE scoreboard.player IS 'who scores; player_id grows in the order of first appearance';
 COMMENT ON COLUMN scoreboard.player.state IS 'active; frozen: can''t score; banned: can''t score and stands in no list';
-COMMENT ON COLUMN scoreboard.player.hidden IS 'stands in no list; sees its own score';
+COMMENT ON COLUMN scoreboard.player.hidden IS 'by moderation: stands in no list; sees its own score';
+COMMENT ON COLUMN scoreboard.player.unlisted IS 'by the player''s own choice: stands in no list; sees its own score';
+COMMENT ON COLUMN scoreboard.player.anonymous IS 'by the player''s own choice: stands in lists without name and avatar';
 
 -- Every increment updates a row here and touches no index: room is left on each page (HOT). No CHECK: its expression would be
 -- prepared anew for each increment; the trigger that notes a row's key checks the range.
@@ -191,7 +195,7 @@ COMMENT ON TABLE scoreboard.score IS 'the current scores; index nothing but the 
 COMMENT ON COLUMN scoreboard.score.reached_at IS 'when the score was last changed: the first tie-break';
 COMMENT ON COLUMN scoreboard.score.subscore IS 'of the action that set the score; decides between equal scores where the board''s ties say so';
 COMMENT ON COLUMN scoreboard.score.detail IS 'of the action that set the score: what lists show beside it';
-COMMENT ON COLUMN scoreboard.score.listed IS 'false for hidden and banned players; follows scoreboard.player';
+COMMENT ON COLUMN scoreboard.score.listed IS 'false for hidden, unlisted and banned players; follows scoreboard.player';
 
 CREATE TABLE scoreboard.action (
     player_id       bigint NOT NULL,
@@ -535,7 +539,7 @@ END
 $$;
 CREATE TRIGGER check_prefix BEFORE INSERT OR UPDATE ON scoreboard.jwt_issuer FOR EACH ROW EXECUTE FUNCTION scoreboard.jwt_issuer_check();
 CREATE TRIGGER changed AFTER UPDATE OR DELETE ON scoreboard.player FOR EACH ROW EXECUTE FUNCTION scoreboard.player_changed();
-CREATE TRIGGER lock_scores BEFORE UPDATE OF state, hidden ON scoreboard.player FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.player_listed();
+CREATE TRIGGER lock_scores BEFORE UPDATE OF state, hidden, unlisted ON scoreboard.player FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.player_listed();
 CREATE TRIGGER listed AFTER UPDATE ON scoreboard.player REFERENCING OLD TABLE AS old_players NEW TABLE AS new_players
     FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.player_listed();
 CREATE TRIGGER truncated AFTER TRUNCATE ON scoreboard.player FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.player_changed();
@@ -799,6 +803,16 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION scoreboard.redeem_ticket(text) IS 'who made the ticket and until when its token lives, once; for bridges';
+
+CREATE FUNCTION @extschema@.scoreboard_set_listed(listed boolean, anonymous boolean DEFAULT false, token text DEFAULT NULL)
+RETURNS json AS 'MODULE_PATHNAME', 'scoreboard_set_listed'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION @extschema@.scoreboard_set_listed IS
+'Lets the authenticated player choose how it stands in lists: {userId, listed, anonymous}.
+listed: false: in none, while it goes on scoring and sees its own score; true: as its scores put it.
+anonymous: without name and avatar.
+Counts in the player''s rate windows. What moderation has hidden stays hidden.
+Errors: INVALID_REQUEST UNAUTHORIZED RATE_LIMITED UNAVAILABLE.';
 
 ---------------------------------------------------------------------------
 -- Administration
@@ -1180,7 +1194,7 @@ COMMENT ON FUNCTION @extschema@.scoreboard_revoke_access IS
 INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_library_version', 'reader'),
     ('scoreboard_top', 'reader'), ('scoreboard_leaderboard', 'reader'), ('scoreboard_rank', 'reader'), ('scoreboard_around', 'reader'), ('scoreboard_ranks', 'reader'),
-    ('scoreboard_increment', 'player'), ('scoreboard_me', 'player'), ('scoreboard_create_ticket', 'player'),
+    ('scoreboard_increment', 'player'), ('scoreboard_me', 'player'), ('scoreboard_set_listed', 'player'), ('scoreboard_create_ticket', 'player'),
     ('scoreboard_submit', 'gateway'), ('submit', 'gateway'), ('scoreboard_documents', 'gateway'), ('documents', 'gateway'), ('scoreboard_stats', 'gateway'), ('scoreboard_stats', 'admin'),
     ('scoreboard_server_stats', 'gateway'), ('scoreboard_server_stats', 'admin'), ('stats', 'gateway'), ('server_stats', 'gateway'),
     ('scoreboard_authenticate', 'gateway'), ('authenticate', 'gateway'), ('create_ticket', 'gateway'), ('redeem_ticket', 'gateway'),

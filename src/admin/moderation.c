@@ -4,6 +4,8 @@
  * Who is hidden or banned leaves every list with that very commit, who comes back stands in all of them; who is frozen
  * can't score from then on. An action in flight is waited for, since its rows can't be seen yet.
  *
+ * Who takes itself out of the lists, or back in (write/profile.c), passes the same trigger, but acts for itself: nobody is ended for it.
+ *
  * Locks: relation scoreboard.score (ROW EXCLUSIVE), the players' rows, players by hash, boards by id; all
  * to the end of the transaction. SQL that changes scoreboard.player has locked the rows before its triggers run.
  *
@@ -190,12 +192,13 @@ set_listed_everywhere(int64 player_id, bool listed)
 	ledger_close(ledger);
 }
 
-/* A player whose state or hidden a statement changed. */
+/* A player of whom a statement changed what decides about lists, or about scoring. */
 typedef struct ChangedPlayer
 {
 	uint64		hash;
 	char	   *user_id;
 	int64		player_id;
+	bool		moderated;		/* else it has chosen by itself */
 	bool		was_listed;
 	bool		listed;
 } ChangedPlayer;
@@ -214,23 +217,25 @@ state_of(const TableLayout *layout, TupleTableSlot *slot)
 }
 
 static bool
-hidden_of(const TableLayout *layout, TupleTableSlot *slot)
+is_set(const TableLayout *layout, TupleTableSlot *slot, int column)
 {
-	return DatumGetBool(tables_value(layout, slot, PLAYER_HIDDEN));
+	return DatumGetBool(tables_value(layout, slot, column));
 }
 
 static bool
 listed_of(const TableLayout *layout, TupleTableSlot *slot)
 {
-	return !hidden_of(layout, slot) && strcmp(state_of(layout, slot), "banned") != 0;
+	return !is_set(layout, slot, PLAYER_HIDDEN) && !is_set(layout, slot, PLAYER_UNLISTED) && strcmp(state_of(layout, slot), "banned") != 0;
 }
 
 static void
 add_changed(ChangedPlayers *changed, const TableLayout *layout, TupleTableSlot *old, TupleTableSlot *new)
 {
+	bool		moderated = is_set(layout, old, PLAYER_HIDDEN) != is_set(layout, new, PLAYER_HIDDEN) ||
+		strcmp(state_of(layout, old), state_of(layout, new)) != 0;
 	ChangedPlayer *player;
 
-	if (hidden_of(layout, old) == hidden_of(layout, new) && strcmp(state_of(layout, old), state_of(layout, new)) == 0)
+	if (!moderated && is_set(layout, old, PLAYER_UNLISTED) == is_set(layout, new, PLAYER_UNLISTED))
 		return;
 	if (changed->count == changed->room)
 	{
@@ -243,6 +248,7 @@ add_changed(ChangedPlayers *changed, const TableLayout *layout, TupleTableSlot *
 	player->user_id = TextDatumGetCString(tables_value(layout, new, PLAYER_USER_ID));
 	player->hash = player_lock_hash(player->user_id);
 	player->player_id = DatumGetInt64(tables_value(layout, new, PLAYER_ID));
+	player->moderated = moderated;
 	player->was_listed = listed_of(layout, old);
 	player->listed = listed_of(layout, new);
 }
@@ -291,7 +297,13 @@ moderate(ChangedPlayers *changed)
 	player_lock_reserve(new_ones);
 	qsort(changed->players, changed->count, sizeof(ChangedPlayer), compare_hashes);
 	for (int i = 0; i < changed->count; i++)
-		seize_player(&wait, changed->players[i].user_id);
+	{
+		/* A player's own choice ends nobody's session, and its transaction must not be spared when moderation comes. */
+		if (changed->players[i].moderated)
+			seize_player(&wait, changed->players[i].user_id);
+		else
+			player_lock_acquire(changed->players[i].hash);
+	}
 	for (int i = 0; i < changed->count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

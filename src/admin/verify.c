@@ -102,11 +102,14 @@ static SavedPlan extras_plan = {
 	.nargs = 2, .types = {INT4OID, INT4OID}
 };
 
+/* As admin/moderation.c keeps it */
+#define LISTED "(p.state <> 'banned' AND NOT p.hidden AND NOT p.unlisted)"
+
 static SavedPlan listed_plan = {
 	.text =
-	"SELECT p.user_id, s.player_id, (p.state <> 'banned' AND NOT p.hidden)::text, s.listed::text"
+	"SELECT p.user_id, s.player_id, " LISTED "::text, s.listed::text"
 	" FROM scoreboard.score s JOIN scoreboard.player p USING (player_id)"
-	" WHERE s.board_id = $1 AND s.season = $2 AND s.listed <> (p.state <> 'banned' AND NOT p.hidden) ORDER BY s.player_id",
+	" WHERE s.board_id = $1 AND s.season = $2 AND s.listed <> " LISTED " ORDER BY s.player_id",
 	.nargs = 2, .types = {INT4OID, INT4OID}
 };
 
@@ -149,7 +152,7 @@ static SavedPlan board_names_plan = {
 static SavedPlan mend_score_plan = {
 	.text =
 	"INSERT INTO scoreboard.score (board_id, season, player_id, score, reached_at, listed, subscore, detail)"
-	" SELECT $1, $2, $3, log.score, log.reached_at, p.state <> 'banned' AND NOT p.hidden, last.subscore, last.detail"
+	" SELECT $1, $2, $3, log.score, log.reached_at, " LISTED ", last.subscore, last.detail"
 	" FROM (SELECT sum(applied_points)::bigint AS score,"
 	"  coalesce(max(created_at) FILTER (WHERE applied_points <> 0), min(created_at)) AS reached_at FROM ("
 	"  SELECT applied_points, created_at FROM scoreboard.action WHERE player_id = $3 AND board_id = $1 AND season = $2"
@@ -170,7 +173,7 @@ static SavedPlan mend_extras_plan = {
 
 static SavedPlan mend_listed_plan = {
 	.text =
-	"UPDATE scoreboard.score s SET listed = p.state <> 'banned' AND NOT p.hidden FROM scoreboard.player p"
+	"UPDATE scoreboard.score s SET listed = " LISTED " FROM scoreboard.player p"
 	" WHERE s.board_id = $1 AND s.season = $2 AND s.player_id = $3 AND p.player_id = s.player_id",
 	.nargs = 3, .types = {INT4OID, INT4OID, INT8OID}
 };

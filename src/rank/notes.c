@@ -428,6 +428,7 @@ scoreboard_player_changed(PG_FUNCTION_ARGS)
 
 		shown = column_changed(trigger, layout, PLAYER_DISPLAY_NAME) || column_changed(trigger, layout, PLAYER_AVATAR_URL) ||
 			column_changed(trigger, layout, PLAYER_STATE) || column_changed(trigger, layout, PLAYER_HIDDEN) ||
+			column_changed(trigger, layout, PLAYER_UNLISTED) || column_changed(trigger, layout, PLAYER_ANONYMOUS) ||
 			column_changed(trigger, layout, PLAYER_USER_ID);
 	}
 	/* One such note is enough, and a thousand renames in a row are common in an import. */

@@ -26,7 +26,7 @@
 #define AGAIN_PAUSE 200L		/* microseconds */
 
 static SavedPlan names_plan = {
-	.text = "SELECT p.user_id::text, p.display_name::text, p.avatar_url::text"
+	.text = "SELECT p.user_id::text, CASE WHEN NOT p.anonymous THEN p.display_name::text END, CASE WHEN NOT p.anonymous THEN p.avatar_url::text END"
 	" FROM unnest($1) WITH ORDINALITY AS u (player_id, n)"
 	" LEFT JOIN scoreboard.player p ON p.player_id = u.player_id ORDER BY u.n",
 	.nargs = 1, .types = {INT8ARRAYOID}

@@ -46,7 +46,8 @@ standing_read(const Reading *reading, const char *user_id, Standing *standing)
 	Snapshot	snapshot;
 	Table		player;
 	Table		score;
-	bool		found;
+	bool		found,
+				shown;
 
 	memset(standing, 0, sizeof(*standing));
 	standing->user_id = pstrdup(user_id);
@@ -59,7 +60,9 @@ standing_read(const Reading *reading, const char *user_id, Standing *standing)
 	if (found)
 	{
 		standing->key.player_id = tables_int8(&player, PLAYER_ID);
-		standing->display_name = listing_label(tables_text(&player, PLAYER_DISPLAY_NAME), standing->key.player_id);
+		shown = !tables_bool(&player, PLAYER_ANONYMOUS);
+		standing->display_name = listing_label(shown ? tables_text(&player, PLAYER_DISPLAY_NAME) : NULL, standing->key.player_id);
+		standing->avatar_url = shown ? tables_text(&player, PLAYER_AVATAR_URL) : NULL;
 		standing->listed = read_key(&score, snapshot, &standing->key);
 	}
 	tables_close(&score);

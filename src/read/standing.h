@@ -17,6 +17,7 @@ typedef struct Standing
 {
 	char	   *user_id;
 	char	   *display_name;	/* or the neutral label */
+	char	   *avatar_url;		/* or NULL */
 	bool		listed;
 	RankKey		key;			/* score 0 before the first action on this board and season */
 } Standing;

@@ -231,7 +231,7 @@ ledger_find_player(Ledger *ledger, const char *user_id, LedgerPlayer *player)
 		player->player_id = int64_or_zero(table, PLAYER_ID);
 		player->frozen = state && strcmp(state, "frozen") == 0;
 		player->banned = state && strcmp(state, "banned") == 0;
-		player->hidden = DatumGetBool(*value_at(table, PLAYER_HIDDEN));
+		player->hidden = DatumGetBool(*value_at(table, PLAYER_HIDDEN)) || DatumGetBool(*value_at(table, PLAYER_UNLISTED));
 		player->display_name = text_or_null(table, PLAYER_DISPLAY_NAME);
 		player->avatar_url = text_or_null(table, PLAYER_AVATAR_URL);
 	}

@@ -24,7 +24,7 @@ typedef struct LedgerPlayer
 	int64		player_id;
 	bool		frozen;
 	bool		banned;
-	bool		hidden;
+	bool		hidden;			/* by moderation or by its own choice */
 	char	   *display_name;	/* or NULL */
 	char	   *avatar_url;		/* or NULL */
 } LedgerPlayer;

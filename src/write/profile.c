@@ -1,5 +1,5 @@
 /*
- * write/profile.c - a player's name and picture, as a trusted server sets them
+ * write/profile.c - how a player is shown: name and picture, as a trusted server sets them; whether at all, as it chooses itself
  *
  * A player that is there has its row changed, and then its lock taken: it shows moderation whose session it is that holds
  * the row (base/seize.c). One that isn't may have its first action in flight, so it is added under the player's lock; where
@@ -16,6 +16,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 
 #include "base/config_cache.h"
 #include "base/form.h"
@@ -24,9 +25,12 @@
 #include "base/plan.h"
 #include "base/refusal.h"
 #include "base/tables.h"
+#include "trust/rate_limit.h"
+#include "trust/token.h"
 #include "write/ledger.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_set_profile);
+PG_FUNCTION_INFO_V1(scoreboard_set_listed);
 
 static SavedPlan change_plan = {
 	.text = "UPDATE scoreboard.player SET display_name = $2, avatar_url = $3 WHERE user_id = $1",
@@ -36,6 +40,21 @@ static SavedPlan change_plan = {
 static SavedPlan add_plan = {
 	.text = "INSERT INTO scoreboard.player (user_id, display_name, avatar_url) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
 	.nargs = 3, .types = {TEXTOID, TEXTOID, TEXTOID}
+};
+
+static SavedPlan lock_plan = {
+	.text = "SELECT FROM scoreboard.player WHERE user_id = $1 FOR NO KEY UPDATE",
+	.nargs = 1, .types = {TEXTOID}
+};
+
+static SavedPlan choose_plan = {
+	.text = "UPDATE scoreboard.player SET unlisted = $2, anonymous = $3 WHERE user_id = $1 AND (unlisted, anonymous) IS DISTINCT FROM ($2, $3)",
+	.nargs = 3, .types = {TEXTOID, BOOLOID, BOOLOID}
+};
+
+static SavedPlan add_choice_plan = {
+	.text = "INSERT INTO scoreboard.player (user_id, unlisted, anonymous) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+	.nargs = 3, .types = {TEXTOID, BOOLOID, BOOLOID}
 };
 
 static void
@@ -101,4 +120,81 @@ scoreboard_set_profile(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 	SPI_finish();
 	PG_RETURN_VOID();
+}
+
+/* ---------------------------------------------------------------------------
+ * The player's own choice
+ * ------------------------------------------------------------------------- */
+
+typedef struct Choice
+{
+	char	   *user_id;
+	bool		listed;
+	bool		anonymous;
+} Choice;
+
+/*
+ * The row first, as everywhere; then the lock, in the ordinary way and before the row is changed, whose trigger wants it. False
+ * where the player has come meanwhile.
+ */
+static bool
+choose_or_add(const Choice *choice)
+{
+	Datum		values[3] = {CStringGetTextDatum(choice->user_id), BoolGetDatum(!choice->listed), BoolGetDatum(choice->anonymous)};
+	uint64		hash = player_lock_hash(choice->user_id);
+	bool		exists;
+
+	plan_write(&lock_plan, values, NULL, SPI_OK_SELECT);
+	exists = SPI_processed > 0;
+	player_lock_acquire(hash);
+	if (exists)
+	{
+		plan_write(&choose_plan, values, NULL, SPI_OK_UPDATE);
+		return true;
+	}
+	plan_write(&add_choice_plan, values, NULL, SPI_OK_INSERT);
+	if (SPI_processed > 0)
+		return true;
+	player_lock_release(hash);
+	return false;
+}
+
+static bool
+read_choice(FunctionCallInfo fcinfo, Choice *choice, Refusal *refusal)
+{
+	TokenIdentity caller;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL, "listed and anonymous must be true or false");
+	choice->listed = PG_GETARG_BOOL(0);
+	choice->anonymous = PG_GETARG_BOOL(1);
+	config_begin_call();
+	if (!token_identify(PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)), &caller, refusal))
+		return false;
+	choice->user_id = caller.user_id;
+	return rate_limit_take(caller.user_id, 0, refusal);
+}
+
+Datum
+scoreboard_set_listed(PG_FUNCTION_ARGS)
+{
+	Choice		choice;
+	Refusal		refusal;
+	StringInfoData text;
+
+	hide_statement();
+	if (!read_choice(fcinfo, &choice, &refusal))
+		refusal_raise(&refusal);
+	tables_require(TABLE_PLAYER);
+	ledger_lock();
+	SPI_connect();
+	while (!choose_or_add(&choice))
+		CHECK_FOR_INTERRUPTS();
+	SPI_finish();
+
+	initStringInfo(&text);
+	appendStringInfoString(&text, "{\"userId\":");
+	escape_json(&text, choice.user_id);
+	appendStringInfo(&text, ",\"listed\":%s,\"anonymous\":%s}", choice.listed ? "true" : "false", choice.anonymous ? "true" : "false");
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(text.data, text.len));
 }

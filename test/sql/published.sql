@@ -28,6 +28,8 @@ INSERT INTO calls (name, call) VALUES
     ('scoreboard_increment', $$SELECT r.score FROM (SELECT sign.now() AS s) AS t, $f('COMPLETE_LEVEL', 'third', issued_at => s, receipt => sign.receipt('published-a', 'COMPLETE_LEVEL', 'third', issued_at => s), token => sign.token('published-a')) AS r$$),
     ('scoreboard_submit', $$SELECT r.status FROM (SELECT sign.now() AS s) AS t, $f(json_build_array(json_build_object('actionType', 'FIND_COIN', 'actionId', 'fourth', 'issuedAt', s, 'token', sign.token('published-a'), 'receipt', sign.receipt('published-a', 'FIND_COIN', 'fourth', issued_at => s)))) AS r$$),
     ('submit', $$SELECT r.status FROM (SELECT sign.now() AS s) AS t, $f(json_build_array(json_build_object('actionType', 'FIND_COIN', 'actionId', 'fifth', 'issuedAt', s, 'token', sign.token('published-a'), 'receipt', sign.receipt('published-a', 'FIND_COIN', 'fifth', issued_at => s)))) AS r$$),
+    ('scoreboard_set_listed', $$SELECT $f(false, true, sign.token('published-a')) ->> 'listed' AS listed$$), ('scoreboard_set_listed', $$SELECT $f(true, token => sign.token('published-new')) ->> 'listed' AS listed$$),
+    ('scoreboard_set_listed', $$SELECT $f(true, token => sign.token('published-a')) ->> 'listed' AS listed$$),
     ('scoreboard_top', $$SELECT count(*) > 0 AS any FROM $f()$$),
     ('scoreboard_around', $$SELECT score FROM $f('published-a', radius => 0)$$),
     ('scoreboard_ranks', $$SELECT score FROM $f('{published-a}')$$),
@@ -65,7 +67,7 @@ RESET client_min_messages;
 DELETE FROM scoreboard.adjustment WHERE player_id = (SELECT player_id FROM scoreboard.player WHERE user_id = 'published-a');
 DELETE FROM scoreboard.action WHERE player_id = (SELECT player_id FROM scoreboard.player WHERE user_id = 'published-a');
 DELETE FROM scoreboard.score WHERE player_id = (SELECT player_id FROM scoreboard.player WHERE user_id = 'published-a');
-DELETE FROM scoreboard.player WHERE user_id = 'published-a';
+DELETE FROM scoreboard.player WHERE user_id LIKE 'published-%';
 DELETE FROM scoreboard.signing_key WHERE key_id LIKE 'published%';
 DROP PUBLICATION sb_everything;
 DROP ROLE regress_sb_published;

@@ -60,6 +60,7 @@ my %holders = (
 		'receipt', sign.receipt('p1', 'FIND_COIN', 'held', issued_at => now), 'token', sign.token('p1'))) FROM sign.now() now))},
 	'an action with a new name' => q{BEGIN; SELECT scoreboard_increment('FIND_COIN', 'held', issued_at => now, receipt => sign.receipt('p1', 'FIND_COIN', 'held', issued_at => now),
 		token => sign.token('p1', jsonb_build_object('name', 'Name ' || clock_timestamp()))) FROM sign.now() now},
+	'a player that chooses' => q{BEGIN; SELECT scoreboard_set_listed(false, token => sign.token('p1'))},
 	'a server that sets a name' => q{BEGIN; SELECT scoreboard_set_profile('p1', 'Name')});
 my %moderations = (
 	freeze => [ q{SELECT scoreboard_freeze('p1')}, 'frozen|f' ],
@@ -74,7 +75,7 @@ foreach my $holder (sort keys %holders)
 		my ($statement, $outcome) = @{ $moderations{$moderation} };
 
 		# SQL of an administrator's own waits for the row as long as any SQL does.
-		next if $holder =~ / name/ and $moderation =~ /UPDATE/;
+		next if $holder =~ / name|chooses/ and $moderation =~ /UPDATE/;
 
 		my $held = session($holders{$holder});
 		my $pid = pid($held);
@@ -153,6 +154,19 @@ is(lives($held_pid), 1, 'and nobody is ended then');
 $held->query_safe('COMMIT');
 $held->quit;
 
+# A player's own choice waits for its action, and ends nobody.
+$held = session(q{BEGIN; SELECT scoreboard_increment_for('p6', 'AWARD', 'held', points => 1)});
+$held_pid = pid($held);
+foreach my $statement (q{SELECT scoreboard_set_listed(false, token => sign.token('p6'))}, q{UPDATE scoreboard.player SET unlisted = true WHERE user_id = 'p6'})
+{
+	my (undef, undef, $error) = $node->psql('game', "SET lock_timeout = '1s'; $statement");
+
+	like($error, qr/canceling statement due to lock timeout/, "it waits for longer than scoreboard.moderation_wait: $statement");
+}
+is(lives($held_pid), 1, 'and nobody is ended');
+$held->query_safe('COMMIT');
+$held->quit;
+
 # Oneself; and not everybody may set how long.
 is(sql(q{BEGIN; SELECT scoreboard_increment_for('p3', 'AWARD', 'own', points => 1) \g /dev/null
 	SELECT scoreboard_ban('p3') \g /dev/null
@@ -181,6 +195,8 @@ foreach my $statement (
 	q{SELECT scoreboard_hide('p' || :p, :b = 1)},
 	q{SELECT scoreboard_freeze('p' || :p), scoreboard_restore('p' || :p)},
 	q{SELECT scoreboard_set_profile('p' || :p, 'Name ' || :a)},
+	q{SELECT scoreboard_set_listed(:b = 1, :a % 2 = 1, sign.token('p' || :p))},
+	q{SELECT scoreboard_set_listed(:b = 1, :a % 2 = 1, sign.token('new' || :a % 50))},
 	q{SELECT scoreboard_set_profile('new' || :a % 50, 'Name ' || :a)},
 	q{UPDATE scoreboard.player SET hidden = false WHERE user_id = 'new' || :a % 50},
 	q{SELECT sign.outcome('SELECT scoreboard_increment_for(''new' || :a % 50 || ''', ''AWARD'', ''a' || :a || ''', points => 1)')},
@@ -200,6 +216,8 @@ ok(IPC::Run::run([ 'pgbench', '-n', '-c', 8, '-j', 2, '-t', 200, @scripts, $node
 unlike(log_of($from), qr/deadlock detected/, 'no deadlock');
 unlike(log_of($from), qr/ended the session/, 'and nobody is ended');
 is(sql('SELECT * FROM scoreboard_verify()'), '', 'nothing differs');
+
+sql(q{UPDATE scoreboard.player SET unlisted = false WHERE unlisted});
 
 # More players than the server has locks: said before anything is written, and slices of what it says fit.
 sql(q{INSERT INTO scoreboard.player (user_id) SELECT 'many' || n FROM generate_series(1, 20000) n;
