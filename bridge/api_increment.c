@@ -25,6 +25,7 @@
 
 #include <jansson.h>
 
+#include "account.h"
 #include "batch.h"
 #include "metrics.h"
 
@@ -224,7 +225,10 @@ answered(void *data, const BatchAnswer *outcome)
 	int			n;
 
 	if (outcome->status == 200 && outcome->body)
+	{
 		metrics_counted(exchange->bridge, outcome->body);
+		account_player(exchange, outcome->body);
+	}
 	if (outcome->body == NULL)
 	{
 		exchange_problem(exchange, outcome->status == 503 ? &away : &failed);

@@ -115,6 +115,7 @@ free_pending(Pending *pending)
 {
 	awaited -= pending->dispatched;
 	free(pending->exchange.token);
+	free(pending->exchange.player);
 	free(pending->exchange.body);
 	free(pending->exchange.query);
 	free(pending->exchange.segments);
@@ -672,7 +673,7 @@ new_pending(Client *client, Talk *talk)
 	}
 	pending->exchange.bridge = client_bridge(client);
 	pending->exchange.client = client;
-	pending->exchange.began = uv_hrtime();
+	pending->exchange.began = pending->exchange.ready = uv_hrtime();
 	pending->exchange.minor = 1;
 	strcpy(pending->exchange.path, "/?");
 	talk->pending = pending;
@@ -697,6 +698,7 @@ begin(Client *client, Talk *talk, const H1Head *head)
 	exchange->close = client_bridge(client)->draining || !head->keep_alive;
 	read_id(exchange, head);
 	read_path(pending, head);
+	account_trace(exchange, head);
 	judge(pending, head, &problem);
 	pending->problem = problem;
 	if (head->length > 0 && !problem.close)
@@ -772,8 +774,10 @@ read_body(Client *client, Pending *pending, const char *bytes, size_t length)
 	}
 	pending->missing -= n;
 	client_used(client, n);
-	if (pending->missing == 0)
-		dispatch(pending);
+	if (pending->missing > 0)
+		return;
+	exchange->ready = uv_hrtime();
+	dispatch(pending);
 }
 
 /* ---- the client's reader ---- */

@@ -89,7 +89,11 @@ typedef struct Exchange
 	char		origin[256];	/* an allowed foreign origin, else empty */
 	char		path[256];		/* as it was sent, for the log; a longer one, or one with a token in it, is "/?" */
 	bool		close;			/* the connection ends with this answer */
-	uint64_t	began;			/* uv_hrtime */
+	uint64_t	began;			/* uv_hrtime: the head was read */
+	uint64_t	ready;			/* its body too */
+	char		trace_id[33];	/* of the caller's traceparent, empty: it had none */
+	char		parent_id[17];	/* likewise: the caller's span */
+	char	   *player;			/* whose request it is, once the database has said so; for the log */
 	char	   *token;			/* the bearer token, its form unjudged; NULL: none */
 	char	   *body;			/* terminated; NULL: none */
 	size_t		body_length;

@@ -61,6 +61,12 @@ log_set_level_by_name(const char *name)
 			lowest = (LogLevel) level;
 }
 
+bool
+log_wants(LogLevel level)
+{
+	return level >= lowest;
+}
+
 static bool
 is_token_byte(char c)
 {
@@ -160,17 +166,20 @@ make_line(char *line, LogLevel level, const char *msg, const LogField *fields, s
 	put_text(line, &at, msg);
 	for (size_t i = 0; i < count; i++)
 	{
-		char		number[24];
+		char		number[32];
 
 		if (fields[i].name == NULL)
 			continue;
 		put_name(line, &at, fields[i].name);
-		if (fields[i].is_text)
+		if (fields[i].kind == LOG_IS_TEXT)
 		{
 			put_text(line, &at, fields[i].text ? fields[i].text : "");
 			continue;
 		}
-		snprintf(number, sizeof(number), "%lld", (long long) fields[i].number);
+		if (fields[i].kind == LOG_IS_TIME)
+			snprintf(number, sizeof(number), "%lld.%03lld", (long long) fields[i].number / 1000, (long long) fields[i].number % 1000);
+		else
+			snprintf(number, sizeof(number), "%lld", (long long) fields[i].number);
 		for (const char *p = number; *p; p++)
 			put(line, &at, *p);
 	}

@@ -24,20 +24,31 @@ typedef enum LogLevel
 	LOG_ALWAYS					/* what scripts wait for, whatever the level; says info */
 } LogLevel;
 
+typedef enum LogKind
+{
+	LOG_IS_TEXT,
+	LOG_IS_NUMBER,
+	LOG_IS_TIME					/* a number of microseconds, written in milliseconds */
+} LogKind;
+
 typedef struct LogField
 {
 	const char *name;			/* NULL: no field */
 	const char *text;			/* NULL is written as an empty text */
 	int64_t		number;
-	bool		is_text;
+	LogKind		kind;
 } LogField;
 
-#define LOG_TEXT(name, text)	{(name), (text), 0, true}
-#define LOG_NUMBER(name, number)	{(name), NULL, (int64_t) (number), false}
+#define LOG_TEXT(name, text)	{(name), (text), 0, LOG_IS_TEXT}
+#define LOG_NUMBER(name, number)	{(name), NULL, (int64_t) (number), LOG_IS_NUMBER}
+#define LOG_TIME(name, us)	{(name), NULL, (int64_t) (us), LOG_IS_TIME}
+/* A field that stands there only then. */
+#define LOG_TEXT_IF(condition, name, text)	{(condition) ? (name) : NULL, (text), 0, LOG_IS_TEXT}
+#define LOG_TIME_IF(condition, name, us)	{(condition) ? (name) : NULL, NULL, (int64_t) (us), LOG_IS_TIME}
 
 #define log_line(level, msg, ...) \
-	log_write((level), (msg), (const LogField[]) {{NULL, NULL, 0, false}, ##__VA_ARGS__}, \
-			  sizeof((const LogField[]) {{NULL, NULL, 0, false}, ##__VA_ARGS__}) / sizeof(LogField))
+	log_write((level), (msg), (const LogField[]) {{NULL, NULL, 0, LOG_IS_TEXT}, ##__VA_ARGS__}, \
+			  sizeof((const LogField[]) {{NULL, NULL, 0, LOG_IS_TEXT}, ##__VA_ARGS__}) / sizeof(LogField))
 
 #define log_debug(msg, ...) log_line(LOG_DEBUG, msg, ##__VA_ARGS__)
 #define log_info(msg, ...) log_line(LOG_INFO, msg, ##__VA_ARGS__)
@@ -46,6 +57,7 @@ typedef struct LogField
 #define log_always(msg, ...) log_line(LOG_ALWAYS, msg, ##__VA_ARGS__)
 
 extern void log_set_level_by_name(const char *name);
+extern bool log_wants(LogLevel level);	/* else making the line is in vain */
 extern void log_write(LogLevel level, const char *msg, const LogField *fields, size_t count);
 
 /* Before the first line. */
