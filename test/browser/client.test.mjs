@@ -2,15 +2,13 @@
  * scoreboard.js by itself, where a real bridge can't be made to do what has to be shown: private boards, a stream that was replaced,
  * answers that say "later". The browser is real, every answer and socket is made here.
  *
- * Part of scoreboard; PostgreSQL licence, see LICENSE. Environment: CHROMIUM (default /usr/bin/chromium).
+ * Part of scoreboard; PostgreSQL licence, see LICENSE. Environment: as chromium.mjs.
  */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
-import { chromium } from 'playwright-core';
+import { launch } from './chromium.mjs';
 
-const QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync'];
 const ORIGIN = 'http://board.test';
 const LIST = { board: 'global', season: 1, version: 7, updatedAt: '2026-01-01T00:00:00.000Z', players: 1,
   entries: [{ rank: 1, userId: 'ann', displayName: 'Ann', score: 10 }] };
@@ -21,7 +19,7 @@ let answers; /* path → function (request) → {status, json, headers} */
 let requests;
 
 before(async () => {
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: QUIET });
+  browser = await launch();
 });
 
 after(() => browser?.close());
@@ -44,7 +42,8 @@ beforeEach(async () => {
   await page.addInitScript(() => {
     window.sockets = [];
     window.WebSocket = class {
-      constructor(url, protocols) { Object.assign(this, { url: String(url), protocols }); window.sockets.push(this); }
+      constructor(url, protocols) { Object.assign(this, { url: String(url), protocols, at: Date.now(), readyState: 1, sent: [] }); window.sockets.push(this); }
+      send(text) { this.sent.push(text); }
       close() { this.closed = true; }
     };
   });
@@ -67,7 +66,12 @@ const open = (options) => page.evaluate(async (given) => {
 const sockets = (count) => page.waitForFunction((least) => window.sockets.length >= least, count);
 const status = (wanted) => page.waitForFunction((one) => window.board.state.status === one, wanted);
 const feed = (index, list) => page.evaluate(([at, data]) => window.sockets[at].onmessage({ data: JSON.stringify(data) }), [index, list]);
-const end = (index, code) => page.evaluate(([at, why]) => window.sockets[at].onclose({ code: why }), [index, code]);
+/* Ends a socket; somebody is there who doesn't sit out the pause. */
+const end = (index, code) => page.evaluate(async ([at, why]) => {
+  window.sockets[at].onclose({ code: why });
+  await new Promise(setTimeout);
+  window.board.retry();
+}, [index, code]);
 const update = (more = {}) => ({ type: 'leaderboard.update', ...LIST, ...more });
 
 test('a private board takes a new ticket for each connection, and no token stands in a URL', async () => {
@@ -94,6 +98,27 @@ test('a stream replaced by a newer one of the same player polls instead of takin
   await status('polling');
   assert.equal(await page.evaluate(() => window.sockets.length), 1);
   assert.equal(await page.evaluate(() => window.board.document.version), 8);
+});
+
+test('where there are no tickets, or only refusals, a signed-in player follows public boards all the same', async () => {
+  await open({ token: 'secret.token.text' });
+  await sockets(1);
+  assert.deepEqual(await page.evaluate(() => window.sockets[0].protocols), ['scoreboard.v1']);
+  await feed(0, update());
+  await status('live');
+  answers['/v1/stream-tickets'] = () => ({ status: 401, json: { error: { code: 'UNAUTHORIZED', message: 'expired', requestId: 'r' } } });
+  await page.evaluate(() => window.board.addEventListener('unauthorized', ({ detail }) => window.notices.push(detail)));
+  await end(0, 1006);
+  await sockets(2);
+  assert.deepEqual(await page.evaluate(() => [window.sockets[1].protocols, window.notices.map(({ code }) => code)]), [['scoreboard.v1'], ['UNAUTHORIZED']]);
+});
+
+test('a token that is refused is left out, and the list of a public board comes', async () => {
+  const by = () => requests.filter(({ path }) => path === '/v1/leaderboard/top').map(({ headers }) => headers.authorization);
+  answers['/v1/leaderboard/top'] = () => (by().at(-1) ? { status: 401, json: { error: { code: 'UNAUTHORIZED', message: 'no', requestId: 'r' } } } : { json: LIST });
+  await open({ token: 'bad', transports: ['polling'] });
+  await status('polling');
+  assert.deepEqual(by().slice(0, 2), ['Bearer bad', undefined]);
 });
 
 test('a board that is refused says why', async () => {
@@ -221,6 +246,20 @@ test('503 is tried again under the same key, 429 is not', async () => {
   assert.notEqual(keys[1], keys[2]);
   assert.deepEqual(sent[2].body, { board: 'global', actionType: 'A', actionId: '2' });
   assert.deepEqual(await page.evaluate(() => window.notices.map(({ code }) => code)), ['RATE_LIMITED']);
+});
+
+test("another board's increment doesn't show on this one", async () => {
+  await open({ userId: 'ann' });
+  await sockets(1);
+  await feed(0, update());
+  await page.evaluate(() => {
+    window.shown = [];
+    window.board.addEventListener('update', ({ detail }) => window.shown.push([detail.document.entries[0].score, detail.optimistic]));
+  });
+  answers['/v1/scores/increment'] = () => ({ json: { userId: 'ann', board: 'other', score: 5, previousScore: 0, appliedPoints: 5, version: 7, replayed: false } });
+  await increment({ actionType: 'A', actionId: '1', board: 'other', expectedPoints: 5, token: 't' });
+  await feed(0, update({ version: 8 }));
+  assert.ok((await page.evaluate(() => window.shown)).every(([score, optimistic]) => score === 10 && !optimistic));
 });
 
 test('a server that never answers ends in NETWORK when the time is up', async () => {

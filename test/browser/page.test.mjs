@@ -5,17 +5,15 @@
  *
  * What a reader of the page relies on: it shows what the database says, it never goes back, it says how it is connected, it falls back
  * and recovers by itself, it takes points back visibly, and it executes nothing that players wrote. Nothing here waits for a time to
- * pass, only for conditions. Environment: as test/lib/cluster.mjs, and CHROMIUM (default /usr/bin/chromium).
+ * pass, only for conditions. Environment: as test/lib/cluster.mjs and chromium.mjs.
  */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
 import { actionFor, startBridge, startCluster, tokenFor, until } from '../lib/cluster.mjs';
+import { launch } from './chromium.mjs';
 
 const WWW = fileURLToPath(new URL('../../bridge/www', import.meta.url));
-const QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync'];
 const STREAM = /\/v1\/leaderboard\/stream/;
 const INCREMENT = '**/v1/scores/increment';
 
@@ -31,7 +29,7 @@ let board; /* a board of its own for each test */
 before(async () => {
   cluster = await startCluster({ 'scoreboard.rate_limit': 0, 'scoreboard.burst_limit': 0 });
   bridge = await startBridge(cluster, ['--www', WWW]);
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: QUIET });
+  browser = await launch();
 });
 
 after(async () => {
@@ -105,6 +103,24 @@ test('shows the list, live, and nothing breaks the content security policy', asy
   assert.deepEqual((await shown()).map(({ rank }) => rank), ['1', '2']);
   await until('the number of players', async () => (await page.textContent('#players')) === '2');
   assert.deepEqual(complaints, []);
+});
+
+test('no screen reader is told a version', async () => {
+  await award({ ann: 300 });
+  await visit();
+  await shows('ann 300');
+  await page.evaluate(() => {
+    window.spoken = [];
+    const live = [...document.querySelectorAll('output, [aria-live], [role=status], [role=alert], [role=log]')];
+    new MutationObserver((changes) => changes.forEach(({ target }) => {
+      if (live.some((one) => one.contains(target))) window.spoken.push(target.textContent);
+    })).observe(document.body, { subtree: true, childList: true, characterData: true });
+  });
+  const version = await shownVersion();
+  await award({ ann: 5 });
+  await until('the next version', async () => (await shownVersion()) > version);
+  const versions = [version, await shownVersion()];
+  assert.ok((await page.evaluate(() => window.spoken)).every((text) => versions.every((one) => !text.includes(one))));
 });
 
 test('an empty board says so and fills by itself', async () => {

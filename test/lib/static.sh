@@ -120,6 +120,7 @@ check_versions()
 	grep -qE "^## $version( |$)" CHANGELOG.md || { echo "CHANGELOG.md has no section $version"; status=1; }
 	sed '/"meta-spec"/,/}/d' META.json | grep '"version"' | grep -vF "\"$version.0\"" &&
 		{ echo "META.json does not say $version.0 there"; status=1; }
+	grep -qF "\"version\": \"$version.0\"" bridge/www/package.json || { echo "bridge/www/package.json does not say $version.0"; status=1; }
 	grep -qF "sql/scoreboard--$version.sql" META.json || { echo 'META.json names another script'; status=1; }
 	return $status
 }
