@@ -81,7 +81,10 @@ endif
 # A daemon that talks through libpq belongs to no server version: it is installed outside PostgreSQL's
 # directories. Distributions say PREFIX=/usr.
 PREFIX ?= /usr/local
-WWWDIR = $(PREFIX)/share/scoreboard/www
+SHAREDIR = $(PREFIX)/share/scoreboard
+WWWDIR = $(SHAREDIR)/www
+MANDIR = $(PREFIX)/share/man/man1
+UNITDIR = $(PREFIX)/lib/systemd/system
 
 BRIDGE = bridge/scoreboard-bridge
 BRIDGE_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard bridge/*.c)))
@@ -105,14 +108,20 @@ $(BRIDGE_OBJS): bridge/%.o: bridge/%.c $(wildcard bridge/*.h)
 
 install: install-bridge
 install-bridge: $(BRIDGE)
-	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(WWWDIR)'
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(WWWDIR)' '$(DESTDIR)$(MANDIR)' '$(DESTDIR)$(UNITDIR)'
 	install -m 755 $(BRIDGE) '$(DESTDIR)$(PREFIX)/bin'
 	install -m 644 $(wildcard bridge/www/*) '$(DESTDIR)$(WWWDIR)'
+	install -m 644 bridge/ops/bridge.conf bridge/ops/alerts.yml bridge/ops/dashboard.json '$(DESTDIR)$(SHAREDIR)'
+	install -m 644 bridge/scoreboard-bridge.1 '$(DESTDIR)$(MANDIR)'
+	install -m 644 bridge/ops/scoreboard-bridge.socket '$(DESTDIR)$(UNITDIR)'
+	sed 's,/usr/local/bin/,$(PREFIX)/bin/,' bridge/ops/scoreboard-bridge.service >'$(DESTDIR)$(UNITDIR)/scoreboard-bridge.service'
+	chmod 644 '$(DESTDIR)$(UNITDIR)/scoreboard-bridge.service'
 
 uninstall: uninstall-bridge
 uninstall-bridge:
-	rm -f '$(DESTDIR)$(PREFIX)/bin/scoreboard-bridge'
-	rm -rf '$(DESTDIR)$(WWWDIR)'
+	rm -f '$(DESTDIR)$(PREFIX)/bin/scoreboard-bridge' '$(DESTDIR)$(MANDIR)/scoreboard-bridge.1'
+	rm -f '$(DESTDIR)$(UNITDIR)/scoreboard-bridge.service' '$(DESTDIR)$(UNITDIR)/scoreboard-bridge.socket'
+	rm -rf '$(DESTDIR)$(SHAREDIR)'
 
 clean: clean-bridge
 clean-bridge:

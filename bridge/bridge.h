@@ -41,6 +41,7 @@ typedef struct Bridge
 	struct Pages *pages;		/* NULL without --www */
 	struct Metrics *metrics;	/* there before all others, gone after them */
 	struct DatabaseMetrics *database_metrics;
+	struct Service *service;
 } Bridge;
 
 /* For uv_close: memory that begins with the handle, or that the handle's data is, goes when libuv has let go of it. */

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "exchange.h"
@@ -27,6 +28,7 @@
 #include "metrics.h"
 #include "metrics_text.h"
 #include "random.h"
+#include "service.h"
 #include "sockets.h"
 
 #define ADDRESS_BUCKETS 8192
@@ -240,47 +242,66 @@ accept_ready(uv_poll_t *poll, int status, int events)
 static void
 log_listening(const Bridge *bridge, const char *msg, const ListenSocket *socket)
 {
-	struct sockaddr_storage address;
-	socklen_t	size = sizeof(address);
+	union
+	{
+		struct sockaddr any;
+		struct sockaddr_un file;
+		struct sockaddr_storage storage;
+	}			address = {0};
+	socklen_t	size = sizeof(address.storage) - 1;
 	char		host[NI_MAXHOST] = "";
 	char		port[NI_MAXSERV] = "0";
 
-	if (socket->file.path[0])
+	getsockname(socket->fd, &address.any, &size);
+	if (address.any.sa_family == AF_UNIX)
 	{
-		log_always(msg, LOG_TEXT("path", socket->file.path),
+		log_always(msg, LOG_TEXT("path", address.file.sun_path),
 				   LOG_NUMBER("connections_max", bridge->options.max_connections));
 		return;
 	}
-	if (getsockname(socket->fd, (struct sockaddr *) &address, &size) == 0)
-		getnameinfo((struct sockaddr *) &address, size, host, sizeof(host), port, sizeof(port),
-					NI_NUMERICHOST | NI_NUMERICSERV);
+	getnameinfo(&address.any, size, host, sizeof(host), port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
 	log_always(msg, LOG_TEXT("address", host), LOG_NUMBER("port", atoi(port)),
 			   LOG_NUMBER("connections_max", bridge->options.max_connections));
 }
 
-/* False after a sentence. */
-static bool
-open_sockets(Bridge *bridge, const char *flag, const char *list, bool share_port, const char *msg)
+typedef struct Door
+{
+	const char *flag;
+	const char *list;
+	bool		share_port;
+	bool		metrics;
+	const char *msg;			/* for the log */
+} Door;
+
+/* What the service manager has given us, else what the settings say; how many, -1 after a sentence. */
+static int
+open_door(Bridge *bridge, const Door *door)
 {
 	Listener   *listener = bridge->listener;
-	int			count = sockets_open(&bridge->options, flag, list, share_port, listener->sockets + listener->count);
+	ListenSocket *sockets = listener->sockets + listener->count;
+	int			count = service_sockets(door->metrics, sockets);
 
+	if (count == 0 && door->list[0])
+		count = sockets_open(&bridge->options, door->flag, door->list, door->share_port, sockets);
 	for (int i = 0; i < count; i++, listener->count++)
 	{
 		uv_poll_t  *poll = &listener->polls[listener->count];
 
-		uv_poll_init(&bridge->loop, poll, listener->sockets[listener->count].fd);
+		uv_poll_init(&bridge->loop, poll, sockets[i].fd);
 		poll->data = bridge;
 		uv_poll_start(poll, UV_READABLE, accept_ready);
-		log_listening(bridge, msg, &listener->sockets[listener->count]);
+		log_listening(bridge, door->msg, &sockets[i]);
 	}
-	return count > 0;
+	return count;
 }
 
 bool
 listener_start(Bridge *bridge)
 {
 	const Options *options = &bridge->options;
+	/* Metrics are never shared: each bridge has numbers of its own. */
+	const Door	metrics = {"metrics-listen", options->metrics_listen, false, true, "listening for scrapers"};
+	const Door	main = {"listen", options->listen, options->share_port, false, "listening"};
 	Listener   *listener = calloc(1, sizeof(*listener));
 
 	if (listener == NULL)
@@ -289,12 +310,14 @@ listener_start(Bridge *bridge)
 	listener->seed = (uint64_t) random_number() << 32 | random_number();
 	uv_timer_init(&bridge->loop, &listener->pause);
 	listener->pause.data = bridge;
-	/* Never shared: each bridge has numbers of its own. */
-	if (options->metrics_listen[0] &&
-		!open_sockets(bridge, "metrics-listen", options->metrics_listen, false, "listening for scrapers"))
-		return false;
-	listener->for_scrapers = listener->count;
-	return open_sockets(bridge, "listen", options->listen, options->share_port, "listening");
+	listener->for_scrapers = open_door(bridge, &metrics);
+	return listener->for_scrapers >= 0 && open_door(bridge, &main) > 0;
+}
+
+bool
+listener_scraped(const Bridge *bridge)
+{
+	return bridge->listener->for_scrapers > 0;
 }
 
 void

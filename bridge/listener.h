@@ -12,6 +12,7 @@
 extern bool listener_start(Bridge *bridge);
 extern void listener_stop(Bridge *bridge);	/* no new connections; the old ones stay */
 extern void listener_free(Bridge *bridge);
+extern bool listener_scraped(const Bridge *bridge);	/* is there a socket for metrics? */
 extern int	listener_count(const Bridge *bridge);	/* connections, WebSockets included */
 
 /* Gives back what an accepted connection took: its count in total and under its address. */

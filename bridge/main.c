@@ -36,6 +36,7 @@
 #include "metrics_database.h"
 #include "pages.h"
 #include "pg_pool.h"
+#include "service.h"
 #include "ws.h"
 
 /* Descriptors that are not clients (the database, libuv, pages): what will do, and what is plenty. */
@@ -108,6 +109,7 @@ tick(uv_timer_t *timer)
 	make_date(&program->bridge);
 	clients_tick(&program->bridge);
 	hub_tick(&program->bridge);
+	service_tick(&program->bridge);
 }
 
 static void
@@ -142,6 +144,7 @@ begin_end(Program *program)
 
 	log_info("ending", LOG_NUMBER("streams", hub_streams(bridge)), LOG_NUMBER("increments", batch_pending(bridge)));
 	bridge->draining = true;
+	service_stopping(bridge);
 	program->drain_until = uv_now(&bridge->loop) + (uint64_t) bridge->options.drain_timeout_ms + PARTING_MS;
 	listener_stop(bridge);
 	uv_timer_start(&program->drain, drain_turn, 0, DRAIN_TURN_MS);
@@ -231,6 +234,7 @@ end(Program *program)
 	clients_stop(bridge);
 	hub_stop(bridge);
 	stop_handles(program);
+	service_stop(bridge);
 	ws_stop(bridge);
 	if (close_handles(&bridge->loop))
 	{
@@ -258,6 +262,7 @@ start(Program *program)
 	clients_start(bridge);
 	if (!ws_start(bridge) || !pages_start(bridge) || !listener_start(bridge))
 		return false;
+	service_start(bridge);
 	start_handles(program);
 	pg_pool_start(bridge);
 	batch_start(bridge);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "hub.h"
+#include "listener.h"
 #include "metrics_text.h"
 #include "pg_pool.h"
 
@@ -131,7 +132,7 @@ metrics_database_start(Bridge *bridge)
 	database->bridge = bridge;
 	uv_timer_init(&bridge->loop, &database->timer);
 	database->timer.data = database;
-	if (bridge->options.metrics_listen[0])
+	if (listener_scraped(bridge))
 		uv_timer_start(&database->timer, look, FIRST_MS, EVERY_MS);
 }
 
