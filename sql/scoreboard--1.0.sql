@@ -636,7 +636,7 @@ COMMENT ON FUNCTION @extschema@.scoreboard_top IS
 entries: 1-1000;
 skip: how many to leave out from the top.
 Answers what is committed now, not what the caller''s snapshot sees.
-Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED UNAVAILABLE.';
+Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED ACTION_NOT_ALLOWED UNAVAILABLE.';
 
 CREATE FUNCTION @extschema@.scoreboard_leaderboard(
     board text DEFAULT 'global', entries integer DEFAULT NULL, season integer DEFAULT NULL, token text DEFAULT NULL)
@@ -645,7 +645,7 @@ LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog,
 COMMENT ON FUNCTION @extschema@.scoreboard_leaderboard IS
 'The published document of a board: {board, season, version, updatedAt, players, entries}.
 entries: 1-1000, cuts the list.
-Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED UNAVAILABLE (not published yet).';
+Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED ACTION_NOT_ALLOWED UNAVAILABLE (not published yet).';
 
 CREATE FUNCTION @extschema@.scoreboard_rank(
     user_id text, board text DEFAULT 'global', season integer DEFAULT NULL, token text DEFAULT NULL)
@@ -654,7 +654,7 @@ LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER;
 COMMENT ON FUNCTION @extschema@.scoreboard_rank IS
 'Score and rank of a player: {userId, displayName, board, season, score, rank, players, percentile}.
 percentile = 100 x players strictly behind / players.
-Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED UNAVAILABLE.';
+Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED ACTION_NOT_ALLOWED UNAVAILABLE.';
 
 CREATE FUNCTION @extschema@.scoreboard_me(
     board text DEFAULT 'global', season integer DEFAULT NULL, token text DEFAULT NULL)
@@ -663,7 +663,7 @@ LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER;
 COMMENT ON FUNCTION @extschema@.scoreboard_me IS
 'The authenticated player''s own score and rank, as scoreboard_rank answers them.
 Before the first action: score 0, rank null; hidden players: rank null.
-Errors: UNAUTHORIZED NOT_FOUND UNAVAILABLE.';
+Errors: UNAUTHORIZED ACTION_NOT_ALLOWED NOT_FOUND UNAVAILABLE.';
 
 CREATE FUNCTION @extschema@.scoreboard_around(
     user_id text, board text DEFAULT 'global', radius integer DEFAULT 5, season integer DEFAULT NULL, token text DEFAULT NULL)
@@ -671,7 +671,7 @@ RETURNS SETOF @extschema@.scoreboard_row AS 'MODULE_PATHNAME', 'scoreboard_aroun
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 11;
 COMMENT ON FUNCTION @extschema@.scoreboard_around IS
 'A player and its neighbours, radius (0-50) to each side.
-Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED UNAVAILABLE.';
+Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED ACTION_NOT_ALLOWED UNAVAILABLE.';
 
 CREATE FUNCTION @extschema@.scoreboard_ranks(
     user_ids text[], board text DEFAULT 'global', season integer DEFAULT NULL, token text DEFAULT NULL)
@@ -680,7 +680,22 @@ LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog,
 COMMENT ON FUNCTION @extschema@.scoreboard_ranks IS
 'A friends'' board: these players in order, with their ranks on the whole board.
 At most 1000; who is unknown or hidden is left out.
-Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED UNAVAILABLE.';
+Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED ACTION_NOT_ALLOWED UNAVAILABLE.';
+
+CREATE FUNCTION @extschema@.scoreboard_view(
+    board text DEFAULT 'global', entries integer DEFAULT 10, radius integer DEFAULT 2, user_ids text[] DEFAULT '{}', user_id text DEFAULT NULL,
+    season integer DEFAULT NULL, token text DEFAULT NULL)
+RETURNS json AS 'MODULE_PATHNAME', 'scoreboard_view'
+LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION @extschema@.scoreboard_view IS
+'The top, oneself, who is next, neighbours and friends: all that a page shows.
+{board, season, asOf, players, entries, own, next, neighbours, friends}, all from one moment, so
+  that its numbers never disagree.
+entries: 1-1000, the top; radius: 0-50, neighbours to each side; user_ids: at most 1000 friends,
+  each answered in its place, null where it stands in no list;
+user_id: whose row is the own one, where no token says so; null where it stands in no list.
+next: who stands directly ahead; its "missing" is the difference between both scores.
+Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED ACTION_NOT_ALLOWED UNAVAILABLE.';
 
 CREATE FUNCTION @extschema@.scoreboard_documents(known json DEFAULT '{}')
 RETURNS TABLE (board text, season integer, version bigint, document json, stamp text, top_size integer, visibility text) AS 'MODULE_PATHNAME', 'scoreboard_documents'
@@ -1194,6 +1209,7 @@ COMMENT ON FUNCTION @extschema@.scoreboard_revoke_access IS
 INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_library_version', 'reader'),
     ('scoreboard_top', 'reader'), ('scoreboard_leaderboard', 'reader'), ('scoreboard_rank', 'reader'), ('scoreboard_around', 'reader'), ('scoreboard_ranks', 'reader'),
+    ('scoreboard_view', 'reader'),
     ('scoreboard_increment', 'player'), ('scoreboard_me', 'player'), ('scoreboard_set_listed', 'player'), ('scoreboard_create_ticket', 'player'),
     ('scoreboard_submit', 'gateway'), ('submit', 'gateway'), ('scoreboard_documents', 'gateway'), ('documents', 'gateway'), ('scoreboard_stats', 'gateway'), ('scoreboard_stats', 'admin'),
     ('scoreboard_server_stats', 'gateway'), ('scoreboard_server_stats', 'admin'), ('stats', 'gateway'), ('server_stats', 'gateway'),

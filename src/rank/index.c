@@ -470,68 +470,159 @@ rank_index_learn_version(const Board *board, int32 season, int64 version)
 	set_version(&key, (uint64) version, false);
 }
 
+/* Caller holds the board's lock. 0: the key isn't there. */
+static int64
+rank_in(const Board *board, RankBoard *locked, const RankTreeKey *key)
+{
+	RankTreeKey ahead = rank_order_ahead(board, key);
+	RankArena  *arena = rank_board_arena();
+
+	return rank_tree_sum(arena, &locked->tree, key) == 1 ? rank_tree_before(arena, &locked->tree, &ahead) + 1 : 0;
+}
+
+static RankStanding
+standing_in(const Board *board, RankBoard *locked, const RankTreeKey *key)
+{
+	RankTreeKey behind = rank_order_behind(rank_order_of(board), key);
+
+	return (RankStanding) {
+		.players = locked->tree.total,
+		.rank = rank_in(board, locked, key),
+		.behind = locked->tree.total - rank_tree_before(rank_board_arena(), &locked->tree, &behind)
+	};
+}
+
 bool
 rank_index_standing_of(const Board *board, int32 season, const RankKey *key, RankStanding *at)
 {
-	RankOrder	order = rank_order_of(board);
-	RankTreeKey tkey = rank_order_key(order, key);
-	RankTreeKey ahead = rank_order_ahead(board, &tkey);
-	RankTreeKey behind = rank_order_behind(order, &tkey);
-	RankArena  *arena = rank_board_arena();
+	RankTreeKey tkey = rank_order_key(rank_order_of(board), key);
 	RankBoard  *locked = lock_for_reading(board, season);
 
 	if (locked == NULL)
 		return false;
-	at->players = locked->tree.total;
-	at->rank = rank_tree_sum(arena, &locked->tree, &tkey) == 1 ? rank_tree_before(arena, &locked->tree, &ahead) + 1 : 0;
-	at->behind = at->players - rank_tree_before(arena, &locked->tree, &behind);
+	*at = standing_in(board, locked, &tkey);
 	rank_board_unlock(locked);
 	return true;
 }
 
-/* Turns keys at positions from skip on into rows; first_rank is that of the first one. */
+/* Keys in a row; becomes rows once the lock is released. */
+typedef struct Stretch
+{
+	RankTreeKey *keys;
+	int			found;
+	int64		skip;
+	int64		first_rank;
+} Stretch;
+
+static Stretch
+make_stretch(int count)
+{
+	return (Stretch) {.keys = palloc(Max(count, 1) * sizeof(RankTreeKey))};
+}
+
+/* Caller holds the board's lock. */
 static void
-fill_rows(const Board *board, int64 skip, int64 first_rank, const RankTreeKey *keys, int count, RankRow *rows)
+read_stretch(const Board *board, RankBoard *locked, int64 skip, int count, Stretch *stretch)
+{
+	RankArena  *arena = rank_board_arena();
+
+	stretch->skip = skip;
+	stretch->first_rank = skip + 1;
+	stretch->found = (int) rank_tree_range(arena, &locked->tree, skip, stretch->keys, (size_t) Max(count, 0));
+	if (stretch->found > 0 && board->ties == TIES_SHARED)
+	{
+		RankTreeKey bound = rank_order_ahead(board, &stretch->keys[0]);
+
+		stretch->first_rank = rank_tree_before(arena, &locked->tree, &bound) + 1;
+	}
+}
+
+/* Its keys as rows; how many there are. */
+static int
+take_stretch(const Board *board, const Stretch *stretch, RankRow *rows)
 {
 	RankOrder	order = rank_order_of(board);
+	const RankTreeKey *keys = stretch->keys;
 
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < stretch->found; i++)
 	{
 		rows[i].key = rank_order_row(order, &keys[i]);
 		if (i == 0)
-			rows[i].rank = first_rank;
+			rows[i].rank = stretch->first_rank;
 		else if (board->ties == TIES_SHARED && keys[i].order == keys[i - 1].order)
 			rows[i].rank = rows[i - 1].rank;
 		else
-			rows[i].rank = skip + i + 1;
+			rows[i].rank = stretch->skip + i + 1;
 	}
+	pfree(stretch->keys);
+	return stretch->found;
 }
 
 bool
 rank_index_range(const Board *board, int32 season, int64 skip, int count,
 				 RankRow *rows, int *found, int64 *players)
 {
-	RankArena  *arena = rank_board_arena();
-	RankTreeKey *keys = palloc(Max(count, 1) * sizeof(RankTreeKey));
+	Stretch		stretch = make_stretch(count);
 	RankBoard  *locked = lock_for_reading(board, season);
-	int64		first_rank = skip + 1;
 
 	if (locked == NULL)
 	{
-		pfree(keys);
+		pfree(stretch.keys);
 		return false;
 	}
 	*players = locked->tree.total;
-	*found = (int) rank_tree_range(arena, &locked->tree, skip, keys, (size_t) Max(count, 0));
-	if (*found > 0 && board->ties == TIES_SHARED)
-	{
-		RankTreeKey bound = rank_order_ahead(board, &keys[0]);
+	read_stretch(board, locked, skip, count, &stretch);
+	rank_board_unlock(locked);
+	*found = take_stretch(board, &stretch, rows);
+	return true;
+}
 
-		first_rank = rank_tree_before(arena, &locked->tree, &bound) + 1;
+/* Caller holds the board's lock. */
+static void
+read_own(const Board *board, RankBoard *locked, RankView *view, Stretch *next, Stretch *around)
+{
+	RankTreeKey key = rank_order_key(rank_order_of(board), &view->own.key);
+	RankStanding at = standing_in(board, locked, &key);
+	int64		position = rank_tree_before(rank_board_arena(), &locked->tree, &key);
+	int			before = (int) Min(position, view->radius);
+
+	view->own.rank = at.rank;
+	view->own_behind = at.behind;
+	if (at.rank == 0)
+		return;
+	read_stretch(board, locked, position - before, before + 1 + view->radius, around);
+	if (at.rank > 1)
+		read_stretch(board, locked, at.rank - 2, 1, next);
+}
+
+bool
+rank_index_view(const Board *board, int32 season, RankView *view)
+{
+	RankOrder	order = rank_order_of(board);
+	Stretch		top = make_stretch(view->entries);
+	Stretch		around = make_stretch(2 * view->radius + 1);
+	Stretch		next = make_stretch(1);
+	RankBoard  *locked = lock_for_reading(board, season);
+
+	if (locked == NULL)
+		return false;
+	view->as_of = GetCurrentTimestamp();
+	view->players = locked->tree.total;
+	read_stretch(board, locked, 0, view->entries, &top);
+	if (view->has_own)
+		read_own(board, locked, view, &next, &around);
+	for (int i = 0; i < view->friends; i++)
+	{
+		RankTreeKey key = rank_order_key(order, &view->friend[i].key);
+
+		view->friend[i].rank = rank_in(board, locked, &key);
 	}
 	rank_board_unlock(locked);
-	fill_rows(board, skip, first_rank, keys, *found, rows);
-	pfree(keys);
+
+	view->top_found = take_stretch(board, &top, view->top);
+	view->around_found = take_stretch(board, &around, view->around);
+	if (take_stretch(board, &next, &view->next) == 0)
+		view->next.rank = 0;
 	return true;
 }
 

@@ -48,6 +48,33 @@ extern bool rank_index_standing_of(const Board *board, int32 season, const RankK
 extern bool rank_index_range(const Board *board, int32 season, int64 skip, int count,
 							 RankRow *rows, int *found, int64 *players);
 
+/*
+ * Several answers of one moment. Asked: the top, a player with its neighbours, and other players, by the keys that their rows have;
+ * the rows have room. Where a key isn't there (yet, or any more), its rank is 0, and own has no neighbours.
+ */
+typedef struct RankView
+{
+	int			entries;		/* how many of the best */
+	bool		has_own;
+	int			radius;			/* neighbours of own on each side */
+	int			friends;
+
+	RankRow		own;			/* its key is asked, as those of friend are */
+	RankRow    *friend;
+
+	/* The answers */
+	TimestampTz as_of;
+	int64		players;
+	int64		own_behind;		/* how many stand strictly behind own */
+	RankRow		next;			/* who stands directly ahead of own, whoever shares its rank left out; rank 0: nobody */
+	RankRow    *top;
+	int			top_found;
+	RankRow    *around;			/* own among them; 2 * radius + 1 at most */
+	int			around_found;
+} RankView;
+
+extern bool rank_index_view(const Board *board, int32 season, RankView *view);
+
 /* Position (0 = the best) of the first entry not ahead of key: where range() starts for its neighbours. */
 extern bool rank_index_position(const Board *board, int32 season, const RankKey *key,
 								int64 *position);

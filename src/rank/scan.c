@@ -46,6 +46,7 @@ typedef struct RankScan
 	int64		skip;
 	int			count;
 	const int64 *player_ids;
+	RankView   *view;
 
 	/* The answers; NULL where they weren't asked for. */
 	RankStanding *at;
@@ -251,6 +252,59 @@ scan_ranks(const RankScan *scan)
 	}
 }
 
+/* Of players whose keys are asked: where these stand in this snapshot. */
+static void
+scan_asked(const RankScan *scan, RankRow *asked, int count)
+{
+	int64	   *ids = palloc(sizeof(int64) * Max(count, 1));
+	RankScan	ranks = {.board = scan->board, .season = scan->season, .player_ids = ids, .count = count, .rows = asked};
+
+	for (int i = 0; i < count; i++)
+		ids[i] = asked[i].key.player_id;
+	if (count > 0)
+		scan_ranks(&ranks);
+}
+
+static void
+scan_own(const RankScan *scan, RankView *view)
+{
+	Surroundings around = count_around(scan, &view->own.key);
+	int64		position = around.ahead + around.tied_before;
+	int			before = (int) Min(position, view->radius);
+	int			found;
+	RankScan	part = {.board = scan->board, .season = scan->season, .rows = view->around, .found = &view->around_found, .players = &view->players};
+
+	view->own_behind = around.behind;
+	part.skip = position - before;
+	part.count = before + 1 + view->radius;
+	scan_range(&part);
+	if (view->own.rank <= 1)
+		return;
+	part.rows = &view->next;
+	part.found = &found;
+	part.skip = view->own.rank - 2;
+	part.count = 1;
+	scan_range(&part);
+}
+
+static void
+scan_view(const RankScan *scan)
+{
+	RankView   *view = scan->view;
+	RankScan	top = {.board = scan->board, .season = scan->season, .count = view->entries, .rows = view->top, .found = &view->top_found, .players = &view->players};
+
+	view->as_of = GetCurrentTimestamp();
+	view->around_found = 0;
+	view->next.rank = 0;
+	scan_range(&top);
+	scan_asked(scan, view->friend, view->friends);
+	if (!view->has_own)
+		return;
+	scan_asked(scan, &view->own, 1);
+	if (view->own.rank > 0)
+		scan_own(scan, view);
+}
+
 /* ---------------------------------------------------------------------------
  * Running them
  * ------------------------------------------------------------------------ */
@@ -377,6 +431,14 @@ rank_scan_ranks(const Board *board, int32 season, const int64 *player_ids, int c
 	.rows = rows};
 
 	run_limited(scan_ranks, &scan);
+}
+
+void
+rank_scan_view(const Board *board, int32 season, RankView *view)
+{
+	RankScan	scan = {.board = board, .season = season, .view = view};
+
+	run_limited(scan_view, &scan);
 }
 
 void

@@ -24,6 +24,9 @@ extern void rank_scan_position(const Board *board, int32 season, const RankKey *
 extern void rank_scan_ranks(const Board *board, int32 season, const int64 *player_ids, int count,
 							RankRow *rows);
 
+/* All of it from one snapshot, keys included; rank 0: not listed. */
+extern void rank_scan_view(const Board *board, int32 season, RankView *view);
+
 /* rank_scan_range without time limit and not counted among the readers' scans: for the publisher. */
 extern void rank_scan_range_unlimited(const Board *board, int32 season, int64 skip, int count,
 									  RankRow *rows, int *found, int64 *players);

@@ -10,13 +10,13 @@
  */
 #include "postgres.h"
 
+#include "common/shortest_dec.h"
 #include "pgtime.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/timestamp.h"
 
 #include "read/document.h"
-#include "read/listing.h"
 
 void
 document_append_string(StringInfo text, const char *value)
@@ -40,10 +40,19 @@ document_append_time(StringInfo text, TimestampTz moment)
 					 tm.tm_hour, tm.tm_min, tm.tm_sec, (int) fraction / 1000);
 }
 
-static void
-append_entry(StringInfo text, const ListedRow *row)
+void
+document_append_percentile(StringInfo text, int64 behind, int64 players)
 {
-	appendStringInfo(text, "{\"rank\":" INT64_FORMAT ",\"userId\":", row->at.rank);
+	char		number[DOUBLE_SHORTEST_DECIMAL_LEN];
+
+	double_to_shortest_decimal_buf(100.0 * (double) behind / (double) players, number);
+	appendStringInfoString(text, number);
+}
+
+void
+document_append_player(StringInfo text, const ListedRow *row)
+{
+	appendStringInfo(text, "\"rank\":" INT64_FORMAT ",\"userId\":", row->at.rank);
 	document_append_string(text, row->user_id);
 	appendStringInfoString(text, ",\"displayName\":");
 	document_append_string(text, row->display_name);
@@ -60,7 +69,30 @@ append_entry(StringInfo text, const ListedRow *row)
 		appendStringInfoString(text, ",\"detail\":");
 		document_append_string(text, row->detail);
 	}
+}
+
+void
+document_append_entry(StringInfo text, const ListedRow *row)
+{
+	appendStringInfoChar(text, '{');
+	document_append_player(text, row);
 	appendStringInfoChar(text, '}');
+}
+
+void
+document_append_entries(StringInfo text, const ListedRow *rows, int count)
+{
+	char		separator = '[';
+
+	for (int i = 0; i < count; i++)
+	{
+		if (rows[i].user_id == NULL)
+			continue;
+		appendStringInfoChar(text, separator);
+		document_append_entry(text, &rows[i]);
+		separator = ',';
+	}
+	appendStringInfoString(text, separator == '[' ? "[]" : "]");
 }
 
 char *
@@ -68,21 +100,11 @@ document_entries(const Board *board, int32 season, int64 *players)
 {
 	StringInfoData text;
 	Listing		listing;
-	bool		first = true;
 
 	listing_range(board, season, 0, board->top_size, true, &listing);
 	initStringInfo(&text);
-	appendStringInfoString(&text, "\"entries\":[");
-	for (int i = 0; i < listing.found; i++)
-	{
-		if (listing.rows[i].user_id == NULL)
-			continue;
-		if (!first)
-			appendStringInfoChar(&text, ',');
-		append_entry(&text, &listing.rows[i]);
-		first = false;
-	}
-	appendStringInfoChar(&text, ']');
+	appendStringInfoString(&text, "\"entries\":");
+	document_append_entries(&text, listing.rows, listing.found);
 	*players = listing.players;
 	return text.data;
 }

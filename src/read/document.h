@@ -11,6 +11,7 @@
 #include "lib/stringinfo.h"
 
 #include "base/config_cache.h"
+#include "read/listing.h"
 
 /*
  * The best top_size players as committed now, as the text of the document's
@@ -30,6 +31,14 @@ extern bool document_shows(const char *document, const char *entries);
 
 /* A copy of a stored document that keeps the first "keep" entries only. */
 extern char *document_cut(const char *document, int keep);
+
+/* {"rank","userId","displayName","avatarUrl"?,"score","subscore"?,"detail"?}, a list of those, and what stands between the braces. */
+extern void document_append_entry(StringInfo text, const ListedRow *row);
+extern void document_append_entries(StringInfo text, const ListedRow *rows, int count);
+extern void document_append_player(StringInfo text, const ListedRow *row);
+
+/* How much of a list stands behind, in per cent. */
+extern void document_append_percentile(StringInfo text, int64 behind, int64 players);
 
 /* A JSON string: RFC 3339, UTC, milliseconds, Z; with its quotation marks. */
 extern void document_append_time(StringInfo text, TimestampTz moment);

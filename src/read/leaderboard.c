@@ -12,7 +12,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "common/shortest_dec.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "utils/array.h"
@@ -79,15 +78,6 @@ count_players(const Reading *reading)
 	return players;
 }
 
-static void
-append_percentile(StringInfo text, const RankStanding *at)
-{
-	char		number[DOUBLE_SHORTEST_DECIMAL_LEN];
-
-	double_to_shortest_decimal_buf(100.0 * (double) at->behind / (double) at->players, number);
-	appendStringInfoString(text, number);
-}
-
 /* {userId, displayName, board, season, score, rank, players, percentile}; at NULL: stands in no list. */
 static Datum
 standing_json(const Reading *reading, const Standing *standing, const RankStanding *at)
@@ -106,7 +96,7 @@ standing_json(const Reading *reading, const Standing *standing, const RankStandi
 	{
 		appendStringInfo(&text, ",\"rank\":" INT64_FORMAT ",\"players\":" INT64_FORMAT ",\"percentile\":",
 						 at->rank, at->players);
-		append_percentile(&text, at);
+		document_append_percentile(&text, at->behind, at->players);
 	}
 	else
 		appendStringInfo(&text, ",\"rank\":null,\"players\":" INT64_FORMAT ",\"percentile\":null",

@@ -35,6 +35,7 @@ INSERT INTO calls (name, call) VALUES
     ('scoreboard_ranks', $$SELECT score FROM $f('{published-a}')$$),
     ('scoreboard_rank', $$SELECT $f('published-a') ->> 'score' AS score$$),
     ('scoreboard_me', $$SELECT $f(token => sign.token('published-a')) ->> 'score' AS score$$),
+    ('scoreboard_view', $$SELECT $f(user_ids => '{published-a}', token => sign.token('published-a')) -> 'friends' -> 0 ->> 'score' AS score$$),
     ('scoreboard_leaderboard', $$SELECT $f() ->> 'board' AS board$$),
     ('scoreboard_documents', $$SELECT count(*) > 0 AS any FROM $f()$$),
     ('documents', $$SELECT count(*) > 0 AS any FROM $f('{}')$$),

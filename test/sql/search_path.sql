@@ -40,7 +40,9 @@ CREATE FUNCTION pg_temp.prepare(phase text) RETURNS void LANGUAGE sql AS $f$
         (4, format($$ SELECT status FROM public.scoreboard_submit(%L) $$, json_build_array(json_build_object('actionType', 'COMPLETE_LEVEL', 'actionId', 'four', 'board', 'path',
             'issuedAt', s, 'receipt', sign.receipt(player || ' t', 'COMPLETE_LEVEL', 'four', 'path', issued_at => s), 'token', sign.token(player || ' t', '{"name": "Second"}'))))),
         (5, format($$ SELECT public.scoreboard_rank(%L, 'path') ->> 'displayName' AS name $$, player || ' t')),
-        (6, format($$ SELECT public.scoreboard_me('path', token => %L) ->> 'score' AS score $$, sign.token(player || ' t')))) AS v (n, statement)
+        (6, format($$ SELECT public.scoreboard_me('path', token => %L) ->> 'score' AS score $$, sign.token(player || ' t'))),
+        (7, format($$ SELECT public.scoreboard_view('path', user_ids => ARRAY[%L], token => %L) -> 'friends' -> 0 ->> 'score' $$, player || ' t', sign.token(player || ' t'))),
+        (8, format($$ SELECT public.scoreboard_set_listed(true, token => %L) ->> 'listed' $$, sign.token(player || ' t')))) AS v (n, statement)
 $f$;
 -- What each answers, or how it failed.
 CREATE FUNCTION hostile.run(wanted text) RETURNS SETOF text LANGUAGE plpgsql AS $f$

@@ -31,7 +31,8 @@ INSERT INTO pg_temp.read VALUES
     (3, 'rank', $$SELECT scoreboard_rank('vis-ada', %1$L, token => %2$L) ->> 'players' AS count$$),
     (4, 'me', $$SELECT scoreboard_me(%1$L, token => %2$L) ->> 'players' AS count$$),
     (5, 'around', $$SELECT count(*) FROM scoreboard_around('vis-ada', %1$L, token => %2$L)$$),
-    (6, 'ranks', $$SELECT count(*) FROM scoreboard_ranks('{vis-ada,vis-bob}', %1$L, token => %2$L)$$);
+    (6, 'ranks', $$SELECT count(*) FROM scoreboard_ranks('{vis-ada,vis-bob}', %1$L, token => %2$L)$$),
+    (7, 'view', $$SELECT scoreboard_view(%1$L, token => %2$L) ->> 'players' AS count$$);
 CREATE FUNCTION pg_temp.asked(board text, token text) RETURNS TABLE (read text, outcome text) LANGUAGE sql AS $$
     SELECT name, sign.outcome(format(call, board, token)) FROM pg_temp.read ORDER BY n
 $$;

@@ -59,6 +59,15 @@ foreach my $board ([ 'global', 'DESC', 'row_number() OVER w' ], [ 'low', 'ASC', 
 		is($node->safe_psql($db, "SELECT r ->> 'players', r ->> 'percentile' FROM scoreboard_rank('" . (split /\|/, $truth[-1])[1] . "', '$name') r"),
 			'180|0', "the last player of $where");
 	}
+	# One document: the last, one in the middle, one who is hidden, with friends of each kind.
+	foreach my $own (map { (split /\|/, $truth[$_])[1] } 0, 3, 100, 179)
+	{
+		my @views = map { $_->safe_psql($db, "SELECT scoreboard_view('$name', 20, 4, '{p7,p10,$own,p9,none,p7}', '$own')::jsonb - 'asOf'") } $primary, $standby;
+
+		like($views[0], qr/"own": \{"rank": \d+/, "a view of $own on $name is one");
+		is($views[1], $views[0], "the standby's is the same");
+	}
+	is($standby->safe_psql($db, "SELECT scoreboard_view('$name', user_id => 'p10') ->> 'own'"), '', "who is hidden has no row on $name");
 }
 
 # A scan that can't get on: the primary's lock, replayed.
