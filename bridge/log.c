@@ -34,6 +34,8 @@
 #include "log.h"
 
 #define LINE_MAX_BYTES 4096
+#define TEXT_END (LINE_MAX_BYTES - 16)	/* texts are cut here, so that a line can be closed */
+#define FIELD_BYTES 32			/* a name's quotes and a number, or the beginning of a text */
 #define LIBRARY_LINES_A_SECOND 10
 
 #define RING_BYTES (256 * 1024)
@@ -100,29 +102,55 @@ put(char *line, size_t *at, char c)
 		line[(*at)++] = c;
 }
 
+/* How many bytes the UTF-8 character there has; 0 where it is none. */
+static size_t
+character_size(const unsigned char *text)
+{
+	unsigned char first = text[0];
+	size_t		size = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+
+	for (size_t i = 1; i < size; i++)
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+	/* Written longer than need be, half of a surrogate pair, beyond the last. */
+	if ((first == 0xe0 && text[1] < 0xa0) || (first == 0xf0 && text[1] < 0x90) || (first == 0xed && text[1] > 0x9f) ||
+		(first == 0xf4 && text[1] > 0x8f))
+		return 0;
+	return size;
+}
+
+static void
+put_escape(char *line, size_t *at, unsigned code)
+{
+	char		escape[8];
+
+	snprintf(escape, sizeof(escape), "\\u%04x", code & 0xffff);
+	for (const char *p = escape; *p; p++)
+		put(line, at, *p);
+}
+
+/* Whatever the bytes are, what is written is a text of JSON in UTF-8. */
 static void
 put_text(char *line, size_t *at, const char *text)
 {
-	static const char hex[] = "0123456789abcdef";
-
 	if (log_has_token(text, strlen(text)))
 		text = "[token]";
 	put(line, at, '"');
-	for (; *text && *at < LINE_MAX_BYTES - 16; text++)
+	while (*text && *at < TEXT_END)
 	{
 		unsigned char c = (unsigned char) *text;
+		size_t		size = character_size((const unsigned char *) text);
 
-		if (c == '"' || c == '\\')
-			put(line, at, '\\');
-		if (c >= 0x20 && c != 0x7f)
+		if (c < 0x20 || c == 0x7f || size == 0)
 		{
-			put(line, at, (char) c);
+			put_escape(line, at, size == 0 ? 0xfffd : c);
+			text++;
 			continue;
 		}
-		for (const char *p = "\\u00"; *p; p++)
-			put(line, at, *p);
-		put(line, at, hex[c >> 4]);
-		put(line, at, hex[c & 15]);
+		if (c == '"' || c == '\\')
+			put(line, at, '\\');
+		for (size_t i = 0; i < size; i++)
+			put(line, at, *text++);
 	}
 	put(line, at, '"');
 }
@@ -152,7 +180,7 @@ put_time(char *line, size_t *at)
 	put_text(line, at, text);
 }
 
-/* A whole line; its length. */
+/* A whole line; its length. What a long text leaves no room for is left out. */
 static size_t
 make_line(char *line, LogLevel level, const char *msg, const LogField *fields, size_t count)
 {
@@ -168,7 +196,7 @@ make_line(char *line, LogLevel level, const char *msg, const LogField *fields, s
 	{
 		char		number[32];
 
-		if (fields[i].name == NULL)
+		if (fields[i].name == NULL || at + strlen(fields[i].name) + FIELD_BYTES > TEXT_END)
 			continue;
 		put_name(line, &at, fields[i].name);
 		if (fields[i].kind == LOG_IS_TEXT)
