@@ -88,6 +88,7 @@ UNITDIR = $(PREFIX)/lib/systemd/system
 
 BRIDGE = bridge/scoreboard-bridge
 BRIDGE_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard bridge/*.c)))
+CONTRACTS = bridge/openapi.json bridge/asyncapi.json
 BRIDGE_PACKAGES = libwebsockets libpq libuv jansson libcrypto
 BRIDGE_CFLAGS ?= -O2 -g
 BRIDGE_ALL_CFLAGS := -std=gnu11 -Wall -Wextra -fstack-protector-strong -fPIE \
@@ -106,10 +107,14 @@ $(BRIDGE): $(BRIDGE_OBJS)
 $(BRIDGE_OBJS): bridge/%.o: bridge/%.c $(wildcard bridge/*.h)
 	$(CC) $(BRIDGE_ALL_CFLAGS) -c -o $@ $<
 
+# The assembler takes them in.
+bridge/contracts.o: $(CONTRACTS)
+
 install: install-bridge
 install-bridge: $(BRIDGE)
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(WWWDIR)' '$(DESTDIR)$(MANDIR)' '$(DESTDIR)$(UNITDIR)'
 	install -m 755 $(BRIDGE) '$(DESTDIR)$(PREFIX)/bin'
+	install -m 644 $(CONTRACTS) '$(DESTDIR)$(SHAREDIR)'
 	install -m 644 $(wildcard bridge/www/*) '$(DESTDIR)$(WWWDIR)'
 	install -m 644 bridge/ops/bridge.conf bridge/ops/alerts.yml bridge/ops/dashboard.json '$(DESTDIR)$(SHAREDIR)'
 	install -m 644 bridge/scoreboard-bridge.1 '$(DESTDIR)$(MANDIR)'

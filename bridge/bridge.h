@@ -38,7 +38,7 @@ typedef struct Bridge
 	struct PgHosts *hosts;		/* pg_pool.c makes them */
 	struct Pool *pool;
 	struct Batches *batch;
-	struct Pages *pages;		/* NULL without --www */
+	struct Pages *pages;
 	struct Metrics *metrics;	/* there before all others, gone after them */
 	struct DatabaseMetrics *database_metrics;
 	struct Service *service;

@@ -1,9 +1,10 @@
 /*
- * pages.c - the live page's few files, from memory
+ * pages.c - what is served as it stands, from memory: the contracts, the live page's few files
  *
- * Read once at the start from --www: regular files with a known ending, no
- * directories. A path is looked up by its literal name, so nothing outside of
- * the directory can be asked for. A file that can't be read ends the start.
+ * The contracts are compiled in. The page is read once at the start from --www:
+ * regular files with a known ending, no directories. A path is looked up by its
+ * literal name, so nothing outside of the directory can be asked for. A file
+ * that can't be read ends the start.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "contracts.h"
 #include "log.h"
 
 #define PAGES_MAX 64
@@ -43,8 +45,9 @@ typedef struct Page
 	char		path[256];		/* with the slash */
 	const char *type;
 	char		tag[20];
-	char	   *body;
+	const char *body;
 	size_t		length;
+	char	   *read;			/* the body, where it was read from a file */
 } Page;
 
 typedef struct Pages
@@ -64,24 +67,31 @@ type_of(const char *name)
 	return NULL;
 }
 
+static void
+set_body(Page *page, const char *body, size_t length)
+{
+	uint64_t	hash = UINT64_C(0xcbf29ce484222325);
+
+	page->body = body;
+	page->length = length;
+	for (size_t i = 0; i < length; i++)
+		hash = (hash ^ (unsigned char) body[i]) * UINT64_C(0x100000001b3);
+	snprintf(page->tag, sizeof(page->tag), "\"%016llx\"", (unsigned long long) hash);
+}
+
 static bool
 read_page(Page *page, const char *file, size_t size)
 {
 	FILE	   *in = fopen(file, "rb");
-	uint64_t	hash = UINT64_C(0xcbf29ce484222325);
 	bool		fine;
 
-	page->body = malloc(size + 1);
-	fine = in && page->body && fread(page->body, 1, size, in) == size;
+	page->read = malloc(size + 1);
+	fine = in && page->read && fread(page->read, 1, size, in) == size;
 	if (in)
 		fclose(in);
-	if (!fine)
-		return false;
-	page->length = size;
-	for (size_t i = 0; i < size; i++)
-		hash = (hash ^ (unsigned char) page->body[i]) * UINT64_C(0x100000001b3);
-	snprintf(page->tag, sizeof(page->tag), "\"%016llx\"", (unsigned long long) hash);
-	return true;
+	if (fine)
+		set_body(page, page->read, size);
+	return fine;
 }
 
 /* Takes in one entry of the directory; false only where it should have been readable. */
@@ -102,11 +112,26 @@ take_file(Pages *pages, const char *directory, const char *name)
 	if (!read_page(page, file, (size_t) info.st_size))
 	{
 		log_error("page not read", LOG_TEXT("file", file), LOG_TEXT("reason", strerror(errno)));
-		free(page->body);
+		free(page->read);
 		return false;
 	}
 	pages->count++;
 	return true;
+}
+
+/* First, so that no file of the directory stands in for them. */
+static void
+take_contracts(Pages *pages)
+{
+	for (int i = 0; i < CONTRACTS; i++)
+	{
+		Page	   *page = &pages->page[pages->count++];
+		Contract	one = contract(i);
+
+		snprintf(page->path, sizeof(page->path), "%s", one.path);
+		page->type = type_of(one.path);
+		set_body(page, one.text, one.length);
+	}
 }
 
 bool
@@ -117,21 +142,22 @@ pages_start(Bridge *bridge)
 	struct dirent *entry;
 	bool		fine = true;
 
+	bridge->pages = calloc(1, sizeof(Pages));
+	if (bridge->pages == NULL)
+		abort();
+	take_contracts(bridge->pages);
 	if (directory[0] == '\0')
 		return true;
 	dir = opendir(directory);
-	bridge->pages = calloc(1, sizeof(Pages));
-	if (dir == NULL || bridge->pages == NULL)
+	if (dir == NULL)
 	{
 		log_error("directory of pages not read", LOG_TEXT("directory", directory), LOG_TEXT("reason", strerror(errno)));
-		if (dir)
-			closedir(dir);
 		return false;
 	}
 	while (fine && (entry = readdir(dir)) != NULL)
 		fine = take_file(bridge->pages, directory, entry->d_name);
 	closedir(dir);
-	log_info("pages", LOG_NUMBER("files", bridge->pages->count));
+	log_info("pages", LOG_NUMBER("files", bridge->pages->count - CONTRACTS));
 	return fine;
 }
 
@@ -141,7 +167,7 @@ pages_free(Bridge *bridge)
 	if (bridge->pages == NULL)
 		return;
 	for (int i = 0; i < bridge->pages->count; i++)
-		free(bridge->pages->page[i].body);
+		free(bridge->pages->page[i].read);
 	free(bridge->pages);
 	bridge->pages = NULL;
 }
@@ -152,7 +178,7 @@ find(const Exchange *exchange)
 	const Pages *pages = client_bridge(exchange->client)->pages;
 	const char *path = strcmp(exchange->path, "/") == 0 ? "/index.html" : exchange->path;
 
-	for (int i = 0; pages && i < pages->count; i++)
+	for (int i = 0; i < pages->count; i++)
 		if (strcmp(pages->page[i].path, path) == 0)
 			return &pages->page[i];
 	return NULL;

@@ -27,6 +27,8 @@ static const Route routes[] = {
 	{"/v1/stream-tickets", api_ticket, no_parameters, METHOD_POST, false},
 	{"/health", api_health, no_parameters, METHOD_GET, false},
 	{"/ready", api_ready, no_parameters, METHOD_GET, false},
+	{"/openapi.json", pages_answer, no_parameters, METHOD_GET, false},
+	{"/asyncapi.json", pages_answer, no_parameters, METHOD_GET, false},
 };
 
 #define ROUTES (sizeof(routes) / sizeof(routes[0]))

@@ -113,7 +113,7 @@ check_javascript()
 # The control file says which version this is; all else has to agree.
 check_versions()
 {
-	local version status=0
+	local version file status=0
 
 	version=$(sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" scoreboard.control)
 	[ -f "sql/scoreboard--$version.sql" ] || { echo "no sql/scoreboard--$version.sql"; status=1; }
@@ -121,6 +121,10 @@ check_versions()
 	sed '/"meta-spec"/,/}/d' META.json | grep '"version"' | grep -vF "\"$version.0\"" &&
 		{ echo "META.json does not say $version.0 there"; status=1; }
 	grep -qF "\"version\": \"$version.0\"" bridge/www/package.json || { echo "bridge/www/package.json does not say $version.0"; status=1; }
+	for file in bridge/openapi.json bridge/asyncapi.json
+	do
+		grep -qxF "    \"version\": \"$version\"," "$file" || { echo "$file does not say $version"; status=1; }
+	done
 	grep -qF "sql/scoreboard--$version.sql" META.json || { echo 'META.json names another script'; status=1; }
 	return $status
 }

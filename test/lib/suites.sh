@@ -259,7 +259,7 @@ build_sanitized()
 	mkdir -p "$build/bridge"
 	rm -f "$build"/bridge/{*.[ch],scoreboard-bridge}
 	cp -p Makefile scoreboard.control "$build"
-	cp -p bridge/*.[ch] "$build/bridge"
+	cp -p bridge/*.{c,h,json} "$build/bridge"
 	if ! step 'bridge with sanitizers' "$WORK/logs/bridge-build" \
 		make -C "$build" -j"$(nproc)" bridge BRIDGE_CFLAGS="${SANITIZE[*]}"
 	then

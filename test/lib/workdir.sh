@@ -128,7 +128,7 @@ copy_tree()
 		while read -r file
 		do
 			! cmp -s "$old/$file" "$new/$file" || touch -r "$old/$file" "$new/$file"
-		done < <(cd "$new" && find src bridge -name '*.[ch]')
+		done < <(cd "$new" && find src bridge -name '*.[ch]' -o -name '*.json')
 		(cd "$old" && find src bridge -name '*.o' -print0 | tar -cf - --null -T -) | tar -C "$new" -xf -
 	fi
 	[ ! -d "$old/test/node_modules" ] || mv "$old/test/node_modules" "$new/test"
