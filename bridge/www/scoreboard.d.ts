@@ -54,6 +54,22 @@ export interface Leaderboard {
   entries: Entry[];
 }
 
+export interface View {
+  board: string;
+  season: number;
+  asOf: string;
+  players: number;
+  entries: Entry[];
+  /** The token's player; null without a token. A rank of null: it stands in no list. */
+  own: (Omit<Entry, 'rank'> & { rank: number | null; percentile: number | null }) | null;
+  /** Who stands directly ahead, and how many points are missing. */
+  next: (Entry & { missing: number }) | null;
+  /** In the order of their ranks, the own row among them. */
+  neighbours: Entry[];
+  /** In the order that was asked for; null: stands in no list. */
+  friends: (Entry | null)[];
+}
+
 export interface Action {
   /** `[A-Za-z0-9_.-]{1,63}` */
   actionType: string;
@@ -207,6 +223,10 @@ export class Scoreboard extends EventTarget {
    * same actionId and idempotencyKey tells).
    */
   increment(action: Increment): Promise<Answer>;
+  /** The top, the own row (with a token), who stands ahead of it and around it, and named friends: all of one moment. GET /v1/leaderboard/view. */
+  view(options?: { entries?: number; radius?: number; users?: string[]; season?: number }): Promise<View>;
+  /** A player and the neighbours. GET /v1/leaderboard/around. */
+  around(userId: string, options?: { radius?: number; season?: number }): Promise<{ entries: Entry[] }>;
   /** A page of the list. GET /v1/leaderboard/top. */
   list(options?: { skip?: number; entries?: number; season?: number }): Promise<Leaderboard>;
   addEventListener<K extends keyof EventMap>(type: K, listener: (event: EventMap[K]) => void, options?: boolean | AddEventListenerOptions): void;

@@ -185,6 +185,16 @@ export class Scoreboard extends EventTarget {
     }
   }
 
+  async view({ entries, radius, users, season } = {}) {
+    const found = await this.#read('/v1/leaderboard/view', { limit: entries, radius, season, users });
+    if (this.#options.token) this.#options.userId ??= found.own?.userId ?? null;
+    return found;
+  }
+
+  async around(userId, { radius, season } = {}) {
+    return this.#read('/v1/leaderboard/around', { user: userId, radius, season });
+  }
+
   async list({ skip, entries, season } = {}) {
     return this.#read('/v1/leaderboard/top', { limit: entries, skip, season });
   }
@@ -477,10 +487,11 @@ export class Scoreboard extends EventTarget {
 
   async #authorization({ anonymous }) { return anonymous ? {} : bearer(await valueOf(this.#options.token)); }
 
-  async #read(path, parameters) {
+  async #read(path, { users, ...parameters }) {
     const url = new URL(path, this.#url);
     url.searchParams.set('board', this.board);
     for (const [name, value] of Object.entries(parameters)) if (value !== undefined) url.searchParams.set(name, value);
+    if (users?.length) url.search += `&users=${users.map(encodeURIComponent).join()}`; /* split at commas before it is decoded */
     return (await ask(url, { headers: bearer(await valueOf(this.#options.token)) })).body;
   }
 

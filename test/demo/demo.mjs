@@ -9,9 +9,12 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { cp, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startBridge, startServer } from '../lib/cluster.mjs';
+import { now, signToken } from '../lib/signing.mjs';
+import { nameOf, userIdOf } from './names.mjs';
 
 const { env } = process;
 const started = Number(env.RUN_STARTED ?? Math.floor(Date.now() / 1000));
@@ -49,10 +52,23 @@ async function setUp(server) {
   env.DEMO_KEY_SECRET = await server.sql(await readFile(beside('setup.sql'), 'utf8'));
 }
 
+/* The live page, where one can also be one of the players: their tokens last for a day, which is what setup.sql allows the issuer. */
+async function pages(server) {
+  const directory = join(server.directory, 'www');
+  const players = [0, 1, 2, 3, 4, 5, 20, 30].map((index) => ({ name: nameOf(index), token: signToken({ iss: env.DEMO_ISSUER,
+    sub: userIdOf(index), aud: env.DEMO_AUDIENCE, name: nameOf(index), exp: now() + 86400 }, env.DEMO_ISSUER_SECRET, { kid: 'demo' }) }));
+  await cp(beside('../../bridge/www').pathname, directory, { recursive: true });
+  await writeFile(join(directory, 'demo-players.json'), JSON.stringify(players));
+  const index = await readFile(join(directory, 'index.html'), 'utf8');
+  await writeFile(join(directory, 'index.html'), index.replace('</head>', '  <link rel="demo-players" href="demo-players.json">\n</head>'));
+  return directory;
+}
+
 async function bridgeOn(server, port) {
+  const www = await pages(server);
   for (let tries = 0; tries < 50; tries += 1, port += 1) {
     try {
-      return await startBridge(server, ['--listen', `127.0.0.1:${port}`, '--www', beside('../../bridge/www').pathname], { user: 'demo_bridge' });
+      return await startBridge(server, ['--listen', `127.0.0.1:${port}`, '--www', www], { user: 'demo_bridge' });
     } catch (error) {
       if (!/in use/i.test(error.message)) throw error; /* else the next one is tried */
     }

@@ -25,6 +25,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { now, signReceipt, signToken } from '../lib/signing.mjs';
+import { nameOf, userIdOf } from './names.mjs';
 
 const env = process.env;
 const URL_INCREMENT = new URL('/v1/scores/increment', env.DEMO_URL ?? 'http://127.0.0.1:8080');
@@ -41,12 +42,6 @@ const LANES = 16; /* requests under way at once */
 
 /* Points are the board's business; these are only for choosing what to do. */
 const ACTIONS = { FIND_COIN: 10, DAILY_QUEST: 50, COMPLETE_LEVEL: 100, WIN_MATCH: 250 };
-const NAMES = ['Mira Okafor', 'Jonas Lindqvist', 'Aiko Tanaka', 'Rafael Duarte', 'Zoë Beaumont', 'Kwame Mensah', 'Priya Raman', 'Lena Vogt',
-  'Tomás Herrera', 'Ingrid Solberg', 'Yusuf Demir', 'Chloe Nguyen', 'Mateusz Zieliński', 'Hana Kovář', 'Omar Haddad', 'Saoirse Byrne',
-  'Luca Moretti', 'Nia Adeyemi', 'Viktor Petrov', 'Emre Yıldız', 'Sofia Almeida', 'Dmitri Volkov', 'Amara Diallo', 'Finn Gallagher',
-  'Mei-Lin Zhou', 'Santiago Rojas', 'Freya Nilsen', 'Arjun Mehta', 'Isolde Krämer', 'Theo Laurent', 'Noor Rahimi', 'Bastian Weiß',
-  'Camila Ortiz', 'Kenji Mori', 'Elif Aydın', 'Patrick O’Shea', 'Lucía Navarro', 'Anneke de Vries', 'Malik Johnson', 'Søren Dahl',
-  '田中 陽葵', '김서준', 'Νίκος Παππάς', 'Олена Шевченко', 'ليلى منصور', 'pixelfox', 'NightOwl_77', 'lagmaster', 'xXcoinXx', 'QuietStorm'];
 
 function positive(name, standard) {
   const value = Number(env[name] ?? standard);
@@ -84,8 +79,8 @@ function weighted(list, weight) {
 }
 
 const players = Array.from({ length: COUNT }, (_, index) => ({
-  userId: `demo-${String(index + 1).padStart(4, '0')}`,
-  name: NAMES[index % NAMES.length] + (index < NAMES.length ? '' : ` ${Math.floor(index / NAMES.length) + 1}`),
+  userId: userIdOf(index),
+  name: nameOf(index),
   skill: 0.35 + random() * 0.65,
   streakUntil: 0,
   score: 0,

@@ -39,6 +39,7 @@ SELECT scoreboard_set_issuer(
 	issuer => :'issuer',
 	jwks => json_build_object('keys', json_build_array(json_build_object('kty', 'oct', 'alg', 'HS256', 'kid', 'demo', 'k', :'issuer_secret')))::text,
 	audience => :'audience',
+	max_lifetime => '1 day',
 	name_claim => 'name') AS ignored \gset
 
 SELECT scoreboard_create_key(:'key_id',

@@ -1,0 +1,102 @@
+/*
+ * The own place: rank, the distance to the next one, the neighbours.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ *
+ * All of it comes from one view() of one moment. It is asked for again when the list or the own values have changed, and now and then
+ * where nothing tells of them, yet never more often than every few seconds: a bridge counts requests.
+ */
+import { byId, make, nameOf, number, ordinal } from './words.js';
+
+const LEAST_MS = 3000;
+const MOST_MS = 15000;
+const RADIUS = 2;
+
+export class OwnPlace {
+  #board = null; #expired; #found; #timer = 0; #asked = -Infinity; #drawn = null;
+
+  /** @param {object} told expired(error): the token is refused; found(own): the row, or null */
+  constructor({ expired, found }) {
+    this.#expired = expired;
+    this.#found = found;
+    document.addEventListener('visibilitychange', () => this.ask());
+  }
+
+  /** board: null where nobody is signed in. */
+  follow(board) {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.#asked = -Infinity;
+    this.#board = board;
+    this.#draw(null);
+    this.ask();
+  }
+
+  /** Something has changed. */
+  ask() {
+    if (!this.#board || document.visibilityState === 'hidden') return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#read(this.#board), Math.max(0, this.#asked + LEAST_MS - performance.now()));
+  }
+
+  /** me.update is ahead of the next view(). */
+  hear({ rank, score, players }) {
+    if (this.#drawn) this.#draw({ ...this.#drawn, players, own: { ...this.#drawn.own, rank, score } });
+    this.ask();
+  }
+
+  wait(points) {
+    byId('own-waiting').textContent = points ? `${number.format(points)} points are on their way to the server.` : '';
+  }
+
+  async #read(board) {
+    this.#asked = performance.now();
+    let next = MOST_MS;
+    try {
+      const view = await board.view({ entries: 1, radius: RADIUS });
+      if (board === this.#board) this.#draw(view);
+    } catch (error) {
+      if (board !== this.#board) return;
+      if (error.status === 401) this.#expired(error);
+      if (error.status >= 400 && error.status < 500) this.#draw(null);
+      next = Math.max(MOST_MS, (error.retryAfter ?? 0) * 1000);
+    }
+    if (board !== this.#board) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.ask(), next);
+  }
+
+  #draw(view) {
+    this.#drawn = view?.own ? view : null;
+    this.#found(this.#drawn?.own ?? null);
+    byId('own').hidden = !this.#drawn;
+    byId('own-rank-fact').hidden = !this.#drawn?.own.rank;
+    if (!this.#drawn) return;
+    const { own, next, neighbours, players } = this.#drawn;
+    byId('own-rank').textContent = own.rank ? ordinal(own.rank) : '–';
+    byId('own-rank-short').textContent = own.rank ? ordinal(own.rank) : '';
+    byId('own-of').textContent = own.rank ? `of ${number.format(players)}` : '';
+    byId('own-score').textContent = `${number.format(own.score)} points`;
+    byId('own-next').replaceChildren(...distance(own, next));
+    byId('neighbours').replaceChildren(...neighbours.map((entry) => neighbour(entry, own)));
+  }
+}
+
+function distance(own, next) {
+  if (!own.rank) return ['No place yet: the first points bring one.'];
+  if (!next) return ['Nobody stands ahead of you.'];
+  const who = [nameOf(next), ` (${ordinal(next.rank)})`];
+  return next.missing === 0 ? ['The same score as ', ...who, ', who was first.'] : [`${number.format(next.missing)} behind `, ...who];
+}
+
+function neighbour(entry, own) {
+  const item = make('li', 'neighbour');
+  item.toggleAttribute('data-own', entry.userId === own.userId);
+  const name = nameOf(entry, 'span');
+  name.className = 'neighbour-name';
+  name.title = entry.displayName;
+  item.append(make('span', 'neighbour-rank', number.format(entry.rank)), name);
+  if (entry.userId === own.userId) item.append(make('span', 'unseen', '(you)'));
+  item.append(make('span', 'neighbour-score', number.format(entry.score)));
+  return item;
+}
