@@ -89,7 +89,7 @@ UNITDIR = $(PREFIX)/lib/systemd/system
 BRIDGE = bridge/scoreboard-bridge
 BRIDGE_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard bridge/*.c)))
 CONTRACTS = bridge/openapi.json bridge/asyncapi.json
-BRIDGE_PACKAGES = libwebsockets libpq libuv jansson libcrypto
+BRIDGE_PACKAGES = libwebsockets libpq libuv jansson libssl libcrypto
 BRIDGE_CFLAGS ?= -O2 -g
 BRIDGE_ALL_CFLAGS := -std=gnu11 -Wall -Wextra -fstack-protector-strong -fPIE \
 	-DSCOREBOARD_VERSION='"$(EXTVERSION)"' \

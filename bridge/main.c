@@ -37,6 +37,7 @@
 #include "pages.h"
 #include "pg_pool.h"
 #include "service.h"
+#include "smoke.h"
 #include "ws.h"
 
 /* Descriptors that are not clients (the database, libuv, pages): what will do, and what is plenty. */
@@ -285,6 +286,8 @@ main(int argc, char **argv)
 		case OPTIONS_RUN:
 			break;
 	}
+	if (program.bridge.options.smoke[0])
+		return smoke(&program.bridge.options);
 	log_start();
 	log_set_level_by_name(program.bridge.options.log_level);
 	limit_files(&program.bridge.options);

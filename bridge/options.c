@@ -26,6 +26,7 @@
 
 #include "checks.h"
 #include "options.h"
+#include "smoke_http.h"
 #include "sockets.h"
 
 typedef enum SettingType
@@ -80,6 +81,12 @@ static const Setting settings[] = {
 	"origins of other sites whose pages may use this bridge, with commas (https://a.example); * is any", check_origins},
 	{"log-level", TEXT(log_level), "info", 0, 0,
 	"debug, info, warn or error", check_level},
+	{"smoke", TEXT(smoke), "", 0, 0,
+	"URL of a bridge that runs: looks whether it works (ready, contracts, top, event stream, WebSocket), says a line for each and ends, with 1 if one has failed", smoke_check_url},
+	{"smoke-token-file", TEXT(smoke_token_file), "", 0, 0,
+	"file with a token for that; variable " SMOKE_TOKEN_VARIABLE " may hold the token itself", NULL},
+	{"smoke-action-file", TEXT(smoke_action_file), "", 0, 0,
+	"file with an increment's body, receipt included: it is counted once, however often this is repeated, and replayed", NULL},
 	{"pool-size", NUMBER(pool_size), "4", 1, 64,
 	"database connections for increments; one more is used for listening", NULL},
 	{"queue-size", NUMBER(queue_size), "1024", 1, 1000000,
@@ -302,7 +309,7 @@ check_variables(void)
 		char		name[64];
 		char		variable[64];
 		size_t		length = strcspn(*entry, "=");
-		bool		known = strncmp(*entry, "SCOREBOARD_", 11) != 0;
+		bool		known = strncmp(*entry, "SCOREBOARD_", 11) != 0 || strncmp(*entry, SMOKE_TOKEN_VARIABLE "=", sizeof(SMOKE_TOKEN_VARIABLE)) == 0;
 
 		for (size_t i = 0; i < SETTINGS && !known; i++)
 		{

@@ -18,6 +18,9 @@
 #define SCOREBOARD_VERSION "unreleased"
 #endif
 
+/* The one variable that is no setting: what it holds must not stand on a command line. */
+#define SMOKE_TOKEN_VARIABLE "SCOREBOARD_SMOKE_TOKEN"
+
 typedef struct Options
 {
 	const char *listen;			/* address:port or unix:/path, several with commas */
@@ -28,6 +31,9 @@ typedef struct Options
 	const char *www;			/* directory of the live page; empty: none */
 	const char *log_level;
 	const char *metrics_listen; /* as listen; empty: no metrics */
+	const char *smoke;			/* URL of a bridge to look at instead of being one; empty: none */
+	const char *smoke_token_file;
+	const char *smoke_action_file;
 
 	int64_t		pool_size;
 	int64_t		queue_size;

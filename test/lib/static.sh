@@ -64,7 +64,7 @@ include_flags()
 
 	case $1 in
 	./src/*) flags="-D_GNU_SOURCE -Isrc -DSCOREBOARD_VERSION=\"1\" -I$("$PG_CONFIG" --includedir-server) $(pkg-config --cflags cjose jansson libcrypto)" ;;
-	*) flags="-DSCOREBOARD_VERSION=\"1\" $(pkg-config --cflags libwebsockets libpq libuv jansson libcrypto)" ;;
+	*) flags="-DSCOREBOARD_VERSION=\"1\" $(pkg-config --cflags libwebsockets libpq libuv jansson libssl libcrypto)" ;;
 	esac
 	echo "-std=gnu11 $flags"
 }
