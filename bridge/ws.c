@@ -10,10 +10,16 @@
  * and goes to the socket at once, from the loop that has the news. That is
  * sound because nothing is written while the library has a rest to send
  * (lws_partial_buffered), and because what the socket doesn't take is given to
- * the library in one piece: so its own frames, pongs and the close, come before
- * a list or behind it, never within. When the rest has drained it calls back by
- * itself. (Its own advice, to ask for a WRITEABLE callback, costs two epoll_ctl
+ * the library in one piece: so its own frames, pongs, come before a list or
+ * behind it, never within. When the rest has drained it calls back by itself. (Its own advice, to ask for a WRITEABLE callback, costs two epoll_ctl
  * calls a message; its lws_write, half as much again as the send alone.)
+ *
+ * Closes are sent past it, too. It keeps the close that it is to send where it
+ * keeps the next pong, so that a ping in between becomes the code; what comes
+ * behind the error makes it forget the close; and it ends the socket with bytes
+ * unread in it, which resets the connection and tears the close away. So part()
+ * sends the last word itself and gives a second descriptor of the socket to
+ * client.c, which lets the peer finish speaking (client_finish).
  *
  * The library's own keep-alive is off: its timers are one sorted list that is
  * walked on every change. The hub's wheel pings instead.
@@ -26,6 +32,7 @@
 #include "ws.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +47,7 @@
 
 #define MESSAGE_MAX 4096
 #define HANDSHAKE_MAX 512
+#define CONTROL_MAX 125			/* bytes in a control frame */
 #define CLOSE_PROTOCOL 1002
 #define CLOSE_NOT_UNDERSTOOD 1008
 #define CLOSE_BAD_TEXT 1007
@@ -53,7 +61,7 @@ typedef struct Socket
 	struct lws *wsi;			/* NULL before the library has made one */
 	int			fd;				/* the library's; it closes it */
 	Stream	   *stream;			/* NULL before 101 and once it is closing */
-	Seat	   *seat;
+	Seat	   *seat;			/* NULL: its second descriptor has it */
 	char	   *partial;		/* a message that comes in pieces */
 	uint16_t	partial_length;
 	uint8_t		count;			/* of boards, until the stream begins */
@@ -67,9 +75,10 @@ typedef struct Ws
 	struct lws_context *context;
 	struct lws_vhost *vhost;
 	Socket	   *adopting;		/* whose socket the library is being given */
+	bool		ending;
 } Ws;
 
-/* ---- ends ---- */
+/* ---- sending and ending ---- */
 
 /* No more lists for it; the socket lives until the library lets go of it. */
 static void
@@ -94,52 +103,100 @@ static void
 free_socket(Socket *socket)
 {
 	end_stream(socket);
-	listener_leave(socket->bridge, socket->seat);
+	if (socket->seat)
+		listener_leave(socket->bridge, socket->seat);
 	free(socket->partial);
 	free(socket->boards);
 	free(socket);
+}
+
+/* Bytes with LWS_PRE of room before them, behind what is unsent: SEND_LOST where the connection is no good any more. */
+static SendResult
+put_out(Socket *socket, unsigned char *bytes, size_t length)
+{
+	ssize_t		n = 0;
+
+	if (!lws_partial_buffered(socket->wsi))
+		n = send(socket->fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n == (ssize_t) length)
+		return SEND_DONE;
+	if (n < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS)
+		return SEND_LOST;
+	if (n < 0)
+		n = 0;
+	/* With LWS_WRITE_HTTP the library adds no header of its own; it copies what it can't send. */
+	if (lws_write(socket->wsi, bytes + n, length - (size_t) n, LWS_WRITE_HTTP) < 0)
+		return SEND_LOST;
+	return lws_partial_buffered(socket->wsi) ? SEND_REST : SEND_DONE;
+}
+
+/* The socket lives on without the library, until the peer has said all or enough. */
+static void
+linger(Socket *socket)
+{
+	static const struct in6_addr nobody;	/* nothing is read from it any more */
+	int			fd = fcntl(socket->fd, F_DUPFD_CLOEXEC, 0);
+	Client	   *client;
+
+	if (fd < 0)
+	{
+		shutdown(socket->fd, SHUT_WR);
+		return;
+	}
+	client = client_new(socket->bridge, fd, socket->seat, &nobody);
+	socket->seat = NULL;
+	if (client)
+		client_finish(client);
+}
+
+/*
+ * The last word: a close frame with this payload. The library has then nothing
+ * to do but to let go; behind an unsent rest the frame is queued as the last
+ * thing, and the library gives that five seconds, then cuts it off.
+ */
+static void
+part(Socket *socket, const void *payload, size_t length)
+{
+	unsigned char frame[LWS_PRE + 2 + CONTROL_MAX];
+
+	end_stream(socket);
+	frame[LWS_PRE] = 0x88;
+	frame[LWS_PRE + 1] = (unsigned char) length;
+	memcpy(frame + LWS_PRE + 2, payload, length);
+	if (put_out(socket, frame + LWS_PRE, length + 2) == SEND_DONE)
+		linger(socket);
+}
+
+static void
+part_because(Socket *socket, int code, const char *reason)
+{
+	unsigned char payload[CONTROL_MAX] = {(unsigned char) (code >> 8), (unsigned char) code};
+
+	memcpy(payload + 2, reason, strlen(reason));
+	part(socket, payload, strlen(reason) + 2);
 }
 
 /* From within a callback: what is returned to the library. */
 static int
 refuse(Socket *socket, int code, const char *reason)
 {
-	lws_close_reason(socket->wsi, (enum lws_close_status) code, (unsigned char *) reason, strlen(reason));
-	end_stream(socket);
+	part_because(socket, code, reason);
 	return -1;
 }
 
 /* ---- the hub's side ---- */
 
 static SendResult
-written(Socket *socket, int result)
-{
-	if (result < 0)
-	{
-		kill_socket(socket);
-		return SEND_LOST;
-	}
-	return lws_partial_buffered(socket->wsi) ? SEND_REST : SEND_DONE;
-}
-
-static SendResult
 ws_send(Stream *stream, const Board *board)
 {
 	Socket	   *socket = stream_owner(stream);
 	const Frame *frame = board_frame(board);
-	ssize_t		n = 0;
+	SendResult	result = put_out(socket, frame->wire, frame->wire_length);
 
-	if (!lws_partial_buffered(socket->wsi))
-		n = send(socket->fd, frame->wire, frame->wire_length, MSG_DONTWAIT | MSG_NOSIGNAL);
 	socket->bridge->metrics->sent_bytes += frame->wire_length;
-	if (n == (ssize_t) frame->wire_length)
-		return SEND_DONE;
-	if (n < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS)
-		return written(socket, -1);
-	if (n < 0)
-		n = 0;
-	/* With LWS_WRITE_HTTP the library adds no header of its own; it copies what it can't send. */
-	return written(socket, lws_write(socket->wsi, frame->wire + n, frame->wire_length - (size_t) n, LWS_WRITE_HTTP));
+	if (result == SEND_LOST)
+		kill_socket(socket);
+	return result;
 }
 
 static void
@@ -155,34 +212,21 @@ ws_visit(Stream *stream, bool ping)
 		kill_socket(socket);
 		return;
 	}
+	/* What takes nothing shall not be given more and more of them. */
+	if (lws_partial_buffered(socket->wsi))
+		return;
 	/* Not empty: the library doesn't report the pong to an empty ping. */
 	bytes[LWS_PRE] = 'p';
-	written(socket, lws_write(socket->wsi, bytes + LWS_PRE, 1, LWS_WRITE_PING));
+	if (lws_write(socket->wsi, bytes + LWS_PRE, 1, LWS_WRITE_PING) < 0)
+		kill_socket(socket);
 }
 
-/*
- * Tells it why and ends it. Behind an unsent rest the close frame is queued as
- * the last thing; the library gives that five seconds, then cuts it off.
- */
 static void
 ws_close(Stream *stream, int code, const char *reason)
 {
 	Socket	   *socket = stream_owner(stream);
-	unsigned char frame[LWS_PRE + 64];
-	size_t		length = strlen(reason);
 
-	if (lws_partial_buffered(socket->wsi))
-	{
-		/* The library has no call for this; with LWS_WRITE_HTTP it adds no head of its own. */
-		frame[LWS_PRE] = 0x88;
-		frame[LWS_PRE + 1] = (unsigned char) (length + 2);
-		frame[LWS_PRE + 2] = (unsigned char) (code >> 8);
-		frame[LWS_PRE + 3] = (unsigned char) code;
-		memcpy(frame + LWS_PRE + 4, reason, length);
-		lws_write(socket->wsi, frame + LWS_PRE, length + 4, LWS_WRITE_HTTP);
-	}
-	else
-		lws_close_reason(socket->wsi, (enum lws_close_status) code, (unsigned char *) reason, length);
+	part_because(socket, code, reason);
 	kill_socket(socket);
 }
 
@@ -261,35 +305,47 @@ is_close_code(unsigned code)
 	return (code >= 1000 && code <= 1014 && code != 1004 && code != 1005 && code != 1006) || (code >= 3000 && code <= 4999);
 }
 
-/* The peer's close frame; where it is fine the library echoes it. */
+/* The peer's close frame; where it is fine it is what we say, too. */
 static int
 peer_closes(Socket *socket, const unsigned char *payload, size_t length)
 {
-	end_stream(socket);
 	if (length == 1 || (length >= 2 && !is_close_code((unsigned) payload[0] << 8 | payload[1])))
 		return refuse(socket, CLOSE_PROTOCOL, "");
 	if (length > 2 && !is_utf8((const char *) payload + 2, length - 2))
 		return refuse(socket, CLOSE_BAD_TEXT, "");
-	return 0;
+	part(socket, payload, length);
+	return -1;
+}
+
+/* Does the peer still speak, or may it? A byte of it must wait, or nothing at all. */
+static bool
+is_there(const Socket *socket)
+{
+	char		byte;
+	ssize_t		ahead = recv(socket->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return ahead > 0 || (ahead < 0 && errno == EAGAIN);
 }
 
 /*
- * The library is about to end a connection. Where a control frame was too long
- * or a length had its first bit set it would do so without a word; a reason
- * that is set now is still sent.
+ * The library is about to end a connection that we have not: it has seen an
+ * error, for which it mostly has a close in store, or the peer has gone. It has
+ * none where a control frame was too long or a length had its first bit set.
  */
 static void
-name_the_reason(Socket *socket)
+library_ends(Socket *socket)
 {
-	char		byte;
-	ssize_t		ahead;
+	size_t		length = (size_t) lws_get_close_length(socket->wsi);
 
-	if (socket->stream == NULL || lws_get_close_length(socket->wsi) > 0)
+	if (socket->stream == NULL)
 		return;
-	ahead = recv(socket->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-	/* Not to a peer that has gone. */
-	if (ahead > 0 || (ahead < 0 && errno == EAGAIN))
-		refuse(socket, CLOSE_PROTOCOL, "");
+	end_stream(socket);
+	if (socket->bridge->ws->ending || lws_partial_buffered(socket->wsi))
+		return;
+	if (length > 0)
+		part(socket, lws_get_close_payload(socket->wsi), length);
+	else if (is_there(socket))
+		part_because(socket, CLOSE_PROTOCOL, "");
 }
 
 /* ---- the library's side ---- */
@@ -375,7 +431,7 @@ callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in
 		case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
 			return peer_closes(socket, in, length);
 		case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL:
-			name_the_reason(socket);
+			library_ends(socket);
 			return 0;
 		case LWS_CALLBACK_CLOSED:
 			end_stream(socket);
@@ -525,6 +581,7 @@ ws_start(Bridge *bridge)
 void
 ws_stop(Bridge *bridge)
 {
+	bridge->ws->ending = true;
 	lws_context_destroy(bridge->ws->context);
 }
 

@@ -310,7 +310,7 @@ export function frame(payload, { opcode = 1, final = true, reserved = 0, masked 
   const mask = masked ? 0x80 : 0;
   if (size < 126) head.push(mask | size);
   else if (size < 65536) head.push(mask | 126, size >> 8, size & 255);
-  else head.push(mask | 127, 0, 0, 0, 0, (size >>> 24) & 255, (size >>> 16) & 255, (size >>> 8) & 255, size & 255);
+  else head.push(mask | 127, ...Array.from({ length: 8 }, (_, i) => Number((BigInt(size) >> BigInt(56 - 8 * i)) & 255n)));
   const key = masked ? randomBytes(4) : Buffer.alloc(0);
   return Buffer.concat([Buffer.from(head), key, masked ? bytes.map((byte, i) => byte ^ key[i % 4]) : bytes]);
 }

@@ -17,7 +17,7 @@ export function generator(seed) {
   };
 }
 
-function mutate(bytes, draw) {
+export function mutate(bytes, draw) {
   const out = Buffer.from(bytes);
   for (let n = draw(8); n >= 0; n--) {
     const at = draw(out.length);

@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { startBridge, startCluster, until } from '../lib/cluster.mjs';
-import { Raw, RawSocket, UNLIMITED, assertError, award, frame, messageOf, openSocket, published, rawAnswer } from './clients.mjs';
+import { Raw, RawSocket, UNLIMITED, assertError, award, frame, messageOf, openSocket, published, rawAnswer, stored } from './clients.mjs';
 
 const PING = '{"type":"ping"}';
 
@@ -17,6 +17,8 @@ let bystander; /* nobody's misbehaviour may show here */
 
 before(async () => {
   cluster = await startCluster(UNLIMITED);
+  await cluster.sql("INSERT INTO scoreboard.board (name) VALUES ('aside')");
+  await until('the other board', () => stored(cluster, 'aside'));
   bridge = await startBridge(cluster);
   bystander = await openSocket(bridge);
 });
@@ -137,6 +139,37 @@ for (const [what, [code, bytes]] of Object.entries(misbehaviours)) {
     assert.equal(await raw.closeCode(), code);
   });
 }
+
+/* The ping would be the code, were it taken. */
+const PING_BEHIND = frame([0x11, 0x11], { opcode: 9 });
+
+test('all of that ends the stream with the same code right behind the handshake, and with a ping behind it', async () => {
+  await Promise.all(Object.entries(misbehaviours).map(async ([what, [code, bytes]]) => {
+    const early = new RawSocket(bridge).send(Buffer.concat([Buffer.from(RawSocket.handshake()), bytes, PING_BEHIND]));
+    assert.equal((await early.answer()).status, 101);
+    assert.equal(await early.closeCode(), code, what);
+    const late = await RawSocket.open(bridge);
+    late.send(Buffer.concat([bytes, PING_BEHIND, frame('[', { opcode: 3 })]));
+    assert.equal(await late.closeCode(), code, what);
+  }));
+});
+
+test('no list comes behind a close', async () => {
+  const raws = await Promise.all([frame('x', { opcode: 3 }), frame('hello'), close(1000), frame('x', { opcode: 9, length: 126 })].map(async (bytes) => {
+    const raw = await RawSocket.open(bridge, { path: '/v1/leaderboard/stream?board=aside' });
+    await until('the list', () => raw.frames().length >= 2);
+    return raw.send(bytes);
+  }));
+  for (const raw of raws) await until('the close', () => raw.frames().at(-1).opcode === 8);
+  const aside = await openSocket(bridge, { query: '?board=aside' });
+  await award(cluster, 'ann', 1, 'aside');
+  await aside.receives(messageOf(await published(cluster, 'ann', 1, 'aside')));
+  aside.close();
+  for (const raw of raws) {
+    await raw.ends();
+    assert.equal(raw.frames().at(-1).opcode, 8);
+  }
+});
 
 test('a close is answered with the same code', async () => {
   for (const code of [1000, 1001, 1003, 1011, 3000, 4999]) {
