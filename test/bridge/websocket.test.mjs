@@ -238,11 +238,12 @@ test('other paths answer as ever although an upgrade is asked for', async () => 
 });
 
 test('a client that answers no ping is dropped, one that does stays', async () => {
-  const impatient = await startBridge(cluster, ['--ping-interval', '200ms']);
+  /* Long enough for a machine that is busy with something else. */
+  const impatient = await startBridge(cluster, ['--ping-interval', '1s']);
   const [alive, mute] = [await openSocket(impatient), await RawSocket.open(impatient)];
   await mute.ends();
   assert.ok(mute.frames().some(({ opcode }) => opcode === 9));
-  await until('many pings', () => alive.pings > 5);
+  await until('many pings', () => alive.pings > 3);
   assert.equal(alive.closed, null);
   alive.close();
   await impatient.stop();
