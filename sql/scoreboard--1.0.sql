@@ -220,6 +220,7 @@ CREATE TABLE scoreboard.action (
     sets_score      boolean NOT NULL DEFAULT true,
     PRIMARY KEY (player_id, action_id)
 );
+CREATE INDEX action_history ON scoreboard.action (player_id, board_id, created_at);
 COMMENT ON TABLE scoreboard.action IS 'the log of accepted actions: what was counted, what was answered';
 COMMENT ON COLUMN scoreboard.action.points IS 'as submitted; null where the action type fixes them';
 COMMENT ON COLUMN scoreboard.action.sets_score IS 'subscore and detail of the score were this action''s from then on; false where operator best kept an earlier action';
@@ -581,6 +582,11 @@ CREATE TYPE @extschema@.scoreboard_row AS (
     rank bigint, user_id text, display_name text, avatar_url text, score bigint, reached_at timestamptz);
 COMMENT ON TYPE @extschema@.scoreboard_row IS 'a player where it stands';
 
+CREATE TYPE @extschema@.scoreboard_action AS (
+    action_id text, action_type text, board text, season integer, applied_points bigint, previous_score bigint, score bigint,
+    subscore bigint, detail text, counted_at timestamptz, cursor text);
+COMMENT ON TYPE @extschema@.scoreboard_action IS 'an action as it was counted; cursor: for the page behind it';
+
 -- What every call pays for: those without a SET clause pin the search_path in C, around whatever could resolve a name (base/plan.h).
 CREATE FUNCTION @extschema@.scoreboard_increment(
     action_type text, action_id text, board text DEFAULT 'global', points bigint DEFAULT NULL, issued_at bigint DEFAULT NULL,
@@ -696,6 +702,41 @@ entries: 1-1000, the top; radius: 0-50, neighbours to each side; user_ids: at mo
 user_id: whose row is the own one, where no token says so; null where it stands in no list.
 next: who stands directly ahead; its "missing" is the difference between both scores.
 Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED ACTION_NOT_ALLOWED UNAVAILABLE.';
+
+CREATE FUNCTION @extschema@.scoreboard_boards(token text DEFAULT NULL)
+RETURNS TABLE (board text, title text, score_order text, period text, visibility text, players bigint, season integer, version bigint)
+AS 'MODULE_PATHNAME', 'scoreboard_boards' LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 10;
+COMMENT ON FUNCTION @extschema@.scoreboard_boards IS
+'The boards that the caller may see.
+players and version are those of the published document, null before the first.
+Errors: UNAUTHORIZED.';
+
+CREATE FUNCTION scoreboard.boards(token text) RETURNS json
+    AS 'MODULE_PATHNAME', 'scoreboard_boards_json' LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION scoreboard.boards(text) IS 'scoreboard_boards() for bridges, as JSON';
+
+CREATE FUNCTION @extschema@.scoreboard_history(
+    board text DEFAULT 'global', cursor text DEFAULT NULL, entries integer DEFAULT 50, token text DEFAULT NULL)
+RETURNS SETOF @extschema@.scoreboard_action AS 'MODULE_PATHNAME', 'scoreboard_history'
+LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 50;
+COMMENT ON FUNCTION @extschema@.scoreboard_history IS
+'The authenticated player''s accepted actions on a board, newest first.
+cursor: that of the last row of the page before; null: from the newest on;
+entries: 1-1000. A page that has fewer is the last one.
+Errors: INVALID_REQUEST UNAUTHORIZED ACTION_NOT_ALLOWED NOT_FOUND.';
+
+CREATE FUNCTION scoreboard.history(board text, cursor text, entries integer, token text) RETURNS json
+    AS 'MODULE_PATHNAME', 'scoreboard_history_json' LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION scoreboard.history(text, text, integer, text) IS 'scoreboard_history() for bridges, as JSON whose cursor is null at the end';
+
+CREATE FUNCTION @extschema@.scoreboard_history_for(
+    user_id text, board text DEFAULT 'global', cursor text DEFAULT NULL, entries integer DEFAULT 50)
+RETURNS SETOF @extschema@.scoreboard_action AS 'MODULE_PATHNAME', 'scoreboard_history_for'
+LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 50;
+COMMENT ON FUNCTION @extschema@.scoreboard_history_for IS
+'The accepted actions of a player that a trusted server names, on any board, newest first.
+The same as scoreboard_history without a token.
+Errors: INVALID_REQUEST NOT_FOUND.';
 
 CREATE FUNCTION @extschema@.scoreboard_documents(known json DEFAULT '{}')
 RETURNS TABLE (board text, season integer, version bigint, document json, stamp text, top_size integer, visibility text) AS 'MODULE_PATHNAME', 'scoreboard_documents'
@@ -828,6 +869,32 @@ listed: false: in none, while it goes on scoring and sees its own score; true: a
 anonymous: without name and avatar.
 Counts in the player''s rate windows. What moderation has hidden stays hidden.
 Errors: INVALID_REQUEST UNAUTHORIZED RATE_LIMITED UNAVAILABLE.';
+
+-- The bridge's own ways in, as scoreboard.submit(): what the functions of these names answer, as JSON.
+CREATE FUNCTION scoreboard.live_top(board text, entries integer, skip integer, season integer, token text) RETURNS json
+    AS 'MODULE_PATHNAME', 'scoreboard_top_json' LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION scoreboard.live_top(text, integer, integer, integer, text) IS 'scoreboard_top() for bridges, as JSON';
+CREATE FUNCTION scoreboard.leaderboard(board text, entries integer, season integer, token text) RETURNS json
+    AS 'MODULE_PATHNAME', 'scoreboard_leaderboard' LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION scoreboard.leaderboard(text, integer, integer, text) IS 'scoreboard_leaderboard() for bridges, as JSON';
+CREATE FUNCTION scoreboard.rank(user_id text, board text, season integer, token text) RETURNS json
+    AS 'MODULE_PATHNAME', 'scoreboard_rank' LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION scoreboard.rank(text, text, integer, text) IS 'scoreboard_rank() for bridges, as JSON';
+CREATE FUNCTION scoreboard.me(board text, season integer, token text) RETURNS json
+    AS 'MODULE_PATHNAME', 'scoreboard_me' LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION scoreboard.me(text, integer, text) IS 'scoreboard_me() for bridges, as JSON';
+CREATE FUNCTION scoreboard.around(user_id text, board text, radius integer, season integer, token text) RETURNS json
+    AS 'MODULE_PATHNAME', 'scoreboard_around_json' LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION scoreboard.around(text, text, integer, integer, text) IS 'scoreboard_around() for bridges, as JSON';
+CREATE FUNCTION scoreboard.ranks(user_ids text[], board text, season integer, token text) RETURNS json
+    AS 'MODULE_PATHNAME', 'scoreboard_ranks_json' LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION scoreboard.ranks(text[], text, integer, text) IS 'scoreboard_ranks() for bridges, as JSON';
+CREATE FUNCTION scoreboard.view(board text, entries integer, radius integer, user_ids text[], user_id text, season integer, token text) RETURNS json
+    AS 'MODULE_PATHNAME', 'scoreboard_view' LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION scoreboard.view(text, integer, integer, text[], text, integer, text) IS 'scoreboard_view() for bridges, as JSON';
+CREATE FUNCTION scoreboard.set_listed(listed boolean, anonymous boolean, token text) RETURNS json
+    AS 'MODULE_PATHNAME', 'scoreboard_set_listed' LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION scoreboard.set_listed(boolean, boolean, text) IS 'scoreboard_set_listed() for bridges, as JSON';
 
 ---------------------------------------------------------------------------
 -- Administration
@@ -1209,8 +1276,10 @@ COMMENT ON FUNCTION @extschema@.scoreboard_revoke_access IS
 INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_library_version', 'reader'),
     ('scoreboard_top', 'reader'), ('scoreboard_leaderboard', 'reader'), ('scoreboard_rank', 'reader'), ('scoreboard_around', 'reader'), ('scoreboard_ranks', 'reader'),
-    ('scoreboard_view', 'reader'),
-    ('scoreboard_increment', 'player'), ('scoreboard_me', 'player'), ('scoreboard_set_listed', 'player'), ('scoreboard_create_ticket', 'player'),
+    ('scoreboard_view', 'reader'), ('scoreboard_boards', 'reader'),
+    ('scoreboard_increment', 'player'), ('scoreboard_me', 'player'), ('scoreboard_set_listed', 'player'), ('scoreboard_history', 'player'), ('scoreboard_history_for', 'server'),
+    ('boards', 'gateway'), ('history', 'gateway'), ('live_top', 'gateway'), ('leaderboard', 'gateway'), ('rank', 'gateway'), ('me', 'gateway'), ('around', 'gateway'), ('ranks', 'gateway'),
+    ('view', 'gateway'), ('set_listed', 'gateway'), ('scoreboard_create_ticket', 'player'),
     ('scoreboard_submit', 'gateway'), ('submit', 'gateway'), ('scoreboard_documents', 'gateway'), ('documents', 'gateway'), ('scoreboard_stats', 'gateway'), ('scoreboard_stats', 'admin'),
     ('scoreboard_server_stats', 'gateway'), ('scoreboard_server_stats', 'admin'), ('stats', 'gateway'), ('server_stats', 'gateway'),
     ('scoreboard_authenticate', 'gateway'), ('authenticate', 'gateway'), ('create_ticket', 'gateway'), ('redeem_ticket', 'gateway'),

@@ -48,3 +48,25 @@ base64url_decode(const char *text, size_t length,
 	*decoded = used;
 	return true;
 }
+
+void
+base64url_encode(const unsigned char *bytes, size_t length, char *out)
+{
+	static const char characters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	uint32_t	bits = 0;
+	int			held = 0;
+
+	for (size_t i = 0; i < length; i++)
+	{
+		bits = (bits << 8 | bytes[i]) & 0xFFFF;
+		held += 8;
+		while (held >= 6)
+		{
+			held -= 6;
+			*out++ = characters[bits >> held & 63];
+		}
+	}
+	if (held > 0)
+		*out++ = characters[bits << (6 - held) & 63];
+	*out = '\0';
+}

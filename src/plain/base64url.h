@@ -16,4 +16,10 @@
 extern bool base64url_decode(const char *text, size_t length,
 							 unsigned char *out, size_t size, size_t *decoded);
 
+/* How long the text of so many bytes is. */
+#define BASE64URL_LENGTH(bytes) (((bytes) * 4 + 2) / 3)
+
+/* Into out, which has room for BASE64URL_LENGTH(length) characters and a zero. */
+extern void base64url_encode(const unsigned char *bytes, size_t length, char *out);
+
 #endif

@@ -29,11 +29,14 @@
 #include "read/standing.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_top);
+PG_FUNCTION_INFO_V1(scoreboard_top_json);
 PG_FUNCTION_INFO_V1(scoreboard_leaderboard);
 PG_FUNCTION_INFO_V1(scoreboard_rank);
 PG_FUNCTION_INFO_V1(scoreboard_me);
 PG_FUNCTION_INFO_V1(scoreboard_around);
+PG_FUNCTION_INFO_V1(scoreboard_around_json);
 PG_FUNCTION_INFO_V1(scoreboard_ranks);
+PG_FUNCTION_INFO_V1(scoreboard_ranks_json);
 PG_FUNCTION_INFO_V1(scoreboard_documents);
 
 static SavedPlan friends_plan = {
@@ -178,22 +181,65 @@ emit_rows(ReturnSetInfo *result, const ListedRow *rows, int count)
 	}
 }
 
+/*
+ * {board, season, players, entries}, for bridges; players below 0: not known. What stands beside a score is told where
+ * the index knows it, so on all boards of one kind alike.
+ */
+static Datum
+rows_json(const Reading *reading, int64 players, ListedRow *rows, int count)
+{
+	StringInfoData text;
+
+	for (int i = 0; i < count; i++)
+	{
+		rows[i].detail = NULL;
+		if (rank_order_of(&reading->board).tie_break == TIE_MOMENT)
+			rows[i].at.key.subscore = NO_SUBSCORE;
+	}
+	initStringInfo(&text);
+	appendStringInfoString(&text, "{\"board\":");
+	document_append_string(&text, reading->board.name);
+	appendStringInfo(&text, ",\"season\":%d,", reading->season);
+	if (players >= 0)
+		appendStringInfo(&text, "\"players\":" INT64_FORMAT ",", players);
+	appendStringInfoString(&text, "\"entries\":");
+	document_append_entries(&text, rows, count);
+	appendStringInfoChar(&text, '}');
+	return PointerGetDatum(cstring_to_text_with_len(text.data, text.len));
+}
+
+static void
+read_top(FunctionCallInfo fcinfo, Reading *reading, Listing *listing)
+{
+	int			entries = reading_number(fcinfo, 1, "entries", 1, READING_ENTRIES_MAX);
+	int			skip = reading_number(fcinfo, 2, "skip", 0, PG_INT32_MAX);
+
+	reading_begin(fcinfo, 0, 3, 4, reading);
+	listing_range(&reading->board, reading->season, skip, entries, false, listing);
+}
+
 Datum
 scoreboard_top(PG_FUNCTION_ARGS)
 {
-	int			entries;
-	int			skip;
 	Reading		reading;
 	Listing		listing;
 
 	hide_statement();
-	entries = reading_number(fcinfo, 1, "entries", 1, READING_ENTRIES_MAX);
-	skip = reading_number(fcinfo, 2, "skip", 0, PG_INT32_MAX);
-	reading_begin(fcinfo, 0, 3, 4, &reading);
-	listing_range(&reading.board, reading.season, skip, entries, false, &listing);
+	read_top(fcinfo, &reading, &listing);
 	InitMaterializedSRF(fcinfo, 0);
 	emit_rows((ReturnSetInfo *) fcinfo->resultinfo, listing.rows, listing.found);
 	return (Datum) 0;
+}
+
+Datum
+scoreboard_top_json(PG_FUNCTION_ARGS)
+{
+	Reading		reading;
+	Listing		listing;
+
+	hide_statement();
+	read_top(fcinfo, &reading, &listing);
+	PG_RETURN_DATUM(rows_json(&reading, listing.players, listing.rows, listing.found));
 }
 
 /*
@@ -232,25 +278,41 @@ find_neighbours(const Reading *reading, Standing *standing, int radius, Listing 
 	refusal_raise(&refusal);
 }
 
+static void
+read_around(FunctionCallInfo fcinfo, Reading *reading, Listing *listing)
+{
+	char	   *user_id = reading_user_id(fcinfo, 0);
+	int			radius = reading_number(fcinfo, 2, "radius", 0, READING_RADIUS_MAX);
+	Standing	standing;
+
+	reading_begin(fcinfo, 1, 3, 4, reading);
+	if (!standing_read(reading, user_id, &standing) || !standing.listed)
+		reading_refuse_player();
+	find_neighbours(reading, &standing, radius, listing);
+}
+
 Datum
 scoreboard_around(PG_FUNCTION_ARGS)
 {
-	char	   *user_id;
-	int			radius;
 	Reading		reading;
-	Standing	standing;
 	Listing		listing;
 
 	hide_statement();
-	user_id = reading_user_id(fcinfo, 0);
-	radius = reading_number(fcinfo, 2, "radius", 0, READING_RADIUS_MAX);
-	reading_begin(fcinfo, 1, 3, 4, &reading);
-	if (!standing_read(&reading, user_id, &standing) || !standing.listed)
-		reading_refuse_player();
-	find_neighbours(&reading, &standing, radius, &listing);
+	read_around(fcinfo, &reading, &listing);
 	InitMaterializedSRF(fcinfo, 0);
 	emit_rows((ReturnSetInfo *) fcinfo->resultinfo, listing.rows, listing.found);
 	return (Datum) 0;
+}
+
+Datum
+scoreboard_around_json(PG_FUNCTION_ARGS)
+{
+	Reading		reading;
+	Listing		listing;
+
+	hide_statement();
+	read_around(fcinfo, &reading, &listing);
+	PG_RETURN_DATUM(rows_json(&reading, listing.players, listing.rows, listing.found));
 }
 
 /* ---------------------------------------------------------------------------
@@ -342,32 +404,54 @@ compare_friends(const void *a, const void *b, void *order)
 	return rank_order_compare(*(const RankOrder *) order, &((const ListedRow *) a)->at.key, &((const ListedRow *) b)->at.key);
 }
 
+/* Their rows, best first. */
+static ListedRow *
+read_ranks(FunctionCallInfo fcinfo, Reading *reading, int *kept)
+{
+	ArrayType  *user_ids = reading_user_ids(fcinfo, 0);
+	RankOrder	order;
+	ListedRow  *rows;
+	int			count;
+
+	reading_begin(fcinfo, 1, 2, 3, reading);
+	rows = read_friends(reading, user_ids, &count);
+	if (!rank_friends(reading, rows, count))
+		scan_friends(reading, rows, count);
+
+	*kept = 0;
+	for (int i = 0; i < count; i++)
+		if (rows[i].at.rank > 0)
+			rows[(*kept)++] = rows[i];
+	order = rank_order_of(&reading->board);
+	qsort_arg(rows, *kept, sizeof(ListedRow), compare_friends, &order);
+	listing_name(rows, *kept);
+	return rows;
+}
+
 Datum
 scoreboard_ranks(PG_FUNCTION_ARGS)
 {
-	ArrayType  *user_ids;
 	Reading		reading;
-	RankOrder	order;
 	ListedRow  *rows;
-	int			count,
-				kept = 0;
+	int			count;
 
 	hide_statement();
-	user_ids = reading_user_ids(fcinfo, 0);
-	reading_begin(fcinfo, 1, 2, 3, &reading);
-	rows = read_friends(&reading, user_ids, &count);
-	if (!rank_friends(&reading, rows, count))
-		scan_friends(&reading, rows, count);
-
-	for (int i = 0; i < count; i++)
-		if (rows[i].at.rank > 0)
-			rows[kept++] = rows[i];
-	order = rank_order_of(&reading.board);
-	qsort_arg(rows, kept, sizeof(ListedRow), compare_friends, &order);
-	listing_name(rows, kept);
+	rows = read_ranks(fcinfo, &reading, &count);
 	InitMaterializedSRF(fcinfo, 0);
-	emit_rows((ReturnSetInfo *) fcinfo->resultinfo, rows, kept);
+	emit_rows((ReturnSetInfo *) fcinfo->resultinfo, rows, count);
 	return (Datum) 0;
+}
+
+Datum
+scoreboard_ranks_json(PG_FUNCTION_ARGS)
+{
+	Reading		reading;
+	ListedRow  *rows;
+	int			count;
+
+	hide_statement();
+	rows = read_ranks(fcinfo, &reading, &count);
+	PG_RETURN_DATUM(rows_json(&reading, -1, rows, count));
 }
 
 /* ---------------------------------------------------------------------------

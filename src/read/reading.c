@@ -174,3 +174,11 @@ reading_begin(FunctionCallInfo fcinfo, int board_number, int season_number, int 
 		reading_refuse(REFUSAL_NOT_FOUND, "Leave season out for the running one.",
 					   "the board has no such season");
 }
+
+void
+reading_begin_boards(FunctionCallInfo fcinfo, int token_number, Reading *reading)
+{
+	config_begin_call();
+	read_token(fcinfo, token_number, reading);
+	reading_guess_caller(reading);
+}

@@ -41,6 +41,9 @@ extern ArrayType *reading_user_ids(FunctionCallInfo fcinfo, int number);
 /* Starts a read: the arguments board, season and token stand at these numbers. The caller has checked the form of its own ones. */
 extern void reading_begin(FunctionCallInfo fcinfo, int board_number, int season_number, int token_number, Reading *reading);
 
+/* The same without a board: who asks for those that he may see, if anybody is known. */
+extern void reading_begin_boards(FunctionCallInfo fcinfo, int token_number, Reading *reading);
+
 /*
  * Who asks: the player of an explicit token, or of a trusted request's claims. Raises where there is none; reading_guess_caller()
  * leaves known_caller false then.

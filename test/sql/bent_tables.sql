@@ -84,6 +84,8 @@ CREATE FUNCTION bent.reads() RETURNS TABLE (use text, outcome text) LANGUAGE sql
     UNION ALL SELECT 'rank', bent.outcome($$ SELECT (r ->> 'score', r ->> 'rank') FROM scoreboard_rank('bent best', 'bent') r $$)
     UNION ALL SELECT 'ranks', bent.outcome($$ SELECT (r.rank, r.score) FROM scoreboard_ranks('{bent best}', 'bent') r $$)
     UNION ALL SELECT 'view', bent.outcome($$ SELECT (v -> 'own' ->> 'score', v -> 'own' ->> 'rank', v -> 'friends' -> 1 ->> 'rank') FROM scoreboard_view('bent', user_id => 'bent best', user_ids => '{none,bent best}') v $$)
+    UNION ALL SELECT 'history', bent.outcome(format($$ SELECT count(*) > 0 FROM scoreboard_history('bent', token => %L) $$, sign.token('bent best')))
+    UNION ALL SELECT 'boards', bent.outcome($$ SELECT (board, visibility, season) FROM scoreboard_boards() WHERE board = 'bent' $$)
     UNION ALL SELECT 'choice', bent.outcome(format($$ SELECT scoreboard_set_listed(true, token => %L) ->> 'listed' $$, sign.token('bent best')))
     UNION ALL SELECT 'verify', bent.outcome($$ SELECT coalesce(string_agg(finding, ', ' ORDER BY finding), 'nothing') FROM scoreboard_verify('bent') $$)
 $q$;

@@ -72,6 +72,17 @@ SELECT rank, user_id FROM scoreboard_ranks(ARRAY['reads-dan', 'reads-bob', 'read
 SELECT rank, user_id FROM scoreboard_ranks(ARRAY['reads-cyd', 'reads-dan', 'reads-bob', 'reads-ada'], 'reads-low');
 SELECT * FROM scoreboard_ranks('{}', 'reads');
 
+-- For bridges, as JSON: the same rows.
+SELECT scoreboard.live_top('reads', 2, 1, NULL, NULL);
+SELECT scoreboard.around('reads-dan', 'reads-low', 1, NULL, NULL);
+SELECT scoreboard.ranks('{reads-dan,reads-eve,reads-ada}', 'reads', NULL, NULL);
+SELECT scoreboard.ranks('{}', 'reads', 1, NULL);
+SELECT scoreboard.rank('reads-dan', 'reads', NULL, NULL)::text = scoreboard_rank('reads-dan', 'reads')::text AS rank,
+    scoreboard.me('reads', NULL, sign.token('reads-eve'))::text = scoreboard_me('reads', token => sign.token('reads-eve'))::text AS me,
+    scoreboard.view('reads', 1, 1, '{}', 'reads-dan', NULL, NULL)::jsonb - 'asOf' = scoreboard_view('reads', 1, 1, user_id => 'reads-dan')::jsonb - 'asOf' AS view;
+SELECT scoreboard.live_top('reads', 0, 0, NULL, NULL);
+SELECT scoreboard.around('reads-eve', 'reads', 1, NULL, NULL);
+
 -- What is committed counts, not what this transaction has done.
 BEGIN;
 UPDATE scoreboard.score SET score = 1000, reached_at = '2026-01-02' WHERE player_id = 990004;

@@ -42,6 +42,8 @@ CREATE FUNCTION pg_temp.prepare(phase text) RETURNS void LANGUAGE sql AS $f$
         (5, format($$ SELECT public.scoreboard_rank(%L, 'path') ->> 'displayName' AS name $$, player || ' t')),
         (6, format($$ SELECT public.scoreboard_me('path', token => %L) ->> 'score' AS score $$, sign.token(player || ' t'))),
         (7, format($$ SELECT public.scoreboard_view('path', user_ids => ARRAY[%L], token => %L) -> 'friends' -> 0 ->> 'score' $$, player || ' t', sign.token(player || ' t'))),
+        (9, format($$ SELECT count(*) FROM public.scoreboard_history('path', token => %L) $$, sign.token(player || ' t'))),
+        (10, format($$ SELECT count(*) FROM public.scoreboard_boards(%L) WHERE board OPERATOR(pg_catalog.=) 'path' $$, sign.token(player || ' t'))),
         (8, format($$ SELECT public.scoreboard_set_listed(true, token => %L) ->> 'listed' $$, sign.token(player || ' t')))) AS v (n, statement)
 $f$;
 -- What each answers, or how it failed.

@@ -32,7 +32,9 @@ INSERT INTO pg_temp.read VALUES
     (4, 'me', $$SELECT scoreboard_me(%1$L, token => %2$L) ->> 'players' AS count$$),
     (5, 'around', $$SELECT count(*) FROM scoreboard_around('vis-ada', %1$L, token => %2$L)$$),
     (6, 'ranks', $$SELECT count(*) FROM scoreboard_ranks('{vis-ada,vis-bob}', %1$L, token => %2$L)$$),
-    (7, 'view', $$SELECT scoreboard_view(%1$L, token => %2$L) ->> 'players' AS count$$);
+    (7, 'view', $$SELECT scoreboard_view(%1$L, token => %2$L) ->> 'players' AS count$$),
+    (8, 'history', $$SELECT 2 + count(*) AS count FROM scoreboard_history(%1$L, token => %2$L)$$),
+    (9, 'boards', $$SELECT 1 + count(*) AS count FROM scoreboard_boards(%2$L) WHERE board = %1$L$$);
 CREATE FUNCTION pg_temp.asked(board text, token text) RETURNS TABLE (read text, outcome text) LANGUAGE sql AS $$
     SELECT name, sign.outcome(format(call, board, token)) FROM pg_temp.read ORDER BY n
 $$;

@@ -37,9 +37,31 @@ decodes(const char *text)
 	return base64url_decode(text, strlen(text), out, sizeof(out), &length);
 }
 
+/* All bytes, in texts of every length up to their number: what is encoded is decoded to the same. */
+static bool
+encodes_all(void)
+{
+	unsigned char bytes[256];
+	unsigned char back[256];
+	char		text[BASE64URL_LENGTH(256) + 1];
+	size_t		length;
+
+	for (int i = 0; i < 256; i++)
+		bytes[i] = (unsigned char) (255 - i);
+	for (size_t i = 0; i <= 256; i++)
+	{
+		base64url_encode(bytes, i, text);
+		if (strlen(text) != BASE64URL_LENGTH(i) || !base64url_decode(text, strlen(text), back, sizeof(back), &length) ||
+			length != i || memcmp(back, bytes, i) != 0)
+			return false;
+	}
+	return true;
+}
+
 static void
 test_base64url(void)
 {
+	tap_ok(encodes_all(), "what is encoded is decoded to the same");
 	tap_ok(decodes_to("", "") && decodes_to("Zg", "f") && decodes_to("Zm8", "fo") &&
 		   decodes_to("Zm9v", "foo") && decodes_to("Zm9vYmE", "fooba"), "base64url of RFC 4648");
 	tap_ok(decodes_to("-_-_", "\xfb\xff\xbf"), "- and _ are digits");

@@ -1,0 +1,125 @@
+/*
+ * read/boards.c - the boards that the caller may see
+ *
+ * Names and what was published come from one look at the tables, what decides who may see a board from the configuration, as
+ * for every read of that board.
+ *
+ * Owns no state but a saved plan, writes nothing.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/tuplestore.h"
+
+#include "base/hidden_statement.h"
+#include "base/plan.h"
+#include "read/document.h"
+#include "read/reading.h"
+
+PG_FUNCTION_INFO_V1(scoreboard_boards);
+PG_FUNCTION_INFO_V1(scoreboard_boards_json);
+
+static SavedPlan boards_plan = {
+	.text = "SELECT b.name::text, b.title::text, b.score_order::text, b.period::text, b.visibility::text, t.players::bigint, t.version::bigint"
+	" FROM scoreboard.board b LEFT JOIN scoreboard.top t ON t.board = b.name ORDER BY b.name COLLATE \"C\"",
+};
+
+/* The statement's columns; the answer has the season in place of the version, and that behind it. */
+enum
+{
+	BOARDS_NAME = 1, BOARDS_TITLE, BOARDS_ORDER, BOARDS_PERIOD, BOARDS_VISIBILITY, BOARDS_PLAYERS, BOARDS_VERSION,
+	BOARDS_COLUMNS = BOARDS_VERSION
+};
+
+/* Calls take() for each board, in order, with SPI connected. */
+static void
+for_boards(FunctionCallInfo fcinfo, void (*take) (void *answer, const Board *board, HeapTuple row, TupleDesc desc), void *answer)
+{
+	Reading		reading;
+	SPITupleTable *table;
+	uint64		count;
+
+	reading_begin_boards(fcinfo, 0, &reading);
+	SPI_connect();
+	plan_read_committed(&boards_plan, NULL, NULL, 0);
+	table = SPI_tuptable;
+	count = SPI_processed;
+	for (uint64 i = 0; i < count; i++)
+	{
+		const Board *board = config_board(plan_known_text(table->vals[i], table->tupdesc, BOARDS_NAME));
+		Refusal		refusal;
+
+		if (board && reading_may_see(board, reading.known_caller ? &reading.caller : NULL, &refusal))
+			take(answer, board, table->vals[i], table->tupdesc);
+	}
+	SPI_finish();
+}
+
+static void
+emit_board(void *answer, const Board *board, HeapTuple row, TupleDesc desc)
+{
+	ReturnSetInfo *result = answer;
+	Datum		values[BOARDS_COLUMNS + 1];
+	bool		nulls[BOARDS_COLUMNS + 1] = {false};
+
+	for (int column = BOARDS_NAME; column <= BOARDS_PLAYERS; column++)
+		values[column - 1] = SPI_getbinval(row, desc, column, &nulls[column - 1]);
+	values[BOARDS_VERSION - 1] = Int32GetDatum(board->season);
+	values[BOARDS_COLUMNS] = SPI_getbinval(row, desc, BOARDS_VERSION, &nulls[BOARDS_COLUMNS]);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+Datum
+scoreboard_boards(PG_FUNCTION_ARGS)
+{
+	hide_statement();
+	InitMaterializedSRF(fcinfo, 0);
+	for_boards(fcinfo, emit_board, fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
+static void
+append_member(StringInfo text, const char *name, const char *value)
+{
+	appendStringInfo(text, "\"%s\":", name);
+	document_append_string(text, value);
+	appendStringInfoChar(text, ',');
+}
+
+static void
+append_board(void *answer, const Board *board, HeapTuple row, TupleDesc desc)
+{
+	StringInfo	text = answer;
+	bool		unpublished;
+	Datum		players = SPI_getbinval(row, desc, BOARDS_PLAYERS, &unpublished);
+
+	appendStringInfoString(text, text->data[text->len - 1] == '[' ? "{" : ",{");
+	append_member(text, "board", board->name);
+	append_member(text, "title", plan_known_text(row, desc, BOARDS_TITLE));
+	append_member(text, "order", plan_known_text(row, desc, BOARDS_ORDER));
+	append_member(text, "period", plan_known_text(row, desc, BOARDS_PERIOD));
+	append_member(text, "visibility", plan_known_text(row, desc, BOARDS_VISIBILITY));
+	if (unpublished)
+		appendStringInfo(text, "\"players\":null,\"season\":%d,\"version\":null}", board->season);
+	else
+		appendStringInfo(text, "\"players\":" INT64_FORMAT ",\"season\":%d,\"version\":" INT64_FORMAT "}",
+						 DatumGetInt64(players), board->season, DatumGetInt64(plan_datum(row, desc, BOARDS_VERSION)));
+}
+
+/* The same as JSON, for bridges */
+Datum
+scoreboard_boards_json(PG_FUNCTION_ARGS)
+{
+	StringInfoData text;
+
+	hide_statement();
+	initStringInfo(&text);
+	appendStringInfoString(&text, "{\"boards\":[");
+	for_boards(fcinfo, append_board, &text);
+	appendStringInfoString(&text, "]}");
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(text.data, text.len));
+}
