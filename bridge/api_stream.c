@@ -2,15 +2,20 @@
  * api_stream.c - who may have a stream, of what, and in which form
  *
  * A request for a WebSocket is checked here to its end, as RFC 6455 section
- * 4.2.1 wants it; the library only gets what has passed.
+ * 4.2.1 wants it; the library only gets what has passed. Where it shows a
+ * token or a ticket, the database is asked whose it is, public boards or not:
+ * a bad one is refused, never ignored.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 #include "api_stream.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "api_read.h"
+#include "credential.h"
+#include "refused.h"
 #include "sse.h"
 #include "ws.h"
 
@@ -28,14 +33,31 @@ is_websocket_key(Slice key)
 		strchr("AQgw", text[KEY_LENGTH - 3]) != NULL;
 }
 
-/* What of the handshake is ours to speak; *subprotocol is what to echo. */
-static bool
-check_handshake(const H1Head *head, const char **subprotocol, Problem *problem)
+/* What was asked for, as long as its answer may need it. */
+typedef struct Opening
 {
+	Exchange   *exchange;
+	bool		socket;			/* else event stream */
+	char		key[KEY_LENGTH + 1];
+	const char *subprotocol;	/* to echo, or NULL */
+	Board	   *boards[BOARDS_PER_STREAM];
+	int			count;
+	char		last[BOARDS_PER_STREAM * (BOARD_NAME_MAX + 24)];	/* Last-Event-ID, or empty */
+} Opening;
+
+/* ---- reading the request ---- */
+
+/* What of the handshake is ours to speak. */
+static bool
+read_handshake(Opening *opening, Problem *problem)
+{
+	const H1Head *head = opening->exchange->head;
 	bool		several;
 	const H1Field *version = h1_field(head, "sec-websocket-version", &several);
 	const H1Field *key;
 
+	if (opening->exchange->method != METHOD_GET)
+		return problem_set(problem, ERROR_INVALID_REQUEST, "A WebSocket begins with GET.");
 	if (version == NULL || several || version->value.length != 2 || memcmp(version->value.at, "13", 2) != 0)
 	{
 		problem->headers = "Sec-WebSocket-Version: 13\r\n";
@@ -44,40 +66,13 @@ check_handshake(const H1Head *head, const char **subprotocol, Problem *problem)
 	key = h1_field(head, "sec-websocket-key", &several);
 	if (key == NULL || several || !is_websocket_key(key->value))
 		return problem_set(problem, ERROR_INVALID_REQUEST, "Sec-WebSocket-Key is missing or broken.");
-	*subprotocol = NULL;
+	h1_copy(key->value, opening->key, sizeof(opening->key));
 	if (h1_field(head, "sec-websocket-protocol", &several) == NULL)
 		return true;
 	if (!h1_list_has(head, "sec-websocket-protocol", SUBPROTOCOL))
 		return problem_set(problem, ERROR_INVALID_REQUEST, "The subprotocol is " SUBPROTOCOL ", or none.");
-	*subprotocol = SUBPROTOCOL;
+	opening->subprotocol = SUBPROTOCOL;
 	return true;
-}
-
-static void
-open_socket(Exchange *exchange, Board *const *boards, int count, Problem *problem)
-{
-	const char *subprotocol = NULL;
-
-	if (exchange->method != METHOD_GET)
-		problem_set(problem, ERROR_INVALID_REQUEST, "A WebSocket begins with GET.");
-	else if (check_handshake(exchange->head, &subprotocol, problem))
-	{
-		ws_open(exchange, subprotocol, boards, count);
-		return;
-	}
-	exchange_problem(exchange, problem);
-}
-
-static void
-open_events(Exchange *exchange, Board *const *boards, int count)
-{
-	bool		several;
-	const H1Field *field = h1_field(exchange->head, "last-event-id", &several);
-	char		last[BOARDS_PER_STREAM * (BOARD_NAME_MAX + 24)] = "";
-
-	if (field && !several)
-		h1_copy(field->value, last, sizeof(last));
-	sse_open(exchange, boards, count, last);
 }
 
 /* Accept names it, whatever its parameters and the other types are. */
@@ -94,27 +89,132 @@ accepts_events(const H1Head *head)
 	return false;
 }
 
+static bool
+read_form(Opening *opening, Problem *problem)
+{
+	const H1Head *head = opening->exchange->head;
+	bool		several;
+	const H1Field *last = h1_field(head, "last-event-id", &several);
+
+	opening->socket = head->upgrade && h1_list_has(head, "upgrade", "websocket");
+	if (opening->socket)
+		return read_handshake(opening, problem);
+	if (!accepts_events(head))
+		return problem_set(problem, ERROR_UPGRADE_REQUIRED, "Connect with WebSocket, or accept text/event-stream.");
+	if (last && !several && !h1_copy(last->value, opening->last, sizeof(opening->last)))
+		opening->last[0] = '\0';
+	return true;
+}
+
+static bool
+read_boards(Opening *opening, Problem *problem)
+{
+	const char *list = exchange_parameter(opening->exchange, "board");
+
+	opening->count = api_find_boards(client_bridge(opening->exchange->client), list ? list : "global", opening->boards, problem);
+	return opening->count > 0;
+}
+
+/* ---- opening ---- */
+
+/* May whoever it is see the board? */
+static bool
+may_see(const Board *board, const Identity *identity, Problem *problem)
+{
+	const char *permission = board_permission(board);
+
+	if (board_visibility(board) == VISIBLE_TO_ALL)
+		return true;
+	if (identity == NULL)
+		return problem_set(problem, ERROR_UNAUTHORIZED, "This board is shown to players only.");
+	if (board_visibility(board) == VISIBLE_BY_PERMISSION && (permission == NULL || !identity_may(identity, permission)))
+		return problem_set(problem, ERROR_ACTION_NOT_ALLOWED, "The token lacks the permission that this board demands.");
+	return true;
+}
+
+/* Looked at when it is opened: a board may have gone meanwhile, or be shown to others now. */
+static bool
+check_opening(const Opening *opening, const Identity *identity, Problem *problem)
+{
+	if (client_bridge(opening->exchange->client)->draining)
+		return problem_set(problem, ERROR_UNAVAILABLE, "This server is ending.");
+	for (int i = 0; i < opening->count; i++)
+	{
+		if (board_frame(opening->boards[i]) == NULL)
+			return problem_set(problem, ERROR_NOT_FOUND, "There is no such board.");
+		if (!may_see(opening->boards[i], identity, problem))
+			return false;
+	}
+	return true;
+}
+
+/* Takes the identity. */
+static void
+open_stream(const Opening *opening, Identity *identity)
+{
+	Problem		problem = {ERROR_NONE, NULL, NULL, false};
+
+	if (!check_opening(opening, identity, &problem))
+		exchange_problem(opening->exchange, &problem);
+	else if (opening->socket)
+	{
+		ws_open(opening->exchange, opening->key, opening->subprotocol, opening->boards, opening->count, identity);
+		return;
+	}
+	else
+		sse_open(opening->exchange, opening->boards, opening->count, identity, opening->last);
+	identity_free(identity);
+}
+
+/* The database has said who it is, or that it is nobody. */
+static void
+identified(void *data, PgEnd end, const PGresult *result)
+{
+	static const Problem memory = {ERROR_UNAVAILABLE, "Out of memory.", NULL, true};
+	Opening    *opening = data;
+	Identity   *identity = end == PG_ANSWERED ? identity_of(result) : NULL;
+
+	if (end != PG_ANSWERED || opening->exchange->client == NULL)
+	{
+		/* Where the client has gone, this only frees the exchange. */
+		exchange_refused(opening->exchange, end == PG_ANSWERED ? PG_UNKNOWN : end, result);
+		identity_free(identity);
+	}
+	else if (identity == NULL)
+		exchange_problem(opening->exchange, &memory);
+	else
+		open_stream(opening, identity);
+	free(opening);
+}
+
+static void
+ask_who(const Opening *opening, const Credential *credential)
+{
+	static const Problem later = {ERROR_UNAVAILABLE, "The database can't be asked now; try again.", NULL, false};
+	Bridge	   *bridge = client_bridge(opening->exchange->client);
+	Opening    *kept = malloc(sizeof(*kept));
+
+	if (kept)
+		*kept = *opening;
+	opening->exchange->head = NULL;
+	if (kept == NULL || !credential_ask(bridge, credential, identified, kept))
+	{
+		free(kept);
+		exchange_problem(opening->exchange, &later);
+	}
+}
+
 void
 api_stream(Exchange *exchange)
 {
-	Bridge	   *bridge = client_bridge(exchange->client);
-	const H1Head *head = exchange->head;
-	const char *list = exchange_parameter(exchange, "board");
 	Problem		problem = {ERROR_NONE, NULL, NULL, false};
-	Board	   *boards[BOARDS_PER_STREAM];
-	bool		socket = head->upgrade && h1_list_has(head, "upgrade", "websocket");
-	int			count = 0;
+	Opening		opening = {.exchange = exchange};
+	Credential	credential;
 
-	if (!socket && !accepts_events(head))
-		problem_set(&problem, ERROR_UPGRADE_REQUIRED, "Connect with WebSocket, or accept text/event-stream.");
-	else if (bridge->draining)
-		problem_set(&problem, ERROR_UNAVAILABLE, "This server is ending.");
-	else
-		count = api_find_boards(bridge, list ? list : "global", boards, &problem);
-	if (count == 0 || !api_all_public(boards, count, &problem))
+	if (!read_form(&opening, &problem) || !credential_read(exchange, &credential, &problem) || !read_boards(&opening, &problem))
 		exchange_problem(exchange, &problem);
-	else if (socket)
-		open_socket(exchange, boards, count, &problem);
+	else if (credential.kind == CREDENTIAL_NONE)
+		open_stream(&opening, NULL);
 	else
-		open_events(exchange, boards, count);
+		ask_who(&opening, &credential);
 }

@@ -33,6 +33,7 @@ typedef struct Bridge
 	struct Listener *listener;
 	struct Clients *clients;
 	struct Hub *hub;
+	struct Players *players;
 	struct Ws  *ws;
 	struct Feed *feed;
 	struct PgHosts *hosts;		/* pg_pool.c makes them */

@@ -111,6 +111,18 @@ is_origin(const char *text, size_t length)
 		!(length - name == strlen(implied) && strncmp(host + name, implied, length - name) == 0);
 }
 
+/* A token as RFC 6265 has it for a cookie's name. */
+bool
+check_cookie(const char *value, char *reason, size_t size)
+{
+	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~";
+
+	if (value[strspn(value, allowed)] == '\0')
+		return true;
+	snprintf(reason, size, "\"%s\" is no cookie's name: letters, digits and !#$%%&'*+-.^_`|~ are wanted", value);
+	return false;
+}
+
 bool
 check_origins(const char *value, char *reason, size_t size)
 {

@@ -15,6 +15,7 @@
 /* A connection string or URI, and not the mere name of a database, as for psql? */
 extern bool check_is_conninfo(const char *database);
 
+extern bool check_cookie(const char *value, char *reason, size_t size);
 extern bool check_database(const char *value, char *reason, size_t size);
 extern bool check_directory(const char *value, char *reason, size_t size);
 extern bool check_level(const char *value, char *reason, size_t size);

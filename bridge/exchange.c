@@ -59,6 +59,7 @@ static const struct
 	[ERROR_INVALID_REQUEST] = {"INVALID_REQUEST", 400, NULL},
 	[ERROR_UNAUTHORIZED] = {"UNAUTHORIZED", 401, "WWW-Authenticate: Bearer\r\n"},
 	[ERROR_ORIGIN_NOT_ALLOWED] = {"ORIGIN_NOT_ALLOWED", 403, NULL},
+	[ERROR_ACTION_NOT_ALLOWED] = {"ACTION_NOT_ALLOWED", 403, NULL},
 	[ERROR_NOT_FOUND] = {"NOT_FOUND", 404, NULL},
 	[ERROR_METHOD_NOT_ALLOWED] = {"METHOD_NOT_ALLOWED", 405, NULL},
 	[ERROR_REQUEST_TIMEOUT] = {"REQUEST_TIMEOUT", 408, NULL},
@@ -178,6 +179,8 @@ put_head(const Exchange *exchange, const Answer *answer, char *at)
 	if (exchange->origin[0])
 	{
 		at = put(at, "Access-Control-Allow-Origin: ", exchange->origin);
+		if (exchange->origin_named && bridge->options.cookie[0])
+			at = put(at, "Access-Control-Allow-Credentials: ", "true");
 		at = put(at, "Access-Control-Expose-Headers: ", "ETag, Idempotency-Key, Retry-After, X-Request-Id");
 	}
 	if (bridge->options.allowed_origins[0])
@@ -375,20 +378,24 @@ plain_host(const char *text, char *host, size_t size)
 		host[length - 4] = '\0';
 }
 
+/* *named: as itself, and not by the star. */
 static bool
-in_list(const char *list, const char *origin)
+in_list(const char *list, const char *origin, bool *named)
 {
+	bool		any = false;
+
 	size_t		length = strlen(origin);
 
 	for (const char *p = list; *p;)
 	{
 		size_t		n = strcspn(p, ",");
 
-		if ((n == length && strncasecmp(p, origin, n) == 0) || (n == 1 && *p == '*'))
-			return true;
+		if (n == length && strncasecmp(p, origin, n) == 0)
+			return *named = true;
+		any |= n == 1 && *p == '*';
 		p += n + (p[n] == ',');
 	}
-	return false;
+	return any;
 }
 
 static bool
@@ -410,9 +417,9 @@ check_origin(Exchange *exchange, const H1Head *head, Problem *problem)
 		plain_host(host, ours, sizeof(ours));
 		plain_host(origin, theirs, sizeof(theirs));
 		if (strcasecmp(ours, theirs) == 0)
-			return true;
+			return exchange->origin_named = true;
 	}
-	if (!in_list(client_bridge(exchange->client)->options.allowed_origins, origin))
+	if (!in_list(client_bridge(exchange->client)->options.allowed_origins, origin, &exchange->origin_named))
 		return problem_set(problem, ERROR_ORIGIN_NOT_ALLOWED, "Pages of this origin may not use this server.");
 	strcpy(exchange->origin, origin);
 	return true;

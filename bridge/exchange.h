@@ -36,6 +36,7 @@ typedef enum ErrorCode
 	ERROR_INVALID_REQUEST,
 	ERROR_UNAUTHORIZED,
 	ERROR_ORIGIN_NOT_ALLOWED,
+	ERROR_ACTION_NOT_ALLOWED,
 	ERROR_NOT_FOUND,
 	ERROR_METHOD_NOT_ALLOWED,
 	ERROR_REQUEST_TIMEOUT,
@@ -87,6 +88,7 @@ typedef struct Exchange
 	char		id[REQUEST_ID_MAX + 1];
 	char		key[KEY_MAX + 1];	/* Idempotency-Key, where the route has one */
 	char		origin[256];	/* an allowed foreign origin, else empty */
+	bool		origin_named;	/* the Origin is our own, or allowed by its name and not by * */
 	char		path[256];		/* as it was sent, for the log; a longer one, or one with a token in it, is "/?" */
 	bool		close;			/* the connection ends with this answer */
 	uint64_t	began;			/* uv_hrtime: the head was read */

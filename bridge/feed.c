@@ -41,8 +41,8 @@
 #define PULSE_MS 250
 #define PAYLOAD_MAX 200			/* the publisher's are shorter */
 #define BUCKETS 256
-#define DOCUMENTS "SELECT board, season, version, document, stamp, top_size, visibility FROM scoreboard.documents($1::json)"
-#define DOCUMENTS_COLUMNS 7
+#define DOCUMENTS "SELECT board, season, version, document, stamp, top_size, visibility, permission FROM scoreboard.documents($1::json)"
+#define DOCUMENTS_COLUMNS 8
 
 typedef struct Budget
 {
@@ -246,7 +246,7 @@ take_rows(Feed *feed, const PGresult *result)
 		for (int i = 0; i < DOCUMENTS_COLUMNS; i++)
 			column[i] = PQgetisnull(result, row, i) ? NULL : PQgetvalue(result, row, i);
 		if (column[0])
-			hub_apply(feed->bridge, &(DocumentRow) {column[0], column[1], column[2], column[3], column[4], column[5], column[6]});
+			hub_apply(feed->bridge, &(DocumentRow) {column[0], column[1], column[2], column[3], column[4], column[5], column[6], column[7]});
 	}
 	for (Rumour *rumour = feed->all; rumour; rumour = rumour->link)
 	{

@@ -329,24 +329,35 @@ h1_field(const H1Head *head, const char *lower_case, bool *several)
 }
 
 bool
+h1_list_next(H1List *list, Slice *element)
+{
+	const char *comma;
+	size_t		length;
+
+	while (list->rest.length == 0)
+	{
+		if (list->field == list->head->field_count)
+			return false;
+		if (h1_name_is(list->head->fields[list->field].name, list->lower_case))
+			list->rest = list->head->fields[list->field].value;
+		list->field++;
+	}
+	comma = memchr(list->rest.at, ',', list->rest.length);
+	length = comma ? (size_t) (comma - list->rest.at) : list->rest.length;
+	*element = without_blanks((Slice) {list->rest.at, length});
+	length += comma != NULL;
+	list->rest = (Slice) {list->rest.at + length, list->rest.length - length};
+	return true;
+}
+
+bool
 h1_list_has(const H1Head *head, const char *lower_case, const char *token)
 {
-	for (int i = 0; i < head->field_count; i++)
-	{
-		Slice		rest = head->fields[i].value;
+	H1List		list = {head, lower_case, 0, {NULL, 0}};
+	Slice		element;
 
-		if (!h1_name_is(head->fields[i].name, lower_case))
-			continue;
-		while (rest.length > 0)
-		{
-			const char *comma = memchr(rest.at, ',', rest.length);
-			size_t		length = comma ? (size_t) (comma - rest.at) : rest.length;
-
-			if (is_text_in_any_case(without_blanks((Slice) {rest.at, length}), token))
-				return true;
-			length += comma != NULL;
-			rest = (Slice) {rest.at + length, rest.length - length};
-		}
-	}
+	while (h1_list_next(&list, &element))
+		if (is_text_in_any_case(element, token))
+			return true;
 	return false;
 }

@@ -76,6 +76,15 @@ extern bool h1_copy(Slice slice, char *out, size_t size);
 extern bool h1_name_is(Slice name, const char *lower_case);
 /* The only field of that name; NULL: none. *several: there are more than one. */
 extern const H1Field *h1_field(const H1Head *head, const char *lower_case, bool *several);
+/* Walks a comma-separated list (all fields of that name): begin with {head, name}. */
+typedef struct H1List
+{
+	const H1Head *head;
+	const char *lower_case;
+	int			field;			/* the next one to look at */
+	Slice		rest;			/* of the field before it */
+} H1List;
+extern bool h1_list_next(H1List *list, Slice *element);	/* without blanks around it, perhaps empty */
 /* Does a comma-separated list (all fields of that name) hold this token, in any case? */
 extern bool h1_list_has(const H1Head *head, const char *lower_case, const char *token);
 

@@ -39,6 +39,7 @@
 #include <time.h>
 
 #include "log.h"
+#include "players.h"
 #include "room.h"
 
 #define BUCKETS 256
@@ -64,7 +65,8 @@ struct Board
 	Frame	   *frame;			/* NULL while the board is gone */
 	char		stamp[STAMP_MAX + 1];	/* of what we have; the database made it */
 	int			top_size;
-	bool		public;
+	Visibility	visibility;
+	char	   *permission;		/* that visibility may demand */
 	Subscriber *subscribers;
 	uint32_t	count;
 	uint32_t	room;
@@ -89,6 +91,7 @@ struct Stream
 	const StreamKind *kind;
 	Bridge	   *bridge;
 	void	   *owner;
+	Membership *membership;		/* NULL: nobody knows whose it is */
 	Stream	   *wheel_previous;
 	Stream	   *wheel_next;
 	Stream	   *stalled_previous;
@@ -218,7 +221,19 @@ board_top_size(const Board *board)
 bool
 board_public(const Board *board)
 {
-	return board->public;
+	return board->visibility == VISIBLE_TO_ALL;
+}
+
+Visibility
+board_visibility(const Board *board)
+{
+	return board->visibility;
+}
+
+const char *
+board_permission(const Board *board)
+{
+	return board->permission;
 }
 
 void
@@ -435,23 +450,32 @@ static void
 end_streams(Board *board)
 {
 	for (uint32_t left = board->count; left > 0 && board->count > 0; left--)
-	{
-		Stream	   *stream = board->subscribers[board->count - 1].stream;
+		stream_close(board->subscribers[board->count - 1].stream, CLOSE_AWAY, "who may see the board has changed");
+}
 
-		stream->kind->close(stream, CLOSE_AWAY, "the board is not public any more");
-	}
+/* What isn't known is shown to nobody. */
+static Visibility
+visibility_of(const DocumentRow *row)
+{
+	if (row->visibility && strcmp(row->visibility, "public") == 0)
+		return VISIBLE_TO_ALL;
+	return row->visibility && strcmp(row->visibility, "token") == 0 ? VISIBLE_TO_PLAYERS : VISIBLE_BY_PERMISSION;
 }
 
 /* What an administrator has set, of this version or a newer one. */
 static void
 take_settings(Board *board, const DocumentRow *row)
 {
-	bool		was_public = board->public;
+	Visibility	visibility = visibility_of(row);
+	const char *permission = row->permission ? row->permission : "";
+	bool		changed = visibility != board->visibility || strcmp(permission, board->permission ? board->permission : "") != 0;
 
 	snprintf(board->stamp, sizeof(board->stamp), "%s", row->stamp ? row->stamp : "");
 	board->top_size = row->top_size ? atoi(row->top_size) : 0;
-	board->public = row->visibility && strcmp(row->visibility, "public") == 0;
-	if (was_public && !board->public)
+	board->visibility = visibility;
+	free(board->permission);
+	board->permission = row->permission ? strdup(row->permission) : NULL;
+	if (changed && visibility != VISIBLE_TO_ALL)
 		end_streams(board);
 }
 
@@ -624,7 +648,8 @@ wheel_leave(Hub *hub, Stream *stream)
 }
 
 Stream *
-stream_new(Bridge *bridge, const StreamKind *kind, void *owner, Board *const *boards, int count, const char *last_event_id)
+stream_new(Bridge *bridge, const StreamKind *kind, void *owner, Board *const *boards, int count,
+		   const Identity *identity, const char *last_event_id)
 {
 	Stream	   *stream = calloc(1, sizeof(*stream) + (size_t) (count + 1) * sizeof(Place));
 	bool		fine;
@@ -642,6 +667,8 @@ stream_new(Bridge *bridge, const StreamKind *kind, void *owner, Board *const *bo
 	fine = subscribe(stream, &bridge->hub->status);
 	for (int i = 0; i < count && fine; i++)
 		fine = subscribe(stream, boards[i]);
+	if (fine && identity)
+		fine = (stream->membership = players_join(bridge, identity, stream)) != NULL;
 	if (!fine)
 	{
 		stream_end(stream);
@@ -656,6 +683,8 @@ stream_end(Stream *stream)
 {
 	Hub		   *hub = stream->bridge->hub;
 
+	if (stream->membership)
+		players_leave(stream->membership);
 	while (stream->count > 0)
 	{
 		unsubscribe(stream, &stream->places[stream->count - 1]);
@@ -666,6 +695,12 @@ stream_end(Stream *stream)
 	hub->streams--;
 	hub->bridge->metrics->streams[stream->kind->form]--;
 	free(stream);
+}
+
+void
+stream_close(Stream *stream, int code, const char *reason)
+{
+	stream->kind->close(stream, code, reason);
 }
 
 /* What this client hasn't got yet, as long as the socket takes it. */
@@ -770,7 +805,7 @@ hub_tick(Bridge *bridge)
 			continue;
 		bridge->metrics->streams_dropped++;
 		log_info("stream dropped", LOG_TEXT("reason", "too slow"));
-		stream->kind->close(stream, CLOSE_SLOW, "too slow");
+		stream_close(stream, CLOSE_SLOW, "too slow");
 	}
 }
 
@@ -787,7 +822,7 @@ hub_drain(Bridge *bridge, int count)
 
 	for (int slot = 0; slot < WHEEL_SLOTS && count > 0; slot++)
 		while (hub->wheel[slot] && count-- > 0)
-			hub->wheel[slot]->kind->close(hub->wheel[slot], CLOSE_AWAY, "going away");
+			stream_close(hub->wheel[slot], CLOSE_AWAY, "going away");
 	return hub->streams;
 }
 
@@ -821,6 +856,7 @@ static void
 free_board(Board *board)
 {
 	frame_free(board->frame);
+	free(board->permission);
 	free(board->subscribers);
 }
 

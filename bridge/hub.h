@@ -15,6 +15,8 @@
 #include "frame.h"
 #include "metrics.h"
 
+struct Identity;				/* credential.h */
+
 typedef struct Board Board;
 typedef struct Stream Stream;
 
@@ -54,6 +56,7 @@ typedef struct DocumentRow
 	const char *stamp;
 	const char *top_size;
 	const char *visibility;
+	const char *permission;
 } DocumentRow;
 
 /* Takes in a row; true where its list is new. */
@@ -71,6 +74,15 @@ extern int	board_season(const Board *board);
 extern int	board_top_size(const Board *board);
 extern bool board_public(const Board *board);	/* else the database says who may see it */
 
+typedef enum Visibility
+{
+	VISIBLE_TO_ALL,
+	VISIBLE_TO_PLAYERS,
+	VISIBLE_BY_PERMISSION
+} Visibility;
+extern Visibility board_visibility(const Board *board);
+extern const char *board_permission(const Board *board);	/* of VISIBLE_BY_PERMISSION; NULL: nobody has it */
+
 /* ---- for metrics ---- */
 
 extern void hub_each_board(Bridge *bridge, void (*visit) (void *data, const Board *board), void *data);	/* that are there */
@@ -83,13 +95,14 @@ extern uint64_t board_awaited(const Board *board);	/* since when, by uv_hrtime; 
 /* ---- for sse.c and ws.c ---- */
 
 /*
- * A stream of these boards; nothing is sent before stream_begin().
+ * A stream of these boards, of a player (NULL: of anybody); nothing is sent before stream_begin().
  * last_event_id: what the client has already ("board:version,..."), NULL or empty: nothing. NULL: out of memory.
  */
 extern Stream *stream_new(Bridge *bridge, const StreamKind *kind, void *owner, Board *const *boards, int count,
-						  const char *last_event_id);
+						  const struct Identity *identity, const char *last_event_id);
 extern void stream_begin(Stream *stream);	/* sends the status and what the client doesn't have */
 extern void stream_end(Stream *stream);		/* forgets it; the owner's last call */
+extern void stream_close(Stream *stream, int code, const char *reason); /* ends its connection, and it with that; code: of WebSocket */
 extern void *stream_owner(const Stream *stream);
 extern void stream_drained(Stream *stream);	/* the rest is out: sends what has become new meanwhile */
 extern void stream_heard(Stream *stream);	/* the client has said something */

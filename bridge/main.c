@@ -36,6 +36,7 @@
 #include "metrics_database.h"
 #include "pages.h"
 #include "pg_pool.h"
+#include "players.h"
 #include "service.h"
 #include "smoke.h"
 #include "ws.h"
@@ -110,6 +111,7 @@ tick(uv_timer_t *timer)
 	make_date(&program->bridge);
 	clients_tick(&program->bridge);
 	hub_tick(&program->bridge);
+	players_tick(&program->bridge);
 	service_tick(&program->bridge);
 }
 
@@ -242,6 +244,7 @@ end(Program *program)
 		ws_free(bridge);
 		uv_loop_close(&bridge->loop);
 		hub_free(bridge);
+		players_free(bridge);
 		pages_free(bridge);
 		clients_free(bridge);
 		listener_free(bridge);
@@ -260,6 +263,7 @@ start(Program *program)
 	make_date(bridge);
 	metrics_start(bridge);
 	hub_start(bridge);
+	players_start(bridge);
 	clients_start(bridge);
 	if (!ws_start(bridge) || !pages_start(bridge) || !listener_start(bridge))
 		return false;

@@ -28,6 +28,7 @@ typedef struct Options
 	bool		share_port;		/* with other bridges that do so too */
 	const char *database;		/* conninfo or URI; empty: libpq's environment */
 	const char *allowed_origins;	/* with commas; * is any */
+	const char *cookie;			/* whose value is a stream's token; empty: none */
 	const char *www;			/* directory of the live page; empty: none */
 	const char *log_level;
 	const char *metrics_listen; /* as listen; empty: no metrics */
@@ -39,6 +40,7 @@ typedef struct Options
 	int64_t		queue_size;
 	int64_t		max_connections;
 	int64_t		max_connections_per_address;
+	int64_t		max_streams_per_player;
 
 	int64_t		submit_timeout_ms;
 	int64_t		look_interval_ms;

@@ -18,7 +18,7 @@
 
 static const char *const no_parameters[] = {NULL};
 static const char *const top_parameters[] = {"board", "limit", "skip", "season", NULL};
-static const char *const stream_parameters[] = {"board", NULL};
+static const char *const stream_parameters[] = {"board", "ticket", NULL};
 
 static const Route routes[] = {
 	{"/v1/leaderboard/top", api_top, top_parameters, METHOD_GET, false},

@@ -76,7 +76,7 @@ sse_gone(Client *client)
 static const ClientReader sse_reader = {sse_read, client_close, sse_drained, client_close, sse_gone};
 
 void
-sse_open(Exchange *exchange, Board *const *boards, int count, const char *last_event_id)
+sse_open(Exchange *exchange, Board *const *boards, int count, const struct Identity *identity, const char *last_event_id)
 {
 	Bridge	   *bridge = client_bridge(exchange->client);
 	/* Without a length it lasts until the connection ends. */
@@ -89,7 +89,7 @@ sse_open(Exchange *exchange, Board *const *boards, int count, const char *last_e
 	if (client == NULL)
 		return;
 	client_phase(client, PHASE_STREAM);
-	stream = stream_new(bridge, &sse_kind, client, boards, count, last_event_id);
+	stream = stream_new(bridge, &sse_kind, client, boards, count, identity, last_event_id);
 	if (stream == NULL)
 	{
 		client_close(client);

@@ -9,7 +9,7 @@
 #include "exchange.h"
 #include "hub.h"
 
-/* Answers with the stream of these boards. Ends the exchange. */
-extern void sse_open(Exchange *exchange, Board *const *boards, int count, const char *last_event_id);
+/* Answers with the stream of these boards, of a player (NULL: of anybody). Ends the exchange. */
+extern void sse_open(Exchange *exchange, Board *const *boards, int count, const struct Identity *identity, const char *last_event_id);
 
 #endif

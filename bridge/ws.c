@@ -66,6 +66,7 @@ typedef struct Socket
 	uint16_t	partial_length;
 	uint8_t		count;			/* of boards, until the stream begins */
 	Board	  **boards;			/* likewise */
+	Identity   *identity;		/* likewise; NULL: nobody knows whose it is */
 	char		request_id[REQUEST_ID_MAX + 1];
 	char		origin[];		/* an allowed foreign origin, for 101's headers */
 } Socket;
@@ -107,6 +108,7 @@ free_socket(Socket *socket)
 		listener_leave(socket->bridge, socket->seat);
 	free(socket->partial);
 	free(socket->boards);
+	identity_free(socket->identity);
 	free(socket);
 }
 
@@ -375,9 +377,11 @@ add_headers(struct lws *wsi, const Socket *socket, struct lws_process_html_args 
 static int
 established(Socket *socket)
 {
-	socket->stream = stream_new(socket->bridge, &ws_kind, socket, socket->boards, socket->count, NULL);
+	socket->stream = stream_new(socket->bridge, &ws_kind, socket, socket->boards, socket->count, socket->identity, NULL);
 	free(socket->boards);
 	socket->boards = NULL;
+	identity_free(socket->identity);
+	socket->identity = NULL;
 	if (socket->stream == NULL)
 		return -1;
 	stream_begin(socket->stream);
@@ -467,10 +471,8 @@ new_socket(const Exchange *exchange, Board *const *boards, int count)
 
 /* The request as we have understood it, in the one form in which the library reads what we do; behind it what came with it. */
 static char *
-handshake(const Exchange *exchange, const char *subprotocol, size_t *length, bool *early)
+handshake(const Exchange *exchange, const char *key, const char *subprotocol, size_t *length, bool *early)
 {
-	bool		several;
-	const H1Field *key = h1_field(exchange->head, "sec-websocket-key", &several);
 	size_t		rest_length;
 	const char *rest = client_rest(exchange->client, &rest_length);
 	char	   *out = malloc(HANDSHAKE_MAX + rest_length);
@@ -478,9 +480,8 @@ handshake(const Exchange *exchange, const char *subprotocol, size_t *length, boo
 	if (out == NULL)
 		return NULL;
 	*length = (size_t) snprintf(out, HANDSHAKE_MAX, "GET / HTTP/1.1\r\nHost: bridge\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-							 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %.*s\r\n%s%s%s\r\n",
-							 (int) key->value.length, key->value.at,
-							 subprotocol ? "Sec-WebSocket-Protocol: " : "", subprotocol ? subprotocol : "", subprotocol ? "\r\n" : "");
+							 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n%s%s%s\r\n",
+							 key, subprotocol ? "Sec-WebSocket-Protocol: " : "", subprotocol ? subprotocol : "", subprotocol ? "\r\n" : "");
 	*early = rest_length > 0;
 	if (*early)
 		memcpy(out + *length, rest, rest_length);
@@ -489,13 +490,13 @@ handshake(const Exchange *exchange, const char *subprotocol, size_t *length, boo
 }
 
 void
-ws_open(Exchange *exchange, const char *subprotocol, Board *const *boards, int count)
+ws_open(Exchange *exchange, const char *key, const char *subprotocol, Board *const *boards, int count, Identity *identity)
 {
 	static const Problem memory = {ERROR_UNAVAILABLE, "Out of memory.", NULL, true};
 	Ws		   *ws = client_bridge(exchange->client)->ws;
 	size_t		length;
 	bool		early;
-	char	   *request = handshake(exchange, subprotocol, &length, &early);
+	char	   *request = handshake(exchange, key, subprotocol, &length, &early);
 	Socket	   *socket = new_socket(exchange, boards, count);
 
 	if (socket == NULL || request == NULL)
@@ -504,9 +505,11 @@ ws_open(Exchange *exchange, const char *subprotocol, Board *const *boards, int c
 		if (socket)
 			free(socket->boards);
 		free(socket);
+		identity_free(identity);
 		exchange_problem(exchange, &memory);
 		return;
 	}
+	socket->identity = identity;
 	socket->fd = client_release(exchange_detach(exchange), &socket->seat);
 	ws->adopting = socket;
 	/* Where this fails the library closes the socket; whether WSI_DESTROY came for it shows in `adopting`. */

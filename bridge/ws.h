@@ -6,6 +6,7 @@
 #ifndef BRIDGE_WS_H
 #define BRIDGE_WS_H
 
+#include "credential.h"
 #include "exchange.h"
 #include "hub.h"
 
@@ -15,9 +16,10 @@ extern void ws_free(Bridge *bridge);
 
 /*
  * Takes a checked request for a WebSocket (version, key, origin, subprotocol
- * are right) and makes it a stream of these boards. `subprotocol` is echoed;
- * NULL: none. Ends the exchange.
+ * are right) and makes it a stream of these boards, of a player (NULL: of
+ * anybody), whose identity it takes. `subprotocol` is echoed; NULL: none. Ends
+ * the exchange.
  */
-extern void ws_open(Exchange *exchange, const char *subprotocol, Board *const *boards, int count);
+extern void ws_open(Exchange *exchange, const char *key, const char *subprotocol, Board *const *boards, int count, Identity *identity);
 
 #endif

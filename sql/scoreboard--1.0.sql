@@ -739,7 +739,7 @@ The same as scoreboard_history without a token.
 Errors: INVALID_REQUEST NOT_FOUND.';
 
 CREATE FUNCTION @extschema@.scoreboard_documents(known json DEFAULT '{}')
-RETURNS TABLE (board text, season integer, version bigint, document json, stamp text, top_size integer, visibility text) AS 'MODULE_PATHNAME', 'scoreboard_documents'
+RETURNS TABLE (board text, season integer, version bigint, document json, stamp text, top_size integer, visibility text, permission text) AS 'MODULE_PATHNAME', 'scoreboard_documents'
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION @extschema@.scoreboard_documents IS
 'The published documents that differ from those that the caller knows.
@@ -747,7 +747,7 @@ known: stamps by board, {"global": "17.4711", ...}: what their rows said. A boar
   gone comes with nulls. For gateways, which check visibility themselves.';
 
 CREATE FUNCTION scoreboard.documents(known json)
-RETURNS TABLE (board text, season integer, version bigint, document json, stamp text, top_size integer, visibility text) AS 'MODULE_PATHNAME', 'scoreboard_documents'
+RETURNS TABLE (board text, season integer, version bigint, document json, stamp text, top_size integer, visibility text, permission text) AS 'MODULE_PATHNAME', 'scoreboard_documents'
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION scoreboard.documents(json) IS 'scoreboard_documents() for bridges';
 

@@ -52,17 +52,17 @@ static SavedPlan document_plan = {
 	.nargs = 2, .types = {TEXTOID, INT4OID}
 };
 
-#define DOCUMENTS_COLUMNS 7
+#define DOCUMENTS_COLUMNS 8
 
 /* A stamp is another one whenever the list is, or what a gateway has to know of its board. A board that was removed keeps its row in top, for the version; it is gone nevertheless. */
 static SavedPlan documents_plan = {
 	.text = "WITH known AS (SELECT key, value FROM json_each_text($1))"
-	" SELECT t.board::text, t.season::int, t.version::bigint, t.document::text, stamp, b.top_size::int, b.visibility::text"
+	" SELECT t.board::text, t.season::int, t.version::bigint, t.document::text, stamp, b.top_size::int, b.visibility::text, b.permission::text"
 	" FROM scoreboard.top t JOIN scoreboard.board b ON b.name = t.board,"
 	" concat(t.version, '.', hashtextextended(concat_ws(' ', b.top_size, b.visibility, b.permission) COLLATE \"C\", 0)) AS stamp"
 	" WHERE NOT EXISTS (SELECT FROM known k WHERE k.key = t.board AND k.value = stamp)"
 	" UNION ALL"
-	" SELECT DISTINCT k.key, NULL::integer, NULL::bigint, NULL::text, NULL::text, NULL::integer, NULL::text FROM known k"
+	" SELECT DISTINCT k.key, NULL::integer, NULL::bigint, NULL::text, NULL::text, NULL::integer, NULL::text, NULL::text FROM known k"
 	" WHERE NOT EXISTS (SELECT FROM scoreboard.board b WHERE b.name = k.key)"
 	" ORDER BY 1",
 	.nargs = 1, .types = {JSONOID}

@@ -178,7 +178,7 @@ read_choice(FunctionCallInfo fcinfo, Choice *choice, Refusal *refusal)
 Datum
 scoreboard_set_listed(PG_FUNCTION_ARGS)
 {
-	Choice		choice;
+	Choice		choice = {0};
 	Refusal		refusal;
 	StringInfoData text;
 

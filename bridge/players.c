@@ -1,0 +1,166 @@
+/*
+ * players.c - whose streams they are: at most so many each, ended with their tokens
+ *
+ * A Player is here as long as it has a stream; its memberships stand in the
+ * order in which they came, the oldest first. All memberships are one list too,
+ * which the tick walks for those whose token has expired.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "players.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "log.h"
+
+#define BUCKETS 4096
+#define CLOSE_EXPIRED 4001
+#define CLOSE_REPLACED 4002
+
+typedef struct Player
+{
+	struct Player *next;		/* in its bucket */
+	Membership *oldest;
+	int			streams;
+	char		user_id[];
+} Player;
+
+struct Membership
+{
+	Bridge	   *bridge;
+	Player	   *player;
+	Stream	   *stream;
+	Membership *newer;			/* the same player's */
+	Membership *previous;
+	Membership *next;
+	int64_t		expires_at;		/* seconds since 1970 */
+};
+
+typedef struct Players
+{
+	Player	   *buckets[BUCKETS];
+	Membership *all;
+} Players;
+
+static Player **
+find(const Bridge *bridge, const char *user_id)
+{
+	uint32_t	hash = 2166136261u;
+	Player	  **place;
+
+	for (const char *c = user_id; *c; c++)
+		hash = (hash ^ (unsigned char) *c) * 16777619u;
+	place = &bridge->players->buckets[hash % BUCKETS];
+	while (*place && strcmp((*place)->user_id, user_id) != 0)
+		place = &(*place)->next;
+	return place;
+}
+
+static Player *
+make(const Bridge *bridge, const char *user_id)
+{
+	Player	  **place = find(bridge, user_id);
+
+	if (*place == NULL && (*place = calloc(1, sizeof(Player) + strlen(user_id) + 1)) != NULL)
+		strcpy((*place)->user_id, user_id);
+	return *place;
+}
+
+static void
+forget(const Bridge *bridge, Player *player)
+{
+	Player	  **place = find(bridge, player->user_id);
+
+	*place = player->next;
+	free(player);
+}
+
+static void
+link_membership(Players *players, Membership *membership)
+{
+	Membership **end = &membership->player->oldest;
+
+	while (*end)
+		end = &(*end)->newer;
+	*end = membership;
+	membership->player->streams++;
+	membership->next = players->all;
+	if (players->all)
+		players->all->previous = membership;
+	players->all = membership;
+}
+
+Membership *
+players_join(Bridge *bridge, const Identity *identity, Stream *stream)
+{
+	Membership *membership = calloc(1, sizeof(*membership));
+	Player	   *player = membership ? make(bridge, identity->user_id) : NULL;
+
+	if (player == NULL)
+	{
+		free(membership);
+		return NULL;
+	}
+	membership->bridge = bridge;
+	membership->player = player;
+	membership->stream = stream;
+	membership->expires_at = identity->expires_at;
+	link_membership(bridge->players, membership);
+	/* Never the newest, and so the player stays. */
+	while (player->streams > (int) bridge->options.max_streams_per_player)
+		stream_close(player->oldest->stream, CLOSE_REPLACED, "replaced by a newer stream");
+	return membership;
+}
+
+void
+players_leave(Membership *membership)
+{
+	Players    *players = membership->bridge->players;
+	Player	   *player = membership->player;
+	Membership **place = &player->oldest;
+
+	while (*place != membership)
+		place = &(*place)->newer;
+	*place = membership->newer;
+	if (membership->previous)
+		membership->previous->next = membership->next;
+	else
+		players->all = membership->next;
+	if (membership->next)
+		membership->next->previous = membership->previous;
+	if (--player->streams == 0)
+		forget(membership->bridge, player);
+	free(membership);
+}
+
+void
+players_tick(Bridge *bridge)
+{
+	int64_t		now = (int64_t) time(NULL);
+	Membership *next;
+
+	/* A close ends its own stream only. */
+	for (Membership *membership = bridge->players->all; membership; membership = next)
+	{
+		next = membership->next;
+		if (membership->expires_at <= now)
+			stream_close(membership->stream, CLOSE_EXPIRED, "the token has expired");
+	}
+}
+
+void
+players_start(Bridge *bridge)
+{
+	bridge->players = calloc(1, sizeof(Players));
+	if (bridge->players == NULL)
+		abort();
+}
+
+void
+players_free(Bridge *bridge)
+{
+	free(bridge->players);
+	bridge->players = NULL;
+}
