@@ -263,7 +263,7 @@ test('alerts and dashboard name only what is exposed', async () => {
   const dashboard = JSON.parse(await ops('dashboard.json'));
   const expressions = dashboard.panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr));
   assert.ok(expressions.length > 20);
-  for (const name of namesIn([await ops('alerts.yml'), ...expressions, JSON.stringify(dashboard.annotations)].join('\n').replaceAll(/scoreboard-bridge|\.\*scoreboard\.\*/g, ''))) {
+  for (const name of namesIn([await ops('alerts.yml'), ...expressions, JSON.stringify(dashboard.annotations)].join('\n').replaceAll('scoreboard-bridge', ''))) {
     const family = /^(.*)_(bucket|sum|count)$/.exec(name)?.[1];
     assert.ok(types.has(name) || types.get(family) === 'histogram' || name === 'scoreboard_submit', name);
   }
@@ -286,8 +286,8 @@ const CASES = {
   ScoreboardNotLive: [['scoreboard_bridge_live', '0x20']],
   ScoreboardNoPublication: [['scoreboard_bridge_unpublished_seconds', '1+60x20']],
   ScoreboardSuspicious: [['scoreboard_bridge_suspicious_requests_total{code="DUPLICATE_ACTION"}', '0+0.9x20'], ['scoreboard_bridge_suspicious_requests_total{code="INVALID_SIGNATURE"}', '0+0.9x20']],
-  ScoreboardRestarted: [['process_start_time_seconds{job="scoreboard"}', '100x14 200x6']],
-  ScoreboardDown: [['up{job="scoreboard"}', '0x20']],
+  ScoreboardRestarted: [['process_start_time_seconds{job="x"}', '100x14 200x6'], ['scoreboard_bridge_info{job="x"}', '1x20']],
+  ScoreboardDown: [['up{job="x"}', '1x5 0x15'], ['scoreboard_bridge_info{job="x"}', '1x5']],
   ScoreboardLogDropped: [['scoreboard_bridge_log_lines_dropped_total', '0+1x20']],
 };
 const QUIET = {
@@ -296,8 +296,9 @@ const QUIET = {
   ScoreboardNotLive: [['scoreboard_bridge_live', '1x20']],
   ScoreboardNoPublication: [['scoreboard_bridge_unpublished_seconds', '30x20']],
   ScoreboardSuspicious: [['scoreboard_bridge_suspicious_requests_total{code="DUPLICATE_ACTION"}', '0+0.4x20']],
-  ScoreboardRestarted: [['process_start_time_seconds{job="scoreboard"}', '100x20']],
-  ScoreboardDown: [['up{job="scoreboard"}', '1x20']],
+  ScoreboardRestarted: [['process_start_time_seconds{job="x"}', '100x20'], ['scoreboard_bridge_info{job="x"}', '1x20'],
+    ['process_start_time_seconds{job="other"}', '100x14 200x6']],
+  ScoreboardDown: [['up{job="x"}', '1x20'], ['scoreboard_bridge_info{job="x"}', '1x20'], ['up{job="other"}', '0x20']],
   ScoreboardLogDropped: [['scoreboard_bridge_log_lines_dropped_total', '7x20']],
 };
 

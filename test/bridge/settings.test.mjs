@@ -51,6 +51,7 @@ for (const [args, named] of [
   ...['game.test', 'https://', 'https://game.test/', 'https://game.test:443', 'http://game.test:80', 'https://game.test:', 'https://game.test:123456',
     'ftp://game.test', 'https://a.test, https://b.test', 'https://a.test,', ',', '**', 'https://*.game.test', 'https://me@game.test', 'null',
     'https://[::1', 'https://game.test?x'].map((value) => [['--allowed-origins', value], '--allowed-origins']),
+  ...['127.0.0.1', '9464', '127.0.0.1:99999'].map((value) => [['--metrics-listen', value], '--metrics-listen']),
   ...['passwrd=x', 'host', "host='x", 'host=x port', 'postgresql://h/d?colour=red', 'postgres://[::1/d'].filter((value) => /[=/]/.test(value))
     .map((value) => [['--database', value], '--database']),
   [['--www', '/nowhere/at/all'], '/nowhere/at/all'], [['--www', '/etc/passwd'], '/etc/passwd'],
