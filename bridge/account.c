@@ -77,7 +77,14 @@ account_trace(Exchange *exchange, const H1Head *head)
 /* ---- the player ---- */
 
 void
-account_player(Exchange *exchange, const char *body)
+account_player(Exchange *exchange, const char *user_id)
+{
+	free(exchange->player);
+	exchange->player = strdup(user_id);
+}
+
+void
+account_player_of(Exchange *exchange, const char *body)
 {
 	static const char member[] = "{\"userId\":";
 	json_t	   *user;
@@ -87,10 +94,7 @@ account_player(Exchange *exchange, const char *body)
 	/* The rest of the body is not looked at. */
 	user = json_loads(body + sizeof(member) - 1, JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, NULL);
 	if (json_is_string(user))
-	{
-		free(exchange->player);
-		exchange->player = strdup(json_string_value(user));
-	}
+		account_player(exchange, json_string_value(user));
 	json_decref(user);
 }
 

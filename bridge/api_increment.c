@@ -227,7 +227,7 @@ answered(void *data, const BatchAnswer *outcome)
 	if (outcome->status == 200 && outcome->body)
 	{
 		metrics_counted(exchange->bridge, outcome->body);
-		account_player(exchange, outcome->body);
+		account_player_of(exchange, outcome->body);
 	}
 	if (outcome->body == NULL)
 	{

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "account.h"
 #include "api_read.h"
 #include "credential.h"
 #include "refused.h"
@@ -154,6 +155,8 @@ open_stream(const Opening *opening, Identity *identity)
 {
 	Problem		problem = {ERROR_NONE, NULL, NULL, false};
 
+	if (identity)
+		account_player(opening->exchange, identity->user_id);
 	if (!check_opening(opening, identity, &problem))
 		exchange_problem(opening->exchange, &problem);
 	else if (opening->socket)

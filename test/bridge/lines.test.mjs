@@ -5,8 +5,8 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { actionFor, startBridge, startCluster, until } from '../lib/cluster.mjs';
-import { Raw, UNLIMITED, ask, increment, rawIncrement } from './clients.mjs';
+import { actionFor, startBridge, startCluster, tokenFor, until } from '../lib/cluster.mjs';
+import { Raw, UNLIMITED, ask, increment, openEvents, openSocket, rawIncrement } from './clients.mjs';
 import { DatabaseProxy } from './proxy.mjs';
 
 const SUBMIT = /scoreboard\.submit/;
@@ -80,6 +80,20 @@ test('each stage has the time that was spent there', async () => {
   assert.equal((await raw.answer()).status, 200);
   assert.ok((await line(id)).body_ms >= typed - 1);
   raw.close();
+});
+
+test('a stream whose player is known names it, in both forms', async () => {
+  for (const [form, open] of [['socket', openSocket], ['events', openEvents]]) {
+    const id = name();
+    const stream = await open(bridge, { headers: { authorization: `Bearer ${tokenFor(cluster, 'watcher')}`, 'x-request-id': id, traceparent: `00-${TRACE}-${SPAN}-01` } });
+    const said = await line(id);
+    assert.equal(said.player, 'watcher');
+    assert.equal(said.status, form === 'socket' ? 101 : 200);
+    assert.equal(said.outcome, 'OK');
+    assert.equal(said.trace_id, TRACE);
+    assert.ok(said.database_ms > 0);
+    stream.close();
+  }
 });
 
 test('a refusal says which, and names nobody', async () => {
