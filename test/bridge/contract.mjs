@@ -100,6 +100,13 @@ export class HttpContract extends Contract {
     });
   }
 
+  /** Names of what may stand in the query: parameters, and what shows who asks. */
+  queryNames(id) {
+    const { path, method } = this.operation(id);
+    const schemes = (this.document.paths[path][method.toLowerCase()].security ?? []).flatMap(Object.keys).map((name) => this.document.components.securitySchemes[name]);
+    return [...this.parameters(id), ...schemes].filter((one) => one.in === 'query').map(({ name }) => name);
+  }
+
   statuses(id) {
     const { path, method } = this.operation(id);
     return Object.keys(this.at('paths', path, method.toLowerCase(), 'responses').value).map(Number);
@@ -116,7 +123,7 @@ export class HttpContract extends Contract {
   requestComplaints(id, { query = '', headers = {}, items = {}, body }) {
     const known = this.parameters(id);
     const given = [...new URLSearchParams(query)];
-    const unknown = given.filter(([name]) => !known.some((one) => one.in === 'query' && one.name === name)).map(([name]) => `no parameter ${name}`);
+    const unknown = given.filter(([name]) => !this.queryNames(id).includes(name)).map(([name]) => `no parameter ${name}`);
     const twice = given.filter(([name], i) => given.findIndex(([other]) => other === name) !== i).map(([name]) => `${name} twice`);
     const values = { query: Object.fromEntries(given), header: headers, path: items };
     const wrong = known.flatMap((one) => {

@@ -35,6 +35,8 @@ const BESIDE_THE_TABLE = ['/', '/metrics'];
 const TREE = new URL('../../', import.meta.url);
 const source = (name) => readFile(new URL(name, TREE), 'utf8');
 const ORIGIN = 'https://game.test';
+const HANDSHAKE = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' };
+const EVENTS = { accept: 'text/event-stream' };
 
 let cluster;
 let bridge;
@@ -142,9 +144,7 @@ test('every route stands in the contract with its method, its parameters and its
   assert.ok(routes.length >= 7);
   for (const { path, method, body, parameters } of routes) {
     const operation = http.operations().find((one) => one.path === path && one.method === method) ?? assert.fail(`${method} ${path}`);
-    const schemes = (http.document.paths[path][method.toLowerCase()].security ?? []).flatMap((one) => Object.keys(one)).map((name) => http.document.components.securitySchemes[name]);
-    const known = [...http.parameters(operation.id), ...schemes].filter((one) => one.in === 'query').map(({ name }) => name);
-    assert.deepEqual([...parameters].sort(), known.sort(), path);
+    assert.deepEqual([...parameters].sort(), http.queryNames(operation.id).sort(), path);
     assert.equal('requestBody' in http.document.paths[path][method.toLowerCase()], body, path);
   }
 });
@@ -364,12 +364,12 @@ test('a page of an allowed origin gets the same', async () => {
   }
 });
 
-const HANDSHAKE = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' };
-const EVENTS = { accept: 'text/event-stream' };
-
 test('tickets', async () => {
   const ticket = (token) => send('createTicket', { headers: { authorization: token && `Bearer ${token}` } });
-  assert.equal((await ticket(tokenFor(cluster, 'ann'))).status, 200);
+  const good = async () => (await ticket(tokenFor(cluster, 'ann'))).json.ticket;
+  assert.equal((await send('stream', { query: `board=private&ticket=${await good()}`, headers: EVENTS })).status, 200);
+  assert.equal((await send('stream', { query: `ticket=${await good()}&board=private,global`, headers: HANDSHAKE })).status, 101);
+  assert.equal((await send('stream', { query: 'board=private', headers: { ...HANDSHAKE, 'sec-websocket-protocol': `scoreboard.v1, ticket.${await good()}` } })).status, 101);
   for (const token of [undefined, 'x']) assert.equal((await ticket(token)).status, 401);
 });
 
