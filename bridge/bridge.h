@@ -32,6 +32,7 @@ typedef struct Bridge
 
 	struct Listener *listener;
 	struct Clients *clients;
+	struct TlsContext *tls;		/* NULL: plain sockets */
 	struct Hub *hub;
 	struct Players *players;
 	struct Ws  *ws;

@@ -18,6 +18,11 @@
  * Writing: at once, and what the socket doesn't take is kept and sent when it
  * can. Callers look at client_unsent() and produce nothing more meanwhile.
  *
+ * TLS: taken and given by take() and give() alone, after a handshake that the
+ * reader sees nothing of; a turn has only some milliseconds for handshakes, so
+ * that a flood of them leaves time for those that are in. A read may wait until
+ * the socket takes bytes; then only that is looked for.
+ *
  * Ending: client_close() closes the descriptor at once; the structure is freed
  * by libuv's callback, so whoever is further up the stack may still look at
  * `closing`. client_finish() ends politely: a close with unread bytes in the
@@ -36,11 +41,13 @@
 
 #include "listener.h"
 #include "metrics.h"
+#include "tls.h"
 
 #define SHARED_BYTES (64 * 1024)
 #define TURN_READS 16			/* requests of one client before others have a turn */
 #define LINGER_MS 2000
 #define LINGER_BYTES (1024 * 1024)
+#define HANDSHAKES_NS (5 * 1000 * 1000)	/* a turn of the loop; each costs up to half a millisecond */
 
 struct Client
 {
@@ -49,6 +56,7 @@ struct Client
 	const ClientReader *reader;
 	void	   *data;			/* the reader's */
 	Seat	   *seat;
+	Tls		   *tls;			/* NULL: plain */
 	Client	   *previous;		/* in its phase's list */
 	Client	   *next;
 	Client	   *ready_next;
@@ -68,6 +76,8 @@ struct Client
 	bool		finishing:1;	/* nothing is read or begun any more; closes when all is sent */
 	bool		ready:1;		/* stands in the list `ready` */
 	bool		closing:1;
+	bool		shaking:1;		/* its TLS handshake is under way */
+	bool		misplaced:1;
 };
 
 typedef struct PhaseList
@@ -82,6 +92,8 @@ typedef struct Clients
 	Client	   *ready;			/* have bytes left over, and a reader that wants them */
 	Client	   *ready_last;
 	uv_idle_t	turn;			/* runs while there are such */
+	uint64_t	handshakes_at;	/* ms of uv_now: the turn in which ... */
+	uint64_t	handshakes_ns;	/* ... they have taken so long */
 	Client	   *reading;		/* whose reader is running now, NULL: nobody's */
 	const char *window;			/* what it has not used up */
 	size_t		window_length;
@@ -106,6 +118,36 @@ void *
 client_data(const Client *client)
 {
 	return client->data;
+}
+
+bool
+client_is_secure(const Client *client)
+{
+	return client->tls != NULL;
+}
+
+bool
+client_is_misplaced(const Client *client)
+{
+	return client->misplaced;
+}
+
+static ssize_t
+take(Client *client, void *bytes, size_t size)
+{
+	return client->tls ? tls_read(client->tls, bytes, size) : recv(client->fd, bytes, size, MSG_DONTWAIT);
+}
+
+static ssize_t
+give(Client *client, const void *bytes, size_t length)
+{
+	return client->tls ? tls_write(client->tls, bytes, length) : send(client->fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static bool
+read_waits_to_write(const Client *client)
+{
+	return client->tls && tls_wants_to_write(client->tls);
 }
 
 /* ---- phases ---- */
@@ -159,7 +201,7 @@ watch(Client *client)
 	uint8_t		needed = 0;
 
 	if (client->wanted && !client->ended)
-		needed |= UV_READABLE;
+		needed = read_waits_to_write(client) ? UV_WRITABLE : UV_READABLE;
 	if (client->out)
 		needed |= UV_WRITABLE;
 	if (client->closing || (needed & ~client->events) == 0)
@@ -210,6 +252,10 @@ detach(Client *client)
 	client->closing = true;
 	client->wanted = false;
 	uv_poll_stop(&client->poll);
+	if (client->tls && client->out == NULL)
+		tls_end(client->tls);
+	tls_drop(client->tls);
+	client->tls = NULL;
 	free(client->in);
 	free(client->out);
 	client->in = client->out = NULL;
@@ -251,6 +297,11 @@ client_release(Client *client, Seat **seat)
 static void
 linger(Client *client)
 {
+	if (client->tls)
+		tls_end(client->tls);
+	/* What still comes isn't looked into. */
+	tls_drop(client->tls);
+	client->tls = NULL;
 	if (client->ended || shutdown(client->fd, SHUT_WR) != 0)
 	{
 		client_close(client);
@@ -323,7 +374,7 @@ client_send(Client *client, const void *bytes, size_t length)
 	client->bridge->metrics->sent_bytes += length;
 	if (client->out == NULL)
 	{
-		n = send(client->fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = give(client, bytes, length);
 		if (n < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS)
 		{
 			client_close(client);
@@ -342,7 +393,7 @@ static void
 send_rest(Client *client)
 {
 	size_t		waiting = client->out_length - client->out_sent;
-	ssize_t		n = send(client->fd, client->out + client->out_sent, waiting, MSG_DONTWAIT | MSG_NOSIGNAL);
+	ssize_t		n = give(client, client->out + client->out_sent, waiting);
 
 	if (n < 0)
 	{
@@ -524,10 +575,13 @@ static void
 receive(Client *client)
 {
 	Clients    *clients = client->bridge->clients;
-	ssize_t		n = recv(client->fd, clients->shared, SHARED_BYTES, MSG_DONTWAIT);
+	ssize_t		n = take(client, clients->shared, SHARED_BYTES);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	{
+		watch(client);
 		return;
+	}
 	if (n < 0)
 		client_close(client);
 	else if (n == 0)
@@ -538,6 +592,52 @@ receive(Client *client)
 		feed_reader(client, clients->shared, (size_t) n);
 	else if (append(client, clients->shared, (size_t) n) && !client->ready)
 		feed_reader(client, client->in, client->in_length);
+}
+
+/* One step of it, if this turn has time for one; else epoll reports the same again. */
+static void
+shake_hands(Client *client)
+{
+	Clients    *clients = client->bridge->clients;
+	uint64_t	turn = uv_now(&client->bridge->loop);
+	uint64_t	began = uv_hrtime();
+	Handshake	result;
+
+	if (clients->handshakes_at != turn)
+		clients->handshakes_ns = 0;
+	clients->handshakes_at = turn;
+	if (clients->handshakes_ns > HANDSHAKES_NS)
+		return;
+	result = tls_shake_hands(client->tls);
+	clients->handshakes_ns += uv_hrtime() - began;
+	client->shaking = result == HANDSHAKE_WAITS;
+	if (result == HANDSHAKE_PLAIN)
+	{
+		tls_drop(client->tls);
+		client->tls = NULL;
+		client->misplaced = true;
+	}
+	if (result == HANDSHAKE_FAILED)
+		client_finish(client);	/* what tells why has been sent, and mustn't be torn away */
+	else if (!client->shaking)
+		client_phase(client, PHASE_IDLE);
+	watch(client);
+}
+
+/* A handshake or a read waits until the socket takes bytes: nothing else of it matters meanwhile. */
+static void
+event_while_waiting(Client *client, int events)
+{
+	if (events & UV_READABLE)
+		watch_less(client, UV_READABLE);
+	if (!(events & UV_WRITABLE))
+		return;
+	if (client->shaking)
+		shake_hands(client);
+	else if (client->wanted && !client->ready)
+		receive(client);
+	if (!client->closing && client->out == NULL && !(client->wanted && read_waits_to_write(client)))
+		watch_less(client, UV_WRITABLE);
 }
 
 static void
@@ -552,10 +652,16 @@ client_event(uv_poll_t *poll, int status, int events)
 	}
 	if ((events & UV_WRITABLE) && client->out)
 		send_rest(client);
-	if (client->closing || !(events & UV_READABLE))
+	if (client->closing)
+		return;
+	if (read_waits_to_write(client))
+		event_while_waiting(client, events);
+	else if (client->shaking)
+		shake_hands(client);
+	else if (!(events & UV_READABLE))
 		return;
 	/* What is left over comes first, and a client with a full turn's worth of it sends no more. */
-	if (!client->wanted || client->ended || client->ready)
+	else if (!client->wanted || client->ended || client->ready)
 		watch_less(client, UV_READABLE);
 	else
 		receive(client);
@@ -585,12 +691,16 @@ client_set_reader(Client *client, const ClientReader *reader, void *data)
 }
 
 Client *
-client_new(Bridge *bridge, int fd, Seat *seat, const struct in6_addr *peer)
+client_new(Bridge *bridge, int fd, Seat *seat, const struct in6_addr *peer, bool secure)
 {
 	Client	   *client = calloc(1, sizeof(*client));
 
-	if (client == NULL || uv_poll_init_socket(&bridge->loop, &client->poll, fd) != 0)
+	if (client && secure)
+		client->tls = tls_new(bridge, fd);
+	if (client == NULL || (secure && client->tls == NULL) || uv_poll_init_socket(&bridge->loop, &client->poll, fd) != 0)
 	{
+		if (client)
+			tls_drop(client->tls);
 		free(client);
 		close(fd);
 		listener_leave(bridge, seat);
@@ -600,7 +710,8 @@ client_new(Bridge *bridge, int fd, Seat *seat, const struct in6_addr *peer)
 	client->fd = fd;
 	client->seat = seat;
 	client->peer = *peer;
-	phase_enter(client, PHASE_IDLE);
+	client->shaking = secure;
+	phase_enter(client, secure ? PHASE_HANDSHAKE : PHASE_IDLE);
 	return client;
 }
 
@@ -613,6 +724,7 @@ phase_time(const Options *options, Phase phase)
 	{
 		case PHASE_IDLE:
 			return (uint64_t) options->idle_timeout_ms;
+		case PHASE_HANDSHAKE:
 		case PHASE_HEAD:
 			return (uint64_t) options->head_timeout_ms;
 		case PHASE_BODY:
@@ -642,7 +754,7 @@ clients_tick(Bridge *bridge)
 		while ((client = bridge->clients->phases[phase].head) != NULL && now - client->since > time)
 		{
 			/* A reader that does nothing about it has had its chance. */
-			if (client->reader && phase != PHASE_SEND)
+			if (client->reader && phase != PHASE_SEND && phase != PHASE_HANDSHAKE)
 				client->reader->late(client);
 			if (!client->closing && client->phase == phase && now - client->since > time)
 				client_close(client);

@@ -28,6 +28,7 @@ typedef struct Seat Seat;		/* a connection counted under its address, see listen
 
 typedef enum Phase
 {
+	PHASE_HANDSHAKE,			/* of TLS; head-timeout */
 	PHASE_IDLE,					/* between requests; idle-timeout */
 	PHASE_HEAD,					/* a head has begun; head-timeout from its first byte, 408 */
 	PHASE_BODY,					/* body-timeout, 408 */
@@ -52,9 +53,12 @@ typedef struct ClientReader
 } ClientReader;
 
 /* Takes over a connected, non-blocking socket and its seat; NULL: out of memory, both are closed. */
-extern Client *client_new(Bridge *bridge, int fd, Seat *seat, const struct in6_addr *peer);
+extern Client *client_new(Bridge *bridge, int fd, Seat *seat, const struct in6_addr *peer, bool secure);
 extern Bridge *client_bridge(const Client *client);
 extern const struct in6_addr *client_peer(const Client *client);	/* of a unix socket: :: */
+
+extern bool client_is_secure(const Client *client);	/* speaks TLS */
+extern bool client_is_misplaced(const Client *client);	/* ought to, and doesn't: it can be answered in plain text */
 
 extern void client_set_reader(Client *client, const ClientReader *reader, void *data);
 extern void *client_data(const Client *client);
@@ -78,7 +82,7 @@ extern void client_finish(Client *client);
 extern void client_close(Client *client);	/* at once; idempotent */
 
 /*
- * Gives the socket away: the client is gone without its reader being told, and
+ * Gives a plain socket away: the client is gone without its reader being told, and
  * the seat belongs to the caller (listener_leave). Only with nothing unsent and
  * nothing pending.
  */

@@ -597,6 +597,11 @@ judge(Pending *pending, const H1Head *head, Problem *problem)
 {
 	Exchange   *exchange = &pending->exchange;
 
+	if (client_is_misplaced(exchange->client))
+	{
+		problem->close = true;
+		return problem_set(problem, ERROR_INVALID_REQUEST, "TLS is spoken here: use https.");
+	}
 	if (!check_framing(exchange, head, problem) || !read_token(exchange, head, problem) ||
 		!check_url(pending, head, problem) || !check_origin(exchange, head, problem) ||
 		!route_find(exchange, head, problem))

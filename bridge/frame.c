@@ -247,3 +247,12 @@ frame_cut(const Frame *frame, size_t skip, size_t limit, char *out)
 	memcpy(out + n, message + tail, frame->message_length - tail);
 	return n + frame->message_length - tail;
 }
+
+bool
+frame_is_utf8(const char *text, size_t length)
+{
+	json_t	   *json = json_stringn(text, length);
+
+	json_decref(json);
+	return json != NULL;
+}

@@ -34,6 +34,8 @@ extern Frame *frame_of_document(const char *name, const char *document, int64_t 
 extern Frame *frame_of_status(const char *text);	/* has no id and no entries */
 extern void frame_free(Frame *frame);	/* NULL is fine */
 
+extern bool frame_is_utf8(const char *text, size_t length);
+
 /* The document with these entries only, into `out`, which has room for message_length; how long it is. */
 extern size_t frame_cut(const Frame *frame, size_t skip, size_t limit, char *out);
 

@@ -30,6 +30,7 @@
 #include "random.h"
 #include "service.h"
 #include "sockets.h"
+#include "tls.h"
 
 #define ADDRESS_BUCKETS 8192
 #define ACCEPTS_A_TURN 64
@@ -155,7 +156,7 @@ admit_scraper(Bridge *bridge, int fd, const struct sockaddr_storage *address)
 		return;
 	}
 	seat->connections++;
-	client = client_new(bridge, fd, seat, &peer);
+	client = client_new(bridge, fd, seat, &peer, false);
 	if (client)
 		metrics_begin(client);
 }
@@ -184,7 +185,7 @@ admit(Bridge *bridge, int fd, const struct sockaddr_storage *address)
 	listener->connections++;
 	if (!local)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	client = client_new(bridge, fd, seat, &peer);
+	client = client_new(bridge, fd, seat, &peer, !local && tls_is_spoken(bridge));
 	if (client)
 		exchange_begin(client);
 }

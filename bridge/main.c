@@ -1,10 +1,11 @@
 /*
  * main.c - start, signals, end
  *
- * The order of the start matters: settings, then the limit of open files, by
- * which the library sizes its table, then the library on our loop (the others
- * use both), then pages, then the listening sockets, so that a port that
- * is taken ends the process before the database is bothered; then the database.
+ * The order of the start matters: settings and the certificate, then the limit
+ * of open files, by which the library sizes its table, then the library on our
+ * loop (the others use both), then pages, then the listening sockets, so that a
+ * port that is taken ends the process before the database is bothered; then the
+ * database.
  * The line "listening" is the last thing before the loop.
  *
  * SIGTERM and SIGINT end in steps, each at its own pace on the loop:
@@ -12,7 +13,7 @@
  *	stop accepting -> streams are told 1001, a slice a turn -> increments in
  *	flight are answered (at most drain_timeout) -> connections are cut -> done
  *
- * A second one ends at once. SIGHUP is taken and does nothing yet; SIGPIPE is
+ * A second one ends at once. SIGHUP has the certificate read anew; SIGPIPE is
  * ignored.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
@@ -39,6 +40,7 @@
 #include "players.h"
 #include "service.h"
 #include "smoke.h"
+#include "tls.h"
 #include "ws.h"
 
 /* Descriptors that are not clients (the database, libuv, pages): what will do, and what is plenty. */
@@ -64,6 +66,9 @@ typedef struct Program
 
 /* ---- open files ---- */
 
+/* A WebSocket over TLS has a pair of sockets besides its own, see relay.c. */
+#define FILES_OF_A_CLIENT(options) ((options)->tls_certificate[0] ? 3 : 1)
+
 /*
  * Raises the limit to what the clients need, as far as that is allowed, and
  * promises no more clients than that. Never higher: the library's table has a
@@ -74,16 +79,17 @@ limit_files(Options *options)
 {
 	struct rlimit limit;
 	int64_t		wanted = options->max_connections;
+	int64_t		files = FILES_OF_A_CLIENT(options);
 	int64_t		room;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return;
-	limit.rlim_cur = (rlim_t) (wanted + SPARE_FILES);
+	limit.rlim_cur = (rlim_t) (wanted * files + SPARE_FILES);
 	if (limit.rlim_cur > limit.rlim_max)
 		limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
 	getrlimit(RLIMIT_NOFILE, &limit);
-	room = (int64_t) limit.rlim_cur - NEEDED_FILES;
+	room = ((int64_t) limit.rlim_cur - NEEDED_FILES) / files;
 	if (room >= wanted)
 		return;
 	options->max_connections = room < 1 ? 1 : room;
@@ -160,7 +166,10 @@ on_signal(uv_signal_t *handle, int number)
 
 	if (number == SIGHUP)
 	{
-		log_info("SIGHUP taken; there is nothing to reload");
+		if (tls_is_spoken(&program->bridge))
+			tls_reload(&program->bridge);
+		else
+			log_info("SIGHUP taken; there is nothing to reload");
 		return;
 	}
 	if (!program->bridge.draining)
@@ -247,6 +256,7 @@ end(Program *program)
 		players_free(bridge);
 		pages_free(bridge);
 		clients_free(bridge);
+		tls_free(bridge);
 		listener_free(bridge);
 		metrics_free(bridge);
 	}
@@ -259,6 +269,9 @@ start(Program *program)
 {
 	Bridge	   *bridge = &program->bridge;
 
+	if (!tls_start(bridge))
+		return false;
+	limit_files(&bridge->options);
 	uv_loop_init(&bridge->loop);
 	make_date(bridge);
 	metrics_start(bridge);
@@ -294,7 +307,6 @@ main(int argc, char **argv)
 		return smoke(&program.bridge.options);
 	log_start();
 	log_set_level_by_name(program.bridge.options.log_level);
-	limit_files(&program.bridge.options);
 	if (!start(&program))
 	{
 		log_end();

@@ -69,6 +69,10 @@ static const Setting settings[] = {
 	"address:port to listen on, several with commas; every address of a name; [::]:8080 for IPv6, port 0 takes a free one; unix:/path for a unix socket", sockets_check},
 	{"socket-mode", TEXT(socket_mode), "0660", 0, 0,
 	"mode of a unix socket's file: who may connect", sockets_check_mode},
+	{"tls-certificate", TEXT(tls_certificate), "", 0, 0,
+	"file with the certificate and those that lead to its root (PEM): all addresses speak TLS then, unix sockets don't; SIGHUP reads it anew", NULL},
+	{"tls-key", TEXT(tls_key), "", 0, 0,
+	"file with the certificate's key (PEM, without a passphrase)", NULL},
 	{"share-port", SWITCH(share_port), "off", 0, 0,
 	"share the ports with other bridges of the same user that say so too; without it a port that is taken is an error", NULL},
 	{"metrics-listen", TEXT(metrics_listen), "", 0, 0,
@@ -219,7 +223,7 @@ print_help(void)
 			   settings[i].help, settings[i].preset[0] ? settings[i].preset : "(empty)", variable);
 	}
 	printf("  --help\n  --version\n\n"
-		   "Signals: SIGTERM or SIGINT end gracefully, a second one at once; SIGHUP does nothing yet.\n");
+		   "Signals: SIGTERM or SIGINT end gracefully, a second one at once; SIGHUP reads the certificate anew.\n");
 }
 
 static const Setting *

@@ -25,6 +25,8 @@ typedef struct Options
 {
 	const char *listen;			/* address:port or unix:/path, several with commas */
 	const char *socket_mode;	/* of a unix socket's file, octal */
+	const char *tls_certificate;	/* file; empty: no TLS */
+	const char *tls_key;		/* file */
 	bool		share_port;		/* with other bridges that do so too */
 	const char *database;		/* conninfo or URI; empty: libpq's environment */
 	const char *allowed_origins;	/* with commas; * is any */

@@ -44,6 +44,7 @@
 
 #include "listener.h"
 #include "log.h"
+#include "relay.h"
 
 #define MESSAGE_MAX 4096
 #define HANDSHAKE_MAX 512
@@ -61,7 +62,8 @@ typedef struct Socket
 	struct lws *wsi;			/* NULL before the library has made one */
 	int			fd;				/* the library's; it closes it */
 	Stream	   *stream;			/* NULL before 101 and once it is closing */
-	Seat	   *seat;			/* NULL: its second descriptor has it */
+	Seat	   *seat;			/* NULL: its second descriptor has it, or over TLS the client, which stays */
+	Relay	   *relay;			/* over TLS, as long as the client is there */
 	char	   *partial;		/* a message that comes in pieces */
 	uint16_t	partial_length;
 	uint8_t		count;			/* of boards, until the stream begins */
@@ -106,6 +108,8 @@ free_socket(Socket *socket)
 	end_stream(socket);
 	if (socket->seat)
 		listener_leave(socket->bridge, socket->seat);
+	if (socket->relay)
+		relay_forget(socket->relay);
 	free(socket->partial);
 	free(socket->boards);
 	identity_free(socket->identity);
@@ -116,9 +120,15 @@ free_socket(Socket *socket)
 static SendResult
 put_out(Socket *socket, unsigned char *bytes, size_t length)
 {
+	SendResult	result;
 	ssize_t		n = 0;
 
-	if (!lws_partial_buffered(socket->wsi))
+	if (socket->relay)
+	{
+		if (!lws_partial_buffered(socket->wsi) && relay_send(socket->relay, bytes, length, &result))
+			return result;
+	}
+	else if (!lws_partial_buffered(socket->wsi))
 		n = send(socket->fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n == (ssize_t) length)
 		return SEND_DONE;
@@ -145,7 +155,7 @@ linger(Socket *socket)
 		shutdown(socket->fd, SHUT_WR);
 		return;
 	}
-	client = client_new(socket->bridge, fd, socket->seat, &nobody);
+	client = client_new(socket->bridge, fd, socket->seat, &nobody, false);
 	socket->seat = NULL;
 	if (client)
 		client_finish(client);
@@ -160,13 +170,17 @@ static void
 part(Socket *socket, const void *payload, size_t length)
 {
 	unsigned char frame[LWS_PRE + 2 + CONTROL_MAX];
+	SendResult	result;
 
 	end_stream(socket);
 	frame[LWS_PRE] = 0x88;
 	frame[LWS_PRE + 1] = (unsigned char) length;
 	memcpy(frame + LWS_PRE + 2, payload, length);
-	if (put_out(socket, frame + LWS_PRE, length + 2) == SEND_DONE)
+	result = put_out(socket, frame + LWS_PRE, length + 2);
+	if (socket->relay == NULL && result == SEND_DONE)
 		linger(socket);
+	else if (socket->relay && !lws_partial_buffered(socket->wsi))
+		relay_finish(socket->relay);
 }
 
 static void
@@ -193,12 +207,25 @@ ws_send(Stream *stream, const Board *board)
 {
 	Socket	   *socket = stream_owner(stream);
 	const Frame *frame = board_frame(board);
-	SendResult	result = put_out(socket, frame->wire, frame->wire_length);
+	SendResult	result;
 
-	socket->bridge->metrics->sent_bytes += frame->wire_length;
+	/* Over TLS the client counts what it is given. */
+	if (socket->relay == NULL)
+		socket->bridge->metrics->sent_bytes += frame->wire_length;
+	result = put_out(socket, frame->wire, frame->wire_length);
 	if (result == SEND_LOST)
 		kill_socket(socket);
 	return result;
+}
+
+/* The relay's client takes frames again. */
+static void
+relay_drained(void *owner)
+{
+	Socket	   *socket = owner;
+
+	if (socket->stream && !lws_partial_buffered(socket->wsi))
+		stream_drained(socket->stream);
 }
 
 static void
@@ -236,16 +263,6 @@ static const StreamKind ws_kind = {FORM_SOCKET, ws_send, ws_visit, ws_close};
 
 /* ---- what clients say ---- */
 
-/* Ours to check: where the library does it, a close whose reason isn't gets no code. */
-static bool
-is_utf8(const char *text, size_t length)
-{
-	json_t	   *json = json_stringn(text, length);
-
-	json_decref(json);
-	return json != NULL;
-}
-
 static bool
 is_ping(const char *text, size_t length)
 {
@@ -262,7 +279,8 @@ understand(Socket *socket, const char *text, size_t length)
 {
 	unsigned char pong[LWS_PRE + 16];
 
-	if (!lws_frame_is_binary(socket->wsi) && !is_utf8(text, length))
+	/* Ours to check: where the library does it, a close whose reason isn't gets no code. */
+	if (!lws_frame_is_binary(socket->wsi) && !frame_is_utf8(text, length))
 		return refuse(socket, CLOSE_BAD_TEXT, "not UTF-8");
 	if (lws_frame_is_binary(socket->wsi) || !is_ping(text, length))
 		return refuse(socket, CLOSE_NOT_UNDERSTOOD, "not understood");
@@ -313,7 +331,7 @@ peer_closes(Socket *socket, const unsigned char *payload, size_t length)
 {
 	if (length == 1 || (length >= 2 && !is_close_code((unsigned) payload[0] << 8 | payload[1])))
 		return refuse(socket, CLOSE_PROTOCOL, "");
-	if (length > 2 && !is_utf8((const char *) payload + 2, length - 2))
+	if (length > 2 && !frame_is_utf8((const char *) payload + 2, length - 2))
 		return refuse(socket, CLOSE_BAD_TEXT, "");
 	part(socket, payload, length);
 	return -1;
@@ -469,7 +487,10 @@ new_socket(const Exchange *exchange, Board *const *boards, int count)
 	return socket;
 }
 
-/* The request as we have understood it, in the one form in which the library reads what we do; behind it what came with it. */
+/*
+ * The request as we have understood it, in the one form in which the library
+ * reads what we do; behind it what came with it (over TLS the relay has that).
+ */
 static char *
 handshake(const Exchange *exchange, const char *key, const char *subprotocol, size_t *length, bool *early)
 {
@@ -479,6 +500,8 @@ handshake(const Exchange *exchange, const char *key, const char *subprotocol, si
 
 	if (out == NULL)
 		return NULL;
+	if (client_is_secure(exchange->client))
+		rest_length = 0;
 	*length = (size_t) snprintf(out, HANDSHAKE_MAX, "GET / HTTP/1.1\r\nHost: bridge\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 							 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n%s%s%s\r\n",
 							 key, subprotocol ? "Sec-WebSocket-Protocol: " : "", subprotocol ? subprotocol : "", subprotocol ? "\r\n" : "");
@@ -487,6 +510,21 @@ handshake(const Exchange *exchange, const char *key, const char *subprotocol, si
 		memcpy(out + *length, rest, rest_length);
 	*length += rest_length;
 	return out;
+}
+
+/* The descriptor that the library gets: the client's own, or over TLS one end of a pair. */
+static bool
+take_over(Socket *socket, Client *client)
+{
+	if (!client_is_secure(client))
+		socket->fd = client_release(client, &socket->seat);
+	else if (!relay_open(client, &socket->relay, &socket->fd, relay_drained, socket))
+	{
+		log_warn("no WebSocket over TLS", LOG_TEXT("reason", strerror(errno)));
+		client_close(client);
+		return false;
+	}
+	return true;
 }
 
 void
@@ -510,7 +548,12 @@ ws_open(Exchange *exchange, const char *key, const char *subprotocol, Board *con
 		return;
 	}
 	socket->identity = identity;
-	socket->fd = client_release(exchange_detach(exchange), &socket->seat);
+	if (!take_over(socket, exchange_detach(exchange)))
+	{
+		free(request);
+		free_socket(socket);
+		return;
+	}
 	ws->adopting = socket;
 	/* Where this fails the library closes the socket; whether WSI_DESTROY came for it shows in `adopting`. */
 	lws_adopt_socket_vhost_readbuf(ws->vhost, socket->fd, request, length);

@@ -9,9 +9,11 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import http from 'node:http';
+import https from 'node:https';
 import net from 'node:net';
 import { join } from 'node:path';
 import { after } from 'node:test';
+import tls from 'node:tls';
 import WebSocket from 'ws';
 import { actionFor, tokenFor, until } from '../lib/cluster.mjs';
 
@@ -79,6 +81,8 @@ export const sitOn = (cluster, user) => openSession(cluster,
 
 /* ---- streams ---- */
 
+const module = (bridge) => (bridge.tls ? https : http);
+
 /**
  * All that clients of one database have seen: a version has one content, for ever, whoever asks and however often; and what one
  * connection, or one after the other, is given never goes back.
@@ -144,7 +148,7 @@ class SocketStream extends Stream {
 
 /** A WebSocket. Options: query, protocols, and those of ws. Open when this returns. */
 export async function openSocket(bridge, { query = '', ...options } = {}) {
-  const stream = new SocketStream(`ws://127.0.0.1:${bridge.port}${STREAM}${query}`, options);
+  const stream = new SocketStream(`${bridge.url.replace('http', 'ws')}${STREAM}${query}`, { ca: bridge.tls?.ca, ...options });
   await until('the WebSocket to open', () => stream.socket.readyState === WebSocket.OPEN || stream.error || stream.closed);
   if (stream.error) throw stream.error;
   return stream;
@@ -185,7 +189,7 @@ class EventStream extends Stream {
 
 export async function openEvents(bridge, { query = '', headers = {} } = {}) {
   const stream = new EventStream();
-  stream.request = http.get(`${bridge.url}${STREAM}${query}`, { agent: false, headers: { accept: 'text/event-stream', ...headers } });
+  stream.request = module(bridge).get(`${bridge.url}${STREAM}${query}`, { agent: false, ca: bridge.tls?.ca, headers: { accept: 'text/event-stream', ...headers } });
   stream.request.on('error', () => { stream.closed ??= { code: 0 }; });
   stream.request.on('close', () => { connected.delete(stream); });
   connected.add(stream);
@@ -200,8 +204,20 @@ export async function openEvents(bridge, { query = '', headers = {} } = {}) {
 
 /* ---- requests ---- */
 
+/* fetch can't be told whom to trust. */
+async function askSecurely(bridge, path, { body, ...options }) {
+  const request = https.request(bridge.url + path, { agent: false, ca: bridge.tls.ca, ...options });
+  request.end(body);
+  const [answer] = await once(request, 'response');
+  const pieces = [];
+  for await (const piece of answer) pieces.push(piece);
+  const text = Buffer.concat(pieces).toString();
+  return { status: answer.statusCode, headers: new Headers(answer.headers), text, get json() { return JSON.parse(text); } };
+}
+
 /** GET and the like: {status, headers, text, json}. */
 export async function ask(bridge, path, options = {}) {
+  if (bridge.tls) return askSecurely(bridge, path, options);
   const answer = await fetch(bridge.url + path, { redirect: 'error', ...options });
   const text = await answer.text();
   return { status: answer.status, headers: answer.headers, text, get json() { return JSON.parse(text); } };
@@ -234,14 +250,15 @@ export function assertError(answer, status, code) {
 
 /* ---- raw sockets ---- */
 
-/** A TCP connection on which anything can be said. `received` is what has come, as bytes. */
+/** A TCP or TLS connection, as the bridge has it, on which anything can be said. `received` is what has come, as bytes. */
 export class Raw {
   received = Buffer.alloc(0);
 
   ended = false;
 
   constructor(bridge, options = {}) {
-    this.socket = net.connect({ port: bridge.port, host: '127.0.0.1', ...options });
+    const { tls: secure = bridge.tls, ...where } = { port: bridge.port, host: '127.0.0.1', ...options };
+    this.socket = secure ? tls.connect({ ...where, ca: secure.ca }) : net.connect(where);
     this.socket.setNoDelay(true);
     this.socket.on('data', (data) => { this.received = Buffer.concat([this.received, data]); });
     this.socket.on('error', (error) => { this.error = error; });

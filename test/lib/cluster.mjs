@@ -10,6 +10,8 @@ import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { appendFile, mkdtemp, readFile, rm } from 'node:fs/promises';
+import http from 'node:http';
+import https from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -159,21 +161,28 @@ export function actionFor(cluster, userId, { actionType = 'COMPLETE_LEVEL', acti
   return { actionType, actionId, board, issuedAt, receipt, points, subscore, detail };
 }
 
+/* fetch can't be told whom to trust. */
+const isReady = ({ url, tls }) => new Promise((resolve) => {
+  (tls ? https : http).get(`${url}/ready`, { agent: false, ca: tls?.ca }, (answer) => resolve(answer.resume().statusCode === 200))
+    .on('error', () => resolve(false));
+});
+
 /**
  * A bridge of that cluster. Its log (JSON lines) is in `log`; `url` is known when this returns.
  *
  * @param {Cluster} cluster
  * @param {string[]} [extraArgs] further settings, e.g. ['--www', directory]; --listen given here wins
  * @param {object} [how] ready: false returns as soon as it listens; environment: variables for it; user: its role; under: a program
- *   and its arguments that starts the bridge
+ *   and its arguments that starts the bridge; tls: {certificate, key, ca}, files and what to trust
  * @returns {Promise<{url: string, port: number, log: object[], child: object, stop: function(string=): Promise<number>}>}
  */
-export async function startBridge(cluster, extraArgs = [], { ready = true, environment = {}, user, under = [] } = {}) {
+export async function startBridge(cluster, extraArgs = [], { ready = true, environment = {}, user, under = [], tls } = {}) {
   const listen = extraArgs.includes('--listen') ? [] : ['--listen', '127.0.0.1:0'];
-  const [file, ...args] = [...under, process.env.BRIDGE ?? 'scoreboard-bridge', '--database', cluster.conninfo(user), ...listen, ...extraArgs];
+  const secure = tls ? ['--tls-certificate', tls.certificate, '--tls-key', tls.key] : [];
+  const [file, ...args] = [...under, process.env.BRIDGE ?? 'scoreboard-bridge', '--database', cluster.conninfo(user), ...listen, ...secure, ...extraArgs];
   const child = spawn(file, args,
     { env: { ...cleanEnvironment(), ...environment }, stdio: ['ignore', 'ignore', 'pipe'] });
-  const bridge = { child, log: [], port: 0, url: '' };
+  const bridge = { child, log: [], port: 0, url: '', tls };
   bridges.add(child);
   const ended = once(child, 'close').then(([code]) => { bridges.delete(child); return code; });
   bridge.ended = ended;
@@ -187,7 +196,7 @@ export async function startBridge(cluster, extraArgs = [], { ready = true, envir
     .catch((error) => { child.kill('SIGKILL'); throw error; });
   if (heard === true) throw new Error(`the bridge ended: ${JSON.stringify(bridge.log.slice(-5))}`);
   bridge.port = heard.port;
-  bridge.url = `http://127.0.0.1:${heard.port}`; /* of no use where it listens on a unix socket: ready: false */
-  if (ready) await until('the bridge to be ready', async () => over || (await fetch(`${bridge.url}/ready`).catch(() => ({ ok: false }))).ok);
+  bridge.url = `http${tls ? 's' : ''}://127.0.0.1:${heard.port}`; /* of no use where it listens on a unix socket: ready: false */
+  if (ready) await until('the bridge to be ready', async () => over || isReady(bridge));
   return bridge;
 }
