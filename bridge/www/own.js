@@ -4,22 +4,23 @@
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  *
  * All of it comes from one view() of one moment. It is asked for again when the list or the own values have changed, and now and then
- * where nothing tells of them, yet never more often than every few seconds: a bridge counts requests.
+ * where nothing tells of them, yet seldom: a bridge counts the requests of an address, and many may look from behind one.
  */
 import { byId, make, nameOf, number, ordinal } from './words.js';
 
-const LEAST_MS = 3000;
-const MOST_MS = 15000;
+const OWN_MS = 3000; /* least time between two questions, where the own values have changed, ... */
+const LIST_MS = 10000; /* where others' have, ... */
+const QUIET_MS = 30000; /* and where nothing is known to have changed */
 const RADIUS = 2;
 
 export class OwnPlace {
-  #board = null; #expired; #found; #timer = 0; #asked = -Infinity; #drawn = null;
+  #board = null; #expired; #found; #timer = 0; #due = 0; #asked = -Infinity; #drawn = null;
 
   /** @param {object} told expired(error): the token is refused; found(own): the row, or null */
   constructor({ expired, found }) {
     this.#expired = expired;
     this.#found = found;
-    document.addEventListener('visibilitychange', () => this.ask());
+    document.addEventListener('visibilitychange', () => this.ask(OWN_MS));
   }
 
   /** board: null where nobody is signed in. */
@@ -29,20 +30,26 @@ export class OwnPlace {
     this.#asked = -Infinity;
     this.#board = board;
     this.#draw(null);
-    this.ask();
+    this.ask(OWN_MS);
   }
 
-  /** Something has changed. */
-  ask() {
+  /** The list has changed. */
+  ask(pause = LIST_MS) {
     if (!this.#board || document.visibilityState === 'hidden') return;
+    const due = Math.max(performance.now(), this.#asked + pause);
+    if (this.#timer && this.#due <= due) return;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#read(this.#board), Math.max(0, this.#asked + LEAST_MS - performance.now()));
+    this.#due = due;
+    this.#timer = setTimeout(() => this.#read(this.#board), due - performance.now());
   }
+
+  /** An own increment was counted. */
+  counted() { this.ask(OWN_MS); }
 
   /** me.update is ahead of the next view(). */
   hear({ rank, score, players }) {
     if (this.#drawn) this.#draw({ ...this.#drawn, players, own: { ...this.#drawn.own, rank, score } });
-    this.ask();
+    this.ask(OWN_MS);
   }
 
   wait(points) {
@@ -51,19 +58,17 @@ export class OwnPlace {
 
   async #read(board) {
     this.#asked = performance.now();
-    let next = MOST_MS;
+    this.#timer = 0;
     try {
       const view = await board.view({ entries: 1, radius: RADIUS });
       if (board === this.#board) this.#draw(view);
     } catch (error) {
       if (board !== this.#board) return;
-      if (error.status === 401) this.#expired(error);
+      if (error.status === 401) return this.#expired(error);
       if (error.status >= 400 && error.status < 500) this.#draw(null);
-      next = Math.max(MOST_MS, (error.retryAfter ?? 0) * 1000);
+      this.#asked += (error.retryAfter ?? 0) * 1000;
     }
-    if (board !== this.#board) return;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.ask(), next);
+    if (board === this.#board) this.ask(QUIET_MS);
   }
 
   #draw(view) {

@@ -24,10 +24,12 @@ const named = () => new URLSearchParams(location.search).get('board') || 'global
 /** The board that this page follows. */
 export let board = null;
 
+const expired = ({ message }) => signOut(`You were signed out. ${sentence(message)}`);
+
 const top = new RowList(byId('list'));
 const below = new Below();
 const own = new OwnPlace({
-  expired: ({ message }) => signOut(`You were signed out. ${sentence(message)}`),
+  expired,
   found: (row) => { top.own = below.own = row?.userId ?? null; },
 });
 
@@ -163,7 +165,7 @@ function follow(name) {
     drawAge();
     drawTitle();
   }
-  for (const [event, react] of Object.entries({ update: request, state: drawState, me: (me) => own.hear(me), counted: () => own.ask(),
+  for (const [event, react] of Object.entries({ update: request, state: drawState, me: (me) => own.hear(me), counted: () => own.counted(), unauthorized: expired,
     notice: (notice) => notify(notice, 'Your points were taken back. ') })) {
     mine.addEventListener(event, ({ detail }) => mine === board && react(detail));
   }

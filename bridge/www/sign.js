@@ -16,6 +16,9 @@ const stored = {
   set: (token) => { try { if (token) sessionStorage.setItem(KEY, token); else sessionStorage.removeItem(KEY); } catch { /* for this page then */ } },
 };
 
+/* The form alone; what it is worth is the server's to say. */
+const isToken = (text) => /^[\w-]+\.[\w-]+\.[\w-]+$/.test(text);
+
 let token = takeFromAddress() ?? stored.get();
 let changed = () => {};
 
@@ -24,15 +27,16 @@ function takeFromAddress() {
   const given = hash.get('token');
   if (given === null) return null;
   history.replaceState(history.state, '', location.pathname + location.search);
-  stored.set(given.trim());
-  return given.trim() || null;
+  if (!isToken(given)) return null;
+  stored.set(given);
+  return given;
 }
 
 export const currentToken = () => token;
 
-/** Says nothing where nobody is signed in. */
+/** For a reason that is shown, or because the player wants to. */
 export function signOut(why = '') {
-  if (!token && !why) return;
+  if (token === null) return;
   token = null;
   stored.set(null);
   draw(why);
@@ -43,6 +47,7 @@ function signIn(given) {
   token = given;
   stored.set(given);
   draw();
+  byId('sign-out').focus();
   changed();
 }
 
@@ -74,13 +79,17 @@ export function startSigning(onChange) {
   changed = onChange;
   byId('sign-in').addEventListener('click', () => byId('sign-dialog').showModal());
   byId('sign-cancel').addEventListener('click', () => byId('sign-dialog').close());
-  byId('sign-out').addEventListener('click', () => signOut());
+  byId('sign-out').addEventListener('click', () => {
+    signOut();
+    byId('sign-in').focus();
+  });
   byId('sign-form').addEventListener('submit', (event) => {
     event.preventDefault(); /* the policy of this page lets no form go anywhere */
     const given = byId('token').value.trim();
     byId('token').value = '';
     byId('sign-dialog').close();
-    if (given) signIn(given);
+    if (isToken(given)) signIn(given);
+    else if (given) draw('That is no token.');
   });
   addEventListener('hashchange', () => {
     const given = takeFromAddress();

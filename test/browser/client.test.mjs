@@ -248,6 +248,31 @@ test('503 is tried again under the same key, 429 is not', async () => {
   assert.deepEqual(await page.evaluate(() => window.notices.map(({ code }) => code)), ['RATE_LIMITED']);
 });
 
+test('who only waited for the server was not too fast: 429 is waited out then', async () => {
+  const refusal = (status, code) => ({ status, headers: { 'Retry-After': '1' }, json: { error: { code, message: 'later', requestId: 'r' } } });
+  const counted = { json: { userId: 'ann', board: 'global', score: 10, previousScore: 0, appliedPoints: 10, version: 7, replayed: false } };
+  answers['/v1/scores/increment'] = (times) => [refusal(503, 'UNAVAILABLE'), refusal(429, 'RATE_LIMITED'), counted][times - 1];
+  await open();
+  assert.equal((await increment({ actionType: 'A', actionId: '1', token: 't' })).score, 10);
+  assert.equal(new Set(requests.filter(({ path }) => path === '/v1/scores/increment').map(({ headers }) => headers['idempotency-key'])).size, 1);
+});
+
+test('a function is asked for a fresh token once, and then it is over', async () => {
+  const unauthorized = { status: 401, json: { error: { code: 'UNAUTHORIZED', message: 'expired', requestId: 'r' } } };
+  const by = () => requests.filter(({ path }) => path === '/v1/scores/increment').map(({ headers }) => headers.authorization);
+  answers['/v1/scores/increment'] = (times) => (times === 2
+    ? { json: { userId: 'ann', board: 'global', score: 10, previousScore: 0, appliedPoints: 10, version: 7, replayed: false } } : unauthorized);
+  await open();
+  const outcome = await page.evaluate(() => {
+    let made = 0;
+    return window.board.increment({ actionType: 'A', actionId: '1', token: () => `token-${made += 1}` });
+  });
+  assert.equal(outcome.score, 10);
+  assert.equal((await increment({ actionType: 'A', actionId: '2', token: 'fixed' })).code, 'UNAUTHORIZED');
+  const [first, second, third, ...more] = by();
+  assert.deepEqual([second === first, third, more], [false, 'Bearer fixed', []]);
+});
+
 test("another board's increment doesn't show on this one", async () => {
   await open({ userId: 'ann' });
   await sockets(1);

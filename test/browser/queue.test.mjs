@@ -126,6 +126,29 @@ test('what an earlier page left and the server refuses is told', async () => {
   await until('nothing to be kept', async () => (await kept()).length === 0);
 });
 
+test('what could not be sent for days is given up, and told', async () => {
+  await signIn('ida');
+  await page.route(INCREMENT, (route) => route.abort());
+  await increment(actionFor(cluster, 'ida', { actionId: 'i1' }));
+  await until('a try', () => sent.length > 0);
+  await page.evaluate(() => new Promise((resolve, reject) => {
+    const request = indexedDB.open('scoreboard');
+    request.onsuccess = () => {
+      const store = request.result.transaction('increments', 'readwrite').objectStore('increments');
+      const all = store.getAll();
+      all.onsuccess = () => all.result.forEach((one) => store.put({ ...one, created: one.created - 7 * 86400000 }));
+      store.transaction.onabort = () => reject(store.transaction.error);
+      store.transaction.oncomplete = () => { request.result.close(); resolve(); };
+    };
+  }));
+  await page.reload();
+  await page.unroute(INCREMENT);
+  await signIn('ida');
+  await tells('i1 EXPIRED');
+  await until('nothing to be kept', async () => (await kept()).length === 0);
+  assert.equal(await scoreOf('ida'), 0);
+});
+
 test('without a network actions wait in line; when it is back each counts once', async () => {
   await signIn('fay');
   await increment(actionFor(cluster, 'fay', { actionId: 'f0' }));

@@ -65,6 +65,18 @@ const text = (id) => page.innerText(`#${id}`);
 const says = (id, expected) => until(`#${id} to say ${expected}`, async () => (await text(id)) === expected)
   .catch(async (error) => assert.fail(`${error.message}; it says ${await text(id)}`));
 
+/* As people do it, by the keyboard. */
+async function signIn(token) {
+  await page.focus('#sign-in');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('#sign-dialog[open]');
+  await page.fill('#token', token);
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('#sign-dialog', { state: 'hidden' });
+}
+
 /* ---- signing in ---- */
 
 test('a token in the address is taken out of it at once, is sent in no address, and stays in this tab', async () => {
@@ -88,6 +100,27 @@ test('an address that is changed to one with a token signs in too', async () => 
   await page.evaluate((token) => { location.hash = `token=${token}`; }, tokenFor(cluster, 'ann'));
   await page.waitForSelector('#sign-out:not([hidden])');
   assert.equal(await page.evaluate(() => location.hash), '');
+});
+
+test('a token that is refused signs out with the reason, and the list goes on', async () => {
+  await award({ ann: 300 });
+  await visit();
+  await signIn(tokenFor(cluster, 'ann', { iat: 1000000000, exp: 1000000600 }));
+  await until('the reason', async () => /^You were signed out\. /.test(await text('sign-why')));
+  await page.waitForSelector('#sign-in:not([hidden])');
+  await page.waitForSelector('#state[data-status="live"]');
+  await award({ bob: 400 });
+  await shows('bob 400, ann 300');
+});
+
+test('what is no token is said to be none', async () => {
+  await visit();
+  await signIn('<b>secret</b>');
+  await says('sign-why', 'That is no token.');
+  assert.equal(await page.isVisible('#sign-in'), true);
+  await visit('#token=%3Cb%3E');
+  assert.equal(await page.evaluate(() => location.hash), '');
+  assert.equal(await page.isVisible('#sign-in'), true);
 });
 
 test('the dialog is left by Escape, and nobody is signed in', async () => {
