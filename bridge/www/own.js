@@ -81,7 +81,7 @@ export class OwnPlace {
     byId('own-rank').textContent = own.rank ? ordinal(own.rank) : '–';
     byId('own-rank-short').textContent = own.rank ? ordinal(own.rank) : '';
     byId('own-of').textContent = own.rank ? `of ${number.format(players)}` : '';
-    byId('own-score').textContent = `${number.format(own.score)} points`;
+    byId('own-score').textContent = `Score ${number.format(own.score)}`;
     byId('own-next').replaceChildren(...distance(own, next));
     byId('neighbours').replaceChildren(...neighbours.map((entry) => neighbour(entry, own)));
   }

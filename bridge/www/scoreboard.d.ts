@@ -241,9 +241,10 @@ export interface BoardInfo {
   order: 'high' | 'low';
   period: string;
   visibility: string;
-  players: number;
+  /** Of the last list; null before the first one. */
+  players: number | null;
   season: number;
-  version: number;
+  version: number | null;
 }
 
 /** The boards that the caller may see. GET /v1/boards. */

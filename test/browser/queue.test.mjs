@@ -195,3 +195,18 @@ test('a reload in the middle of many, again and again, loses none and counts non
   assert.equal(await scoreOf('hal'), 100 * counted);
   assert.equal(counted, new Set(sent).size, 'each key that was sent counts, once');
 });
+
+test('a bridge that is killed while actions are on their way costs none, and none counts twice', async () => {
+  await signIn('jon');
+  const { port } = bridge;
+  for (let round = 0; round < 4; round += 1) {
+    await page.evaluate((actions) => { actions.forEach((action) => { window.mine.increment(action).catch(() => {}); }); },
+      Array.from({ length: 10 }, (_, index) => actionFor(cluster, 'jon', { actionId: `j${10 * round + index}` })));
+    await bridge.stop('SIGKILL');
+    bridge = await startBridge(cluster, ['--www', WWW, '--listen', `127.0.0.1:${port}`]);
+  }
+  await until('all to be counted', async () => { await page.evaluate(() => window.mine.retry()); return (await told()).length === 40; });
+  assert.ok((await told()).every((line) => line.includes('counted')));
+  assert.equal(await scoreOf('jon'), 4000);
+  assert.ok(sent.length > 40, 'some had to be sent again');
+});
