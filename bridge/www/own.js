@@ -76,7 +76,10 @@ export class OwnPlace {
     this.#found(this.#drawn?.own ?? null);
     byId('own').hidden = !this.#drawn;
     byId('own-rank-fact').hidden = !this.#drawn?.own.rank;
-    if (!this.#drawn) return;
+    if (!this.#drawn) {
+      byId('neighbours').replaceChildren();
+      return;
+    }
     const { own, next, neighbours, players } = this.#drawn;
     byId('own-rank').textContent = own.rank ? ordinal(own.rank) : '–';
     byId('own-rank-short').textContent = own.rank ? ordinal(own.rank) : '';
