@@ -35,17 +35,21 @@ sse_visit(Stream *stream, bool ping)
 	client_send(stream_owner(stream), ":\n\n", 3);
 }
 
-/* Events have no codes: the connection ends behind the last whole event, or in the middle of one that isn't taken. */
+/*
+ * Events have no codes: a comment tells it to who reads comments, as scoreboard.js does. The connection ends behind it, or in the middle
+ * of an event that isn't taken.
+ */
 static void
 sse_close(Stream *stream, int code, const char *reason)
 {
 	Client	   *client = stream_owner(stream);
+	char		comment[32];
 
-	(void) code;
 	(void) reason;
+	snprintf(comment, sizeof(comment), ":close %d\n\n", code);
 	if (client_unsent(client))
 		client_close(client);
-	else
+	else if (client_send(client, comment, strlen(comment)))
 		client_finish(client);
 }
 

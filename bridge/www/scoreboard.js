@@ -538,10 +538,11 @@ const openSocket = (url, ticket) => ({ heard, message, end }) => {
 /* Read by fetch: an EventSource hides comments, statuses and Retry-After, can't send a token, and reconnects on its own account. */
 const openEvents = (url, headers) => ({ heard, message, end }) => {
   const link = linked();
-  readEvents(url, headers, link.signal, heard, message).then(() => end(new Error('the event stream ended')), end);
+  readEvents(url, headers, link.signal, heard, message).then((code) => end(new Error(`the event stream ended with ${code}`), code), end);
   return { close: link.abort };
 };
 
+/* Resolves with the close code, which the bridge tells in a comment. */
 async function readEvents(url, headers, signal, heard, message) {
   const response = await fetch(url, { headers: { Accept: 'text/event-stream', ...headers }, cache: 'no-store', signal });
   if (!response.ok) throw await errorOf(response);
@@ -550,14 +551,16 @@ async function readEvents(url, headers, signal, heard, message) {
   const decoder = new TextDecoder();
   let rest = '';
   let data = [];
+  let code;
   for (;;) {
     const { value, done } = await reader.read();
-    if (done) return;
+    if (done) return code;
     heard();
     const lines = (rest + decoder.decode(value, { stream: true })).split(/\r\n|\n|\r(?!$)/);
     rest = lines.pop();
     for (const line of lines) {
       if (line.startsWith('data:')) data.push(line.slice(5).replace(/^ /, ''));
+      if (line.startsWith(':close ')) code = Number(line.slice(7));
       if (line !== '') continue;
       if (data.length) message(data.join('\n'));
       data = [];

@@ -162,6 +162,8 @@ class EventStream extends Stream {
 
   comments = 0;
 
+  comment = null; /* the last one */
+
   take(text) {
     const blocks = (this.text + text).split('\n\n');
     this.text = blocks.pop();
@@ -175,7 +177,10 @@ class EventStream extends Stream {
       assert.ok(!(name in fields), `${name} twice`);
       fields[name] = value;
     }
-    if ('' in fields) this.comments++;
+    if ('' in fields) {
+      this.comments++;
+      this.comment = fields[''];
+    }
     if ('retry' in fields) this.retry = Number(fields.retry);
     if (!('data' in fields)) return;
     assert.equal(fields.event, JSON.parse(fields.data).type);

@@ -194,6 +194,7 @@ test('a stream ends with its token, 4001, and no other does', async () => {
   for (const stream of [...streams, ...others]) await until('the list', () => stream.messages.length);
   for (const stream of streams) await stream.ends();
   assert.equal(streams[0].closed.code, 4001);
+  assert.equal(streams[1].comment, 'close 4001');
   for (const stream of others) assert.equal(stream.closed, null);
 });
 
@@ -207,6 +208,7 @@ test('a player has three streams, a fourth ends the oldest, 4002; others are not
   assert.equal(mine[0].closed.code, 4002);
   mine.push(await socket({ headers }));
   await mine[1].ends();
+  assert.equal(mine[1].comment, 'close 4002');
   assert.deepEqual(mine.map(({ closed }) => Boolean(closed)), [true, true, false, false, false]);
   /* One that ends by itself makes room. */
   mine[2].close();
