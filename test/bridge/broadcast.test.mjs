@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { startBridge, startCluster, until } from '../lib/cluster.mjs';
-import { UNLIMITED, ask, award, openEvents, openSocket, published } from './clients.mjs';
+import { RawSocket, UNLIMITED, ask, award, frame, openEvents, openSocket, published } from './clients.mjs';
 
 const run = promisify(execFile);
 const CLIENTS = 400;
@@ -46,7 +46,8 @@ after(async () => {
   await cluster?.stop();
 });
 
-const slow = () => writeFile(slowly, '');
+const sends = (how) => writeFile(slowly, how);
+const slow = () => sends('s');
 
 /** Scores of ann's that the stream was given behind its first list. */
 const seen = (stream) => stream.messages.slice(1).map((text) => JSON.parse(text).entries[0].score);
@@ -126,6 +127,8 @@ test('two boards are walked side by side', async () => {
   const second = await begin(other, 'side');
   const reached = have(one, first).length;
   assert.ok(reached < CLIENTS, `the other board's news began behind ${reached}`);
+  await until('more of both', () => have(one, first).length > reached + 40 && have(other, second).length > 40);
+  assert.ok(have(other, second).length < CLIENTS, 'one board had to wait for the other');
   await everybodyHas(one, first);
   await everybodyHas(other, second);
   assert.ok([...one, ...other].every((stream) => stream.messages.length === 2));
@@ -141,6 +144,56 @@ test('whoever leaves within a broadcast takes nobody\'s list with it', async () 
   const stay = all.filter((stream) => !left.has(stream));
   await everybodyHas(stay, score);
   assert.ok(stay.every((stream) => stream.messages.length === 2), 'a list came twice');
+});
+
+test('whoever has its list and leaves takes nobody else\'s with it', async () => {
+  const all = await gather(CLIENTS);
+  const order = [];
+  await slow();
+  const score = await begin(all);
+  await until('some of them to be reached', () => {
+    all.forEach((stream) => { if (!order.includes(stream) && have([stream], score).length) order.push(stream); });
+    return order.length >= 70;
+  });
+  /* The last of all take the places of those behind the walk, where it comes by at its very end only. */
+  const left = new Set(order.slice(-40));
+  left.forEach((stream) => stream.close());
+  const stay = all.filter((stream) => !left.has(stream));
+  await everybodyHas(stay, score);
+  assert.ok(stay.every((stream) => stream.messages.length === 2), 'a list came twice');
+});
+
+test('whose socket takes nothing of a list at first gets the newest one whole', async () => {
+  const all = await gather(20);
+  await sends('f');
+  const older = await publish();
+  /* They have been walked by when the next version is known. */
+  await until('the bridge to know the list', async () => JSON.stringify((await ask(bridge, '/v1/leaderboard/top?limit=1')).json).includes(`"score":${older}`));
+  const newer = await publish();
+  await sends(' ');
+  await everybodyHas(all, newer);
+  for (const stream of all) {
+    assert.ok([newer, `${older},${newer}`].some((one) => String(one) === seen(stream).join()), seen(stream).join());
+    assert.equal(stream.closed, null);
+  }
+});
+
+test('a list does not come into the middle of a pong', async () => {
+  const other = await openEvents(bridge);
+  streams.push(other);
+  const raw = await RawSocket.open(bridge);
+  await until('the list', () => raw.frames().some(({ payload }) => payload.includes('"entries":[')));
+  const from = raw.received.length;
+  await sends('t');
+  raw.send(frame('pong '.repeat(20), { opcode: 9 }));
+  await until('the first byte of the pong', () => raw.received.length > from);
+  assert.equal(raw.received.length, from + 1);
+  const score = await publish();
+  await until('a stream to have it', () => other.messages.some((text) => text.includes(`"score":${score}`)));
+  await sends(' ');
+  await until('the list', () => raw.frames().some(({ payload }) => payload.includes(`"score":${score}`)));
+  assert.ok(raw.frames().some(({ opcode, payload }) => opcode === 10 && `${payload}` === 'pong '.repeat(20)));
+  raw.close();
 });
 
 test('whoever comes within a broadcast gets the list once', async () => {

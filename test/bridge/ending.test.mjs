@@ -56,6 +56,15 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
   });
 }
 
+test('streams that have come and gone do not hold up the end', async () => {
+  const bridge = await startBridge(cluster, ['--drain-timeout', '10m']);
+  const streams = await Promise.all(Array.from({ length: 20 }, (_, i) => (i % 2 ? openSocket : openEvents)(bridge)));
+  for (const stream of streams) await until('the snapshot', () => stream.messages.length);
+  streams.slice(10).forEach((stream) => stream.close());
+  const ended = bridge.stop();
+  assert.equal(await until('the end', () => Promise.race([ended.then(String), new Promise((resolve) => { setTimeout(resolve, 50); })])), '0');
+});
+
 test('an increment in flight is answered before the end; nothing new is taken', async (t) => {
   const bridge = await startBridge(cluster, ['--drain-timeout', '60s', '--submit-timeout', '60s']);
   const open = await shutGate(t);

@@ -8,7 +8,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { startBridge, startCluster, until } from '../lib/cluster.mjs';
-import { Raw, RawSocket, STREAM, UNLIMITED, assertAlive, award, frame, inParallel, memory, messageOf, openEvents, openSocket, processorTime, published,
+import { Raw, RawSocket, STREAM, UNLIMITED, ask, assertAlive, award, frame, inParallel, memory, messageOf, openEvents, openSocket, processorTime, published,
   stored } from './clients.mjs';
 
 const LARGE = 500_000;
@@ -98,11 +98,58 @@ test('a client that stays slow is dropped: 4003 if it ever listens, others go on
   socket.socket.resume();
   events.socket.resume();
   assert.equal(await socket.closeCode(), 4003);
+  const last = socket.frames().at(-1);
+  assert.equal(last.payload.subarray(2).toString(), 'too slow');
+  assert.ok(socket.received.subarray(-last.payload.length).equals(last.payload), 'the close is the last word');
   await events.ends();
   await publishMany(reader, 1);
   assert.equal(reader.closed, null);
   reader.close();
   assert.equal(await strict.stop(), 0);
+});
+
+test('a slow client gets no comments meanwhile, and of its other boards the newest list alone', async () => {
+  const lively = await startBridge(cluster, ['--ping-interval', '200ms', '--slow-timeout', '10m']);
+  const huge = 16_000_000;
+  version++;
+  await cluster.sql(`UPDATE scoreboard.top SET version = :version, document = format('{"board":"large","season":1,"version":%s,"players":1,"entries":[{"rank":1,'
+    '"userId":"x","displayName":"%s","score":1}]}', :version, repeat('x', ${huge})) WHERE board = 'large';
+    SELECT pg_notify('scoreboard', '{"board":"large","version":' || :version || '}') \\g /dev/null`, { version });
+  const brisk = await openEvents(lively, { query: '?board=quiet' });
+  await until('the huge list', async () => (await ask(lively, '/v1/leaderboard/top?board=large')).text.length > huge);
+  const raw = new Raw(lively).send(`GET ${STREAM}?board=large,quiet HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n`);
+  await until('the beginning of the list', () => raw.received.includes('"entries":['));
+  raw.socket.pause();
+  const comments = brisk.comments;
+  for (let score = 1; score <= 3; score++) {
+    await award(cluster, 'ann', 1, 'quiet');
+    await brisk.receives(messageOf(await published(cluster, 'ann', score, 'quiet')));
+  }
+  await until('many comments for who reads', () => brisk.comments > comments + 20);
+  raw.socket.resume();
+  await until('the other list', () => raw.received.includes('"board":"quiet"'));
+  const text = raw.received.toString('latin1');
+  assert.match(text, /"board":"quiet".*"score":3/);
+  assert.ok([...text.matchAll(/^:$/gm)].length < 10, 'comments were kept for it');
+  raw.close();
+  brisk.close();
+  assert.equal(await lively.stop(), 0);
+});
+
+test('whoever pings and never reads costs no memory', async () => {
+  const raw = await RawSocket.open(bridge, { path: `${STREAM}?board=quiet` });
+  await until('the list', () => raw.received.includes('"entries":['));
+  raw.socket.pause();
+  const pings = Buffer.concat(Array.from({ length: 5000 }, () => frame('{"type":"ping"}')));
+  let early = 0;
+  for (let i = 0; i < 60; i++) {
+    raw.send(pings);
+    await ask(bridge, '/health');
+    if (i === 9) early = await memory(bridge);
+  }
+  const grown = await memory(bridge) - early;
+  assert.ok(grown < 4_000_000, `${grown} bytes more after 250,000 pings`);
+  raw.close();
 });
 
 test('a thousand clients get every version', async () => {

@@ -21,9 +21,9 @@ const events = async (options) => { open.push(await openEvents(bridge, options))
 
 before(async () => {
   cluster = await startCluster(UNLIMITED);
-  await cluster.sql("INSERT INTO scoreboard.board (name, publish_interval_ms) VALUES ('side', 10), ('third', 10)");
+  await cluster.sql("INSERT INTO scoreboard.board (name, publish_interval_ms) VALUES ('side', 10), ('third', 10), ('hand', 10)");
   bridge = await startBridge(cluster, ['--look-interval', '300ms']);
-  await until('the boards to be known', async () => (await ask(bridge, '/v1/leaderboard/top?board=third')).status === 200);
+  for (const board of ['third', 'hand']) await until('the boards to be known', async () => (await ask(bridge, `/v1/leaderboard/top?board=${board}`)).status === 200);
 });
 
 after(async () => {
@@ -114,7 +114,7 @@ test('Last-Event-ID suppresses the snapshot that the client has, and no other', 
   await first.receives(messageOf(document));
 
   const known = await events({ headers: { 'last-event-id': `global:${version}` } });
-  for (const id of [`global:${version - 1}`, `global:${version + 1}`, 'global:', 'rubbish', `lobal:${version}`, `global2:${version}`, ',,:,']) {
+  for (const id of [`global:${version - 1}`, `global:${version + 1}`, 'global:', 'rubbish', `lobal:${version}`, `global2:${version}`, `global2${version}`, ',,:,']) {
     const stream = await events({ headers: { 'last-event-id': id } });
     await stream.receives(messageOf(document), `a snapshot after ${id}`);
   }
@@ -138,6 +138,13 @@ test('several boards share one stream', async () => {
   assert.equal(one.messages.length, 4);
   const versions = Object.fromEntries(other.messages.map((text) => JSON.parse(text)).map(({ board, version }) => [board, version]));
   assert.equal(other.events.at(-1).id, `global:${versions.global},side:${versions.side},third:${versions.third}`);
+});
+
+test('an id of two boards names both', async () => {
+  const stream = await events({ query: '?board=global,side' });
+  await until('two snapshots', () => stream.messages.length === 2);
+  const [global, side] = stream.messages.map((text) => JSON.parse(text).version);
+  assert.deepEqual(stream.events.map(({ id }) => id), [`global:${global}`, `global:${global},side:${side}`]);
 });
 
 test("Last-Event-ID of several boards leaves out each that hasn't changed", async () => {
@@ -202,11 +209,12 @@ test('an older version that the database shows is not taken', async () => {
 });
 
 test('comments keep a quiet event stream open', async () => {
-  const lively = await startBridge(cluster, ['--ping-interval', '200ms']);
+  const lively = await startBridge(cluster, ['--ping-interval', '200ms', '--look-interval', '50ms']);
   try {
     const stream = await openEvents(lively, { query: '?board=third' });
-    await until('some comments', () => stream.comments > 3);
+    await until('some comments', () => stream.comments > 8);
     assert.equal(stream.messages.length, 1);
+    assert.equal(stream.statuses.length, 1, 'the status is told when it changes, not at every look');
     assert.equal(stream.closed, null);
   } finally {
     await lively.stop();
@@ -265,6 +273,36 @@ test('a board that is made, removed and made again needs no restart and gets new
   const again = JSON.parse(await stream.later(from, ({ board }) => board === 'fleeting'));
   assert.ok(again.version > version);
   assert.equal(stream.closed, null);
+});
+
+/* Documents written by hand, as no publisher of ours writes them. */
+async function write(document) {
+  const written = JSON.parse(await stored(cluster, 'hand')).version + 1;
+  const text = document(written);
+  await cluster.sql(`UPDATE scoreboard.top SET version = :version, document = :'text' WHERE board = 'hand';
+    SELECT pg_notify('scoreboard', '{"board":"hand","version":' || :version || '}') \\g /dev/null`, { version: written, text });
+  return text;
+}
+
+test('messages of every length of a WebSocket header come whole', async () => {
+  const streams = [await socket({ query: '?board=hand' }), await events({ query: '?board=hand' })];
+  for (const length of [125, 126, 127, 128, 65534, 65535, 65536, 65537]) {
+    const start = (version) => `{"board":"hand","season":1,"version":${version},"players":0,"x":"`;
+    const end = '","entries":[]}';
+    const text = await write((version) => start(version) + 'x'.repeat(length - messageOf(start(version) + end).length) + end);
+    assert.equal(messageOf(text).length, length);
+    for (const stream of streams) await stream.receives(messageOf(text), `${length} bytes`);
+  }
+});
+
+test('whatever stands between and within the members of a document, an event is one, and the list is cut in its own entries', async () => {
+  const streams = [await socket({ query: '?board=hand' }), await events({ query: '?board=hand' })];
+  const text = await write((version) => `{"board":"hand","season":1,\n "version":${version},\r\n"entrants":[1,2,[3]],"more":{"entries":[7,8]},"text":"\\"entries\\":[{}],\\\\",`
+    + '"entries":[ {"rank":1,"userId":"a\\"]}"} ,{"rank":2,"list":[1,{"x":[2]}]},\n{"rank":3}],"after":1}');
+  const message = messageOf(text).replace(/[\r\n]/g, ' ');
+  for (const stream of streams) await stream.receives(message);
+  const list = async (query) => (await ask(bridge, `/v1/leaderboard/top?board=hand${query}`)).json.entries.map(({ rank }) => rank);
+  assert.deepEqual([await list(''), await list('&limit=1'), await list('&limit=2&skip=1'), await list('&skip=3'), await list('&skip=9')], [[1, 2, 3], [1], [2, 3], [], []]);
 });
 
 test('lies on the channel harm nobody', async () => {

@@ -249,6 +249,19 @@ test('whoever leaves while the database is asked leaves nothing behind', async (
   await assertAlive(bridge);
 });
 
+test('a stream whose ticket is looked at when the bridge begins to end is refused', async () => {
+  const ending = await startBridge(cluster, ['--drain-timeout', '1m', '--database-timeout', '1m']);
+  const query = `?board=players&ticket=${await ticketFor('ann')}`;
+  const release = await openSession(cluster, "LOCK TABLE scoreboard.stream_ticket; SELECT 'held'");
+  const answer = ask(ending, STREAM + query, { headers: { accept: 'text/event-stream' } });
+  await until('the ticket to be looked at', async () => await cluster.sql("SELECT count(*) FROM pg_locks WHERE relation = 'scoreboard.stream_ticket'::regclass AND NOT granted") !== '0');
+  const ended = ending.stop();
+  await until('the end to begin', () => ending.log.some(({ msg }) => msg === 'ending'));
+  await release();
+  assertError(await answer, 503, 'UNAVAILABLE');
+  assert.equal(await ended, 0);
+});
+
 test('streams end when another permission is demanded', async () => {
   const headers = bearer(tokenFor(cluster, 'ann', { may: ['club', 'circle'] }));
   const streams = [await socket({ query: '?board=club', headers }), await events({ query: '?board=players,club', headers })];

@@ -72,6 +72,21 @@ test('a message in pieces is one message, a ping may stand between them', async 
   raw.close();
 });
 
+test('several messages in pieces, one after the other', async () => {
+  const raw = await RawSocket.open(bridge);
+  for (let i = 1; i <= 3; i++) {
+    for (const [n, part] of [PING.slice(0, 3), PING.slice(3, 9), PING.slice(9)].entries()) raw.send(frame(part, { opcode: n === 0 ? 1 : 0, final: n === 2 }));
+    await until(`answer ${i}`, () => raw.frames().filter(({ payload }) => `${payload}` === '{"type":"pong"}').length === i);
+  }
+  raw.close();
+});
+
+test('the answer to the handshake has the id that the request had', async () => {
+  const raw = new RawSocket(bridge).send(RawSocket.handshake({ headers: { 'X-Request-Id': 'mine-7' } }));
+  assert.equal((await raw.answer()).headers['x-request-id'], 'mine-7');
+  raw.close();
+});
+
 test('a frame that comes byte by byte is understood', async () => {
   const raw = await RawSocket.open(bridge);
   for (const byte of frame(PING)) {
@@ -188,6 +203,13 @@ test('a handshake that is wrong is refused with what is wrong', async () => {
   }
 });
 
+test('nothing but GET begins one', async () => {
+  const raw = new Raw(bridge).send(RawSocket.handshake().replace('GET', 'HEAD'));
+  const { status } = await until('an answer', () => raw.head().status && raw.head());
+  assert.equal(status, 400);
+  raw.close();
+});
+
 test('other paths answer as ever although an upgrade is asked for', async () => {
   const answer = await rawAnswer(bridge, RawSocket.handshake({ path: '/v1/leaderboard/top' }));
   assert.equal(answer.status, 200);
@@ -198,7 +220,15 @@ test('a client that answers no ping is dropped, one that does stays', async () =
   /* Long enough for a machine that is busy with something else. */
   const impatient = await startBridge(cluster, ['--ping-interval', '1s']);
   const [alive, mute] = [await openSocket(impatient), await RawSocket.open(impatient)];
+  /* Whatever it says, it is there. */
+  const talker = await RawSocket.open(impatient);
+  const talk = setInterval(() => talker.send(frame(PING)), 200);
   await mute.ends();
+  const later = await RawSocket.open(impatient);
+  await later.ends();
+  clearInterval(talk);
+  assert.equal(talker.ended, false);
+  talker.close();
   assert.ok(mute.frames().some(({ opcode }) => opcode === 9));
   await until('many pings', () => alive.pings > 3);
   assert.equal(alive.closed, null);
