@@ -8,8 +8,12 @@
  */
 import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { startBridge, startCluster, until } from '../lib/cluster.mjs';
+import { Authority } from './certificates.mjs';
 import { RawSocket, UNLIMITED, Versions, assertAlive, award, frame, inParallel, memory, messageOf, openSocket, published } from './clients.mjs';
 import { generator, mutate } from './spoiling.mjs';
 
@@ -23,19 +27,26 @@ const PONG = '{"type":"pong"}';
 const FAREWELL = 'still there?';
 
 let cluster;
-let bridge;
+let directory;
+let bridge; /* that of the kind of connection which is played */
 let bystander;
 let score = 0;
+const kinds = {}; /* plain and TLS: {bridge, bystander} */
 
 before(async () => {
   cluster = await startCluster(UNLIMITED);
-  bridge = await startBridge(cluster, ['--max-connections-per-address', '2000', '--log-level', 'warn']);
-  bystander = await openSocket(bridge);
+  directory = await mkdtemp(join(process.env.TEST_TMP ?? tmpdir(), 'frames-'));
+  const server = await (await new Authority(directory).start()).server('server');
+  for (const [kind, tls] of [['plain', undefined], ['TLS', server]]) {
+    kinds[kind] = { bridge: await startBridge(cluster, ['--max-connections-per-address', '2000', '--log-level', 'warn'], { tls }) };
+    kinds[kind].bystander = await openSocket(kinds[kind].bridge);
+  }
 });
 
 after(async () => {
-  await bridge?.stop();
+  for (const kind of Object.values(kinds)) await kind.bridge.stop();
   await cluster?.stop();
+  await rm(directory, { recursive: true, force: true });
 });
 
 /* ---- the model ---- */
@@ -217,7 +228,7 @@ async function play(one) {
   return number;
 }
 
-test('each conversation ends as RFC 6455 and the few words that a client has want it', async (t) => {
+async function converse(t) {
   const ends = {};
   const number = await play(async (i) => {
     const draw = generator(SEED + i);
@@ -232,9 +243,9 @@ test('each conversation ends as RFC 6455 and the few words that a client has wan
     ends[end] = (ends[end] ?? 0) + 1;
   });
   t.diagnostic(`${number} conversations: ${JSON.stringify(ends)}`);
-});
+}
 
-test('frames that were spoiled end nobody else', async (t) => {
+async function spoil(t) {
   const ends = {};
   const number = await play(async (i) => {
     const draw = generator(SEED ^ i);
@@ -248,4 +259,15 @@ test('frames that were spoiled end nobody else', async (t) => {
     ends[end] = (ends[end] ?? 0) + 1;
   });
   t.diagnostic(`${number} clients: ${JSON.stringify(ends)}`);
-});
+}
+
+for (const kind of ['plain', 'TLS']) {
+  test(`${kind}: each conversation ends as RFC 6455 and the few words that a client has want it`, (t) => {
+    ({ bridge, bystander } = kinds[kind]);
+    return converse(t);
+  });
+  test(`${kind}: frames that were spoiled end nobody else`, (t) => {
+    ({ bridge, bystander } = kinds[kind]);
+    return spoil(t);
+  });
+}
