@@ -10,6 +10,7 @@
 LIVE=live
 LIVE_PLAYERS=100000
 CROWD=10000
+SECURE=1000
 SERVER_PID=
 SERVER_PORT=
 SIDE=$WORK/side
@@ -62,6 +63,19 @@ server_bridge()
 	server "$BRIDGE" --database "host=$PGHOST user=bench_gateway dbname=$LIVE" --listen "127.0.0.1:$SERVER_PORT" \
 		--max-connections 20000 --max-connections-per-address 20000 --log-level error || return
 	curl -s -o /dev/null --retry 50 --retry-delay 0 --retry-all-errors -f "http://127.0.0.1:$SERVER_PORT/ready" && return
+	reason "$CURRENT" 'the bridge did not become ready'
+	return 1
+}
+
+server_secure()
+{
+	SERVER_PORT=$(free_port)
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=bench -days 30 \
+		-keyout "$SIDE/key.pem" -out "$SIDE/certificate.pem" 2>/dev/null
+	server "$BRIDGE" --database "host=$PGHOST user=bench_gateway dbname=$LIVE" --listen "127.0.0.1:$SERVER_PORT" \
+		--tls-certificate "$SIDE/certificate.pem" --tls-key "$SIDE/key.pem" \
+		--max-connections 2000 --max-connections-per-address 2000 --log-level error || return
+	curl -sk -o /dev/null --retry 50 --retry-delay 0 --retry-all-errors -f "https://127.0.0.1:$SERVER_PORT/ready" && return
 	reason "$CURRENT" 'the bridge did not become ready'
 	return 1
 }
@@ -147,14 +161,17 @@ traffic_end()
 	[ -z "$TRAFFIC" ] || { kill "$TRAFFIC"; wait "$TRAFFIC"; } 2>/dev/null
 }
 
-# crowd_open KIND SECONDS: CROWD streams of the server that runs; OPENED gets the microseconds that connecting one took.
+# crowd_open KIND SECONDS [COMMAND...]: CROWD streams of the server that runs; OPENED gets the microseconds that connecting one took.
 crowd_open()
 {
-	local word
+	local word kind=$1 seconds=$2
+
+	shift 2
+	[ $# -gt 0 ] || set -- "$SIDE/crowd-clients"
 
 	rm -f "$SIDE/crowd"
 	mkfifo "$SIDE/crowd" "$SIDE/crowd.out" 2>/dev/null
-	"$SIDE/crowd-clients" "$1" "$SERVER_PORT" "$STREAM" "$CROWD" "$2" <"$SIDE/crowd" >"$SIDE/crowd.out" 2>"$WORK/logs/crowd" &
+	"$@" "$kind" "$SERVER_PORT" "$STREAM" "$CROWD" "$seconds" <"$SIDE/crowd" >"$SIDE/crowd.out" 2>"$WORK/logs/crowd" &
 	CROWD_PID=$!
 	exec {CROWD_INPUT}>"$SIDE/crowd" {CROWD_OUTPUT}<"$SIDE/crowd.out"
 	read -r -t 120 word OPENED <&"$CROWD_OUTPUT" && [ "$word" = connected ] && return
@@ -296,6 +313,30 @@ measure_beside()
 	publish_interval 30
 }
 
+# measure_secure CLIENTS KIND SECONDS: microseconds of the bridge's processor time a message over TLS; beside it to connect a client (handshake,
+# request, first list), and KB of user memory an idle stream
+measure_secure()
+{
+	local memory before CROWD=$1
+
+	server_secure || { server_end; return; }
+	sleep 0.5
+	memory=$(anonymous_kb)
+	before=$(process_cpu)
+	if crowd_open "$2" "$3" node "$BENCH/secure.mjs"
+	then
+		result "secure_connect:$1:$2" "$(calculate "($(process_cpu) - $before) * 1e6 / $1")"
+		result "secure_idle:$1:$2" "$(calculate "($(anonymous_kb) - $memory) / $1")"
+		traffic_bridge
+		before=$(process_cpu)
+		crowd_count
+		[ -z "$VALUE" ] || VALUE=$(calculate "($(process_cpu) - $before) * 1e6 / ($VALUE * $3)")
+		traffic_end
+		crowd_close
+	fi
+	server_end
+}
+
 # From commit to frame, ms: idle, or while somebody forges notifications
 measure_latency()
 {
@@ -331,7 +372,7 @@ bridge_prepare()
 	do
 		command -v $program >/dev/null || { say "the part bridge is left out: no $program"; return 1; }
 	done
-	[ -z "${BENCH_QUICK-}" ] || { LIVE_PLAYERS=20000; CROWD=500; }
+	[ -z "${BENCH_QUICK-}" ] || { LIVE_PLAYERS=20000; CROWD=500; SECURE=200; }
 	mkdir -p "$SIDE"
 	gcc -std=c11 -O2 -o "$SIDE/crowd-clients" "$BENCH/crowd.c" && gcc -std=c11 -O2 -o "$SIDE/bare" "$BENCH/bare.c" || return 1
 	database_create $LIVE $LIVE_PLAYERS || return 1
@@ -359,4 +400,5 @@ bench_bridge()
 	rounds "beside:$CROWD:ws"
 	rounds "latency:1:idle" "latency:1:forged"
 	rounds "idle:$CROWD:ws" "idle:$CROWD:sse"
+	rounds "secure:$SECURE:ws" "secure:$SECURE:sse"
 }

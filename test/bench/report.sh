@@ -162,6 +162,10 @@ report_bridge()
 	row 'user memory an idle stream, KB' idle:"$CROWD":{ws,sse}
 	row 'processor time an idle stream a second, us' idle_cpu:"$CROWD":{ws,sse}
 	row 'time to connect one of the last thousand, us' connect:"$CROWD":{ws,sse}
+	printf 'Over TLS, %s clients: what it costs the bridge\n' "$(number "$SECURE")"
+	row 'processor time a message, us' secure:"$SECURE":{ws,sse}
+	row 'processor time to connect one, us' secure_connect:"$SECURE":{ws,sse}
+	row 'user memory an idle stream, KB' secure_idle:"$SECURE":{ws,sse}
 	printf 'Requests a second, keep-alive connections\n  %-52s%12s%12s\n' '' 64 512
 	row 'POST /v1/scores/increment: scoreboard-bridge' post_bridge:{64,512}:"$LIVE"
 	row 'the same service by Express, pg and ioredis' post_express:64:"$LIVE"
