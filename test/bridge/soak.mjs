@@ -6,7 +6,7 @@
  *
  * Traffic comes in rounds. In each there is everything at once: readers, players, streams that listen and streams that don't, requests one
  * behind the other, spoiled ones, clients that leave, that are late, that end one side, bodies over the limit, lists that change, forged
- * notifications, database sessions that are ended. Behind each round all clients leave, and what the bridge has then is compared with what it
+ * notifications, database sessions that are ended, a server that crashes. Behind each round all clients leave, and what the bridge has then is compared with what it
  * had after the first ones. No test of `make check`, since it takes so long.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
@@ -15,7 +15,7 @@ import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { startBridge, startCluster, until } from '../lib/cluster.mjs';
-import { Raw, UNLIMITED, ask, award, closeAll, increment, memory, openEvents, openSocket, processorTime, rawIncrement } from './clients.mjs';
+import { Raw, RawSocket, STREAM, UNLIMITED, ask, award, closeAll, frame, increment, memory, openEvents, openSocket, processorTime, rawIncrement } from './clients.mjs';
 import { generator, spoilBody, spoilFrames, spoilRequest } from './spoiling.mjs';
 
 const SECONDS = Number(process.env.SOAK_SECONDS ?? 600);
@@ -108,6 +108,17 @@ async function end() {
   await raw.ends();
 }
 
+/* A stream or an upgrade that is torn away, whatever is on its way just then; or one whose client says no more, and has not gone. */
+async function vanish() {
+  const raw = new Raw(bridge, { allowHalfOpen: true });
+  raw.send(draw(2) ? RawSocket.handshake() : `GET ${STREAM} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n`);
+  if (draw(3)) await until('an answer', () => raw.received.length > draw(3000) || raw.ended || !playing);
+  if (draw(2)) raw.send(frame('x'.repeat(draw(200)), { opcode: draw(16) }));
+  if (draw(2)) raw.socket.end();
+  await pause(draw(1000));
+  raw.socket.resetAndDestroy();
+}
+
 const kinds = {
   read: [4, async () => { assert.equal((await ask(bridge, `${TOP}?limit=${1 + draw(10)}`)).status, 200); }],
   revisit: [2, async () => {
@@ -124,6 +135,7 @@ const kinds = {
   stall: [10, stall],
   pipeline: [4, pipeline],
   spoil: [6, spoil],
+  vanish: [10, vanish],
   dawdle: [6, dawdle],
   exceed: [2, exceed],
   end: [2, end],
@@ -135,6 +147,11 @@ const kinds = {
   interrupt: [1, async () => {
     await pause(5000 + draw(5000));
     await cluster.sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'test_bridge'");
+  }],
+  crash: [1, async () => {
+    await pause(8000 + draw(8000));
+    await cluster.shutdown('immediate');
+    await cluster.start();
   }],
 };
 
