@@ -54,7 +54,7 @@ exchange_refused(Exchange *exchange, PgEnd end, const PGresult *result)
 	static const Problem failed = {ERROR_INTERNAL, "Something is wrong here; the log knows it by the request's id.", NULL, false};
 	const char *sqlstate = end == PG_REFUSED ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
 
-	if (exchange->client && sqlstate && strncmp(sqlstate, "PT", 2) == 0 && strspn(sqlstate + 2, "0123456789") == 3)
+	if (sqlstate && strncmp(sqlstate, "PT", 2) == 0 && strspn(sqlstate + 2, "0123456789") == 3)
 		answer_refusal(exchange, atoi(sqlstate + 2), result);
 	else if (end != PG_REFUSED || pg_error_lasts(sqlstate) || pg_error_passes(sqlstate))
 		exchange_problem(exchange, &away);

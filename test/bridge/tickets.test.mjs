@@ -4,10 +4,12 @@
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
 import { after, afterEach, before, test } from 'node:test';
 import { startBridge, startCluster, tokenFor, until } from '../lib/cluster.mjs';
 import { Raw, RawSocket, STREAM, UNLIMITED, ask, assertAlive, assertError, award, inParallel, openEvents, openSession, openSocket, published,
   rawAnswer } from './clients.mjs';
+import { DatabaseProxy } from './proxy.mjs';
 
 const TICKETS = '/v1/stream-tickets';
 
@@ -63,6 +65,27 @@ test('nobody else gets one, and is told why', async () => {
   assertError(await ask(bridge, TICKETS), 405, 'METHOD_NOT_ALLOWED');
   assertError(await ask(bridge, `${TICKETS}?board=global`, { method: 'POST', headers: bearer(tokenFor(cluster, 'ann')) }), 400, 'INVALID_REQUEST');
   assertError(await rawAnswer(bridge, `POST ${TICKETS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n\r\n`), 411, 'LENGTH_REQUIRED');
+});
+
+test('whoever leaves before it is refused is no error of ours', async (t) => {
+  const proxy = await DatabaseProxy.start(cluster);
+  t.after(() => proxy.stop());
+  const at = await startBridge(cluster, ['--database', proxy.conninfo()]);
+  t.after(() => at.stop());
+  const descriptors = async () => (await readdir(`/proc/${at.child.pid}/fd`)).length;
+  for (const [i, request] of [`POST ${TICKETS} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nAuthorization: Bearer x\r\n\r\n`,
+    RawSocket.handshake({ path: `${STREAM}?ticket=x` })].entries()) {
+    const before = await descriptors();
+    const trap = proxy.hold(/create_ticket|redeem_ticket/);
+    const raw = new Raw(at).send(request);
+    await trap.catches();
+    raw.socket.resetAndDestroy();
+    await until('it to be gone', async () => await descriptors() <= before);
+    trap.release();
+    await until('its line', () => at.log.filter(({ msg, client }) => msg === 'request' && client === 'gone').length > i);
+  }
+  assert.deepEqual(at.log.filter(({ client }) => client === 'gone').map(({ level, status }) => `${level} ${status}`), ['info 401', 'info 401']);
+  assert.deepEqual(at.log.filter(({ level }) => level === 'error'), []);
 });
 
 test('while the database is away there are none: UNAVAILABLE, and then there are again', async () => {
