@@ -608,7 +608,9 @@ judge(Pending *pending, const H1Head *head, Problem *problem)
 		return false;
 	if (exchange->method == METHOD_OPTIONS)
 		return true;			/* preflight() tells what the request itself may have */
-	if (exchange->route->body && (!read_key(exchange, head, problem) || !check_media_type(head, problem)))
+	if (exchange->route->keyed && !read_key(exchange, head, problem))
+		return false;
+	if (exchange->route->body && !check_media_type(head, problem))
 		return false;
 	if (exchange->route->body && client_bridge(exchange->client)->draining)
 	{

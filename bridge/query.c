@@ -72,3 +72,40 @@ query_read(Slice query, Exchange *exchange, Problem *problem)
 			return false;
 	return true;
 }
+
+/* The parameter's value, not decoded yet; NULL: there is none. */
+static char *
+find_raw(char *query, const char *name)
+{
+	char	   *piece;
+
+	while ((piece = strsep(&query, "&")) != NULL)
+	{
+		char	   *value = strchr(piece, '=');
+
+		if (value == NULL)
+			continue;
+		*value = '\0';
+		if (query_decode(piece, true) && strcmp(piece, name) == 0)
+			return value + 1;
+	}
+	return NULL;
+}
+
+int
+query_list(Slice query, const char *name, const char **items, int most, char **text)
+{
+	char	   *rest;
+	char	   *item;
+	int			count = 0;
+
+	*text = query.length > 0 ? strndup(query.at, query.length) : NULL;
+	rest = *text ? find_raw(*text, name) : NULL;
+	while ((item = strsep(&rest, ",")) != NULL)
+	{
+		if (count == most || item[0] == '\0' || !query_decode(item, true))
+			return -1;
+		items[count++] = item;
+	}
+	return count;
+}

@@ -13,28 +13,43 @@
 #include "api_read.h"
 #include "api_stream.h"
 #include "api_ticket.h"
+#include "api_users.h"
 #include "pages.h"
 #include "query.h"
 
 static const char *const no_parameters[] = {NULL};
 static const char *const top_parameters[] = {"board", "limit", "skip", "season", NULL};
+static const char *const around_parameters[] = {"board", "user", "radius", "season", NULL};
+static const char *const ranks_parameters[] = {"board", "users", "season", NULL};
+static const char *const view_parameters[] = {"board", "limit", "radius", "users", "season", NULL};
+static const char *const score_parameters[] = {"board", "season", NULL};
+static const char *const actions_parameters[] = {"board", "cursor", "limit", NULL};
 static const char *const stream_parameters[] = {"board", "ticket", NULL};
 
 static const Route routes[] = {
-	{"/v1/leaderboard/top", api_top, top_parameters, METHOD_GET, false},
-	{"/v1/leaderboard/stream", api_stream, stream_parameters, METHOD_GET, false},
-	{"/v1/scores/increment", api_increment, no_parameters, METHOD_POST, true},
-	{"/v1/stream-tickets", api_ticket, no_parameters, METHOD_POST, false},
-	{"/health", api_health, no_parameters, METHOD_GET, false},
-	{"/ready", api_ready, no_parameters, METHOD_GET, false},
-	{"/openapi.json", pages_answer, no_parameters, METHOD_GET, false},
-	{"/asyncapi.json", pages_answer, no_parameters, METHOD_GET, false},
+	{"/v1/leaderboard/top", api_top, top_parameters, METHOD_GET, false, false},
+	{"/v1/leaderboard/around", api_around, around_parameters, METHOD_GET, false, false},
+	{"/v1/leaderboard/ranks", api_ranks, ranks_parameters, METHOD_GET, false, false},
+	{"/v1/leaderboard/view", api_view, view_parameters, METHOD_GET, false, false},
+	{"/v1/leaderboard/stream", api_stream, stream_parameters, METHOD_GET, false, false},
+	{"/v1/boards", api_boards, no_parameters, METHOD_GET, false, false},
+	{"/v1/users/me/score", api_own_score, score_parameters, METHOD_GET, false, false},
+	{"/v1/users/me/actions", api_own_actions, actions_parameters, METHOD_GET, false, false},
+	{"/v1/users/me/visibility", api_visibility, no_parameters, METHOD_PUT, true, false},
+	/* Behind the rows of "me", which is nobody's id over HTTP. */
+	{"/v1/users/{id}/score", api_score, score_parameters, METHOD_GET, false, false},
+	{"/v1/scores/increment", api_increment, no_parameters, METHOD_POST, true, true},
+	{"/v1/stream-tickets", api_ticket, no_parameters, METHOD_POST, false, false},
+	{"/health", api_health, no_parameters, METHOD_GET, false, false},
+	{"/ready", api_ready, no_parameters, METHOD_GET, false, false},
+	{"/openapi.json", pages_answer, no_parameters, METHOD_GET, false, false},
+	{"/asyncapi.json", pages_answer, no_parameters, METHOD_GET, false, false},
 };
 
 #define ROUTES (sizeof(routes) / sizeof(routes[0]))
 
 /* Files of the live page; whatever their URL's query is, the page itself reads it. */
-static const Route page_route = {"", pages_answer, NULL, METHOD_GET, false};
+static const Route page_route = {"", pages_answer, NULL, METHOD_GET, false, false};
 
 /* ---- numbers ---- */
 

@@ -14,7 +14,8 @@ typedef struct Route
 	void		(*handler) (Exchange *exchange);	/* answers, now or later; called when the body is complete */
 	const char *const *parameters;	/* names that the query may have, NULL at the end; NULL: any */
 	Method		method;			/* GET answers HEAD too */
-	bool		body;			/* wants one, of type application/json, and Idempotency-Key */
+	bool		body;			/* wants one, of type application/json */
+	bool		keyed;			/* has an Idempotency-Key */
 } Route;
 
 /*

@@ -21,7 +21,7 @@ export async function scrape(bridge) {
   const types = new Map();
   for (const line of text.split('\n').slice(0, -1)) {
     const type = /^# TYPE (\S+) (\S+)$/.exec(line);
-    const sample = /^([a-z_]+(?:\{[^}]*\})?) (\S+)$/.exec(line);
+    const sample = /^([a-z_]+(?:\{(?:[^"}]|"[^"]*")*\})?) (\S+)$/.exec(line);
     if (type) types.set(type[1], type[2]);
     else if (sample) samples.set(sample[1], Number(sample[2]));
     else assert.match(line, /^# HELP \S+ \S/, line);

@@ -70,6 +70,9 @@ foreach my $board ([ 'global', 'DESC', 'row_number() OVER w' ], [ 'low', 'ASC', 
 	is($standby->safe_psql($db, "SELECT scoreboard_view('$name', user_id => 'p10') ->> 'own'"), '', "who is hidden has no row on $name");
 }
 
+is($standby->safe_psql($db, 'SELECT * FROM scoreboard_boards()'), $primary->safe_psql($db, 'SELECT * FROM scoreboard_boards()'), 'the same boards');
+is($standby->safe_psql($db, q{SELECT count(*) FROM scoreboard_history_for('p7', 'low')}), 0, 'and histories');
+
 # A scan that can't get on: the primary's lock, replayed.
 my $holder = $primary->background_psql($db);
 $holder->query_safe('BEGIN');
