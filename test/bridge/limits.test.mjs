@@ -4,7 +4,10 @@
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { readdir } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
 import { startBridge, startCluster, until } from '../lib/cluster.mjs';
 import { Raw, STREAM, UNLIMITED, ask, assertError, increment, openEvents, openSocket, rawAnswer } from './clients.mjs';
 
@@ -86,6 +89,28 @@ test('few open files mean fewer connections, which is said', async (t) => {
   assert.ok(inside.length <= connections && inside.length > connections - 5, `${inside.length} of ${connections}`);
   await until('room again', async () => !(await enter(bridge)).ended);
   assert.equal((await increment(bridge, cluster, 'few')).status, 200);
+  assert.equal(await bridge.stop(), 0);
+});
+
+test('where files run out whoever comes waits, at no cost, and is served when there are some again', async (t) => {
+  const bridge = await startBridge(cluster);
+  t.after(() => bridge.stop());
+  const limit = (files) => promisify(execFile)('prlimit', ['--pid', `${bridge.child.pid}`, `--nofile=${files}:`]);
+  const { stdout } = await promisify(execFile)('prlimit', ['--pid', `${bridge.child.pid}`, '--nofile', '--output', 'SOFT', '--noheadings']);
+  const inside = await enter(bridge);
+  const files = (await readdir(`/proc/${bridge.child.pid}/fd`)).map(Number);
+  await limit(Math.max(...files) + 1);
+  const waiting = Array.from({ length: 20 }, () => new Raw(bridge).send(HEALTH));
+  const pauses = await until('some pauses', () => {
+    const lines = bridge.log.filter(({ msg }) => msg === 'accept paused');
+    return lines.length >= 5 && lines.map(({ time }) => Date.parse(time));
+  });
+  pauses.reduce((one, next) => { assert.ok(next - one >= 50, `${next - one} ms between two attempts`); return next; });
+  assert.equal(waiting.filter(({ ended }) => ended).length, 0);
+  inside.received = Buffer.alloc(0);
+  assert.equal((await inside.send(HEALTH).answer()).status, 200);
+  await limit(stdout.trim());
+  for (const raw of waiting) assert.equal((await raw.answer())?.status, 200);
   assert.equal(await bridge.stop(), 0);
 });
 

@@ -6,9 +6,12 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { lookup } from 'node:dns/promises';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
 import { startBridge, startCluster, until } from '../lib/cluster.mjs';
-import { ask } from './clients.mjs';
+import { ask, inParallel } from './clients.mjs';
 
 let cluster;
 
@@ -47,7 +50,7 @@ for (const [args, named] of [
   [['--listen='], '--listen'], [['--log-level', ''], '--log-level'], [['--share-port=yes'], '--share-port'], [['--share-port='], '--share-port'],
   [['--share-port', 'on'], '"on"'], [['--polsize', '3'], '--pool-size'], [['--pool_size=3'], '--pool-size'], [['-www', '/'], '--www'],
   ...['127.0.0.1', '127.0.0.1:', ':', '127.0.0.1:99999', '127.0.0.1:http', '127.0.0.1:+1', '[::1:80', '::1:80', '[::1]', '[::1]80', '127.0.0.1:0,', ',',
-    '127.0.0.1:0, 127.0.0.2:0'].map((value) => [['--listen', value], '--listen']),
+    '127.0.0.1:0, 127.0.0.2:0', '127.0.0.1:65536', '127.0.0.1:000080', `${'h'.repeat(256)}:80`].map((value) => [['--listen', value], '--listen']),
   ...['game.test', 'https://', 'https://game.test/', 'https://game.test:443', 'http://game.test:80', 'https://game.test:', 'https://game.test:123456',
     'ftp://game.test', 'https://a.test, https://b.test', 'https://a.test,', ',', '**', 'https://*.game.test', 'https://me@game.test', 'null',
     'https://[::1', 'https://game.test?x'].map((value) => [['--allowed-origins', value], '--allowed-origins']),
@@ -69,11 +72,40 @@ test('what is right is taken', async () => {
   /* An address that nobody has ends each of them after the settings were read. */
   for (const args of [['--allowed-origins', '*'], ['--allowed-origins', 'https://Game.test:8443,http://[::1]:3000,http://localhost'], ['--allowed-origins', ''],
     ['--www', ''], ['--share-port'], ['--share-port=off'], ['--database', 'scoreboard'], ['--database', 'postgresql://a@b,c/d?sslmode=prefer'],
-    ['--database', "host=x password='a b'"]]) {
+    ['--database', "host=x password='a b'"], ['--listen', '203.0.113.1:65535'], ['--listen', `${'h'.repeat(255)}:80`]]) {
     const { status, stderr } = await run(['--listen', '203.0.113.1:0', ...args]);
     assert.equal(status, 1, stderr);
     assert.ok(stderr.includes('cannot listen'), stderr);
   }
+});
+
+/* An address that nobody has, as above. */
+const isTaken = async (...args) => {
+  const { status, stderr } = await run(['--listen', '203.0.113.1:0', ...args]);
+  assert.equal(status, stderr.includes('cannot listen') ? 1 : 2, stderr);
+  return status === 1;
+};
+
+test('every number and time has the bounds that it names, both of them included', async () => {
+  const { stdout } = await run(['--help']);
+  const flags = [...stdout.matchAll(/^ +--([a-z-]+) (?:N|TIME)$/gm)].map((match) => match[1]);
+  assert.ok(flags.length > 10);
+  await inParallel(flags, 4, async (flag) => {
+    const { stderr } = await run([`--${flag}`, 'x']);
+    const [low, high, unit] = /from (\d+) to (\d+)( ms)?/.exec(stderr).slice(1);
+    const takes = (number) => isTaken(`--${flag}`, unit ? `${number}ms` : `${number}`);
+    for (const [number, taken] of [[Number(low), true], [Number(high), true], [low - 1, false], [Number(high) + 1, false]]) {
+      assert.equal(await takes(number), taken, `--${flag} ${number}`);
+    }
+  });
+});
+
+test('a time is what its unit says, seconds without one', async () => {
+  for (const [value, taken] of [['100ms', true], ['99ms', false], ['600', true], ['601', false], ['600s', true], ['601s', false], ['10m', true], ['11m', false], ['1h', false]]) {
+    assert.equal(await isTaken('--slow-timeout', value), taken, value);
+  }
+  assert.ok(await isTaken('--ping-interval', '1h'));
+  assert.ok(!await isTaken('--ping-interval', '2h'));
 });
 
 test('no word of a password is said', async () => {
@@ -149,6 +181,44 @@ test('every address of a name is listened on', async (t) => {
     assert.equal((await fetch(`http://${address.includes(':') ? `[${address}]` : address}:${port}/health`)).status, 200);
   }
   assert.equal(await bridge.stop(), 0);
+});
+
+test('16 addresses are listened on, one more is refused', async () => {
+  const addresses = (count) => Array.from({ length: count }, (_, i) => `127.0.0.${i + 1}:0`).join();
+  const bridge = await startBridge(cluster, ['--listen', addresses(16)]);
+  const listening = await until('a line for each address', () => {
+    const lines = bridge.log.filter(({ msg }) => msg === 'listening');
+    return lines.length === 16 && lines;
+  });
+  for (const { address, port } of listening) assert.equal((await fetch(`http://${address}:${port}/health`)).status, 200);
+  assert.equal(await bridge.stop(), 0);
+  const { status, stderr } = await run(['--listen', addresses(17)]);
+  assert.equal(status, 1, stderr);
+  assert.match(stderr, /^scoreboard-bridge: [^\n]*127\.0\.0\.17[^\n]*too many[^\n]*\n$/);
+});
+
+test('an address that a name has twice is listened on once', async () => {
+  const preload = join(cluster.directory, 'resolver.so');
+  const names = join(cluster.directory, 'names');
+  await promisify(execFile)('gcc', ['-shared', '-fPIC', '-o', preload, new URL('resolver.c', import.meta.url).pathname, '-ldl']);
+  await writeFile(names, 'twice.test 127.0.0.1 127.0.0.2 127.0.0.1\n');
+  const bridge = await startBridge(cluster, ['--listen', 'twice.test:0'],
+    { environment: { LD_PRELOAD: preload, NAMES: names, ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ''}:verify_asan_link_order=0` } });
+  assert.deepEqual(bridge.log.filter(({ msg }) => msg === 'listening').map(({ address }) => address), ['127.0.0.1', '127.0.0.2']);
+  assert.equal(await bridge.stop(), 0);
+});
+
+test('all addresses of IPv6 and all of IPv4 are listened on side by side', async (t) => {
+  const bridge = await startBridge(cluster, ['--listen', '[::1]:0'], { ready: false }).catch((error) => error);
+  if (bridge instanceof Error) {
+    t.skip('no IPv6 here');
+    return;
+  }
+  const { port } = bridge;
+  assert.equal(await bridge.stop(), 0);
+  const both = await startBridge(cluster, ['--listen', `[::]:${port},0.0.0.0:${port}`]);
+  for (const host of ['127.0.0.1', '[::1]']) assert.equal((await fetch(`http://${host}:${port}/health`)).status, 200);
+  assert.equal(await both.stop(), 0);
 });
 
 test('a variable is used, a flag wins over it', async () => {
