@@ -6,11 +6,11 @@
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 import assert from 'node:assert/strict';
-import { readdir } from 'node:fs/promises';
 import { after, afterEach, before, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { startBridge, startCluster, until } from '../lib/cluster.mjs';
 import { Raw, UNLIMITED, ask, assertAlive, assertError, closeAll, inParallel, increment, memory, openSocket, processorTime, rawIncrement } from './clients.mjs';
+import { scrape, value } from './scraping.mjs';
 
 const MIB = 1024 * 1024;
 const TOP = '/v1/leaderboard/top';
@@ -166,17 +166,16 @@ test('whoever reads nothing is not read either: requests without end stay in the
 });
 
 test('whoever takes nothing of its answers is let go after a while', async () => {
-  const strict = await startBridge(cluster, ['--slow-timeout', '500ms', '--idle-timeout', '60s']);
-  const descriptors = async () => (await readdir(`/proc/${strict.child.pid}/fd`)).length;
+  const strict = await startBridge(cluster, ['--slow-timeout', '500ms', '--idle-timeout', '60s', '--metrics-listen', '127.0.0.1:0'], { ready: false });
+  const connections = async () => value(await scrape(strict), 'scoreboard_bridge_connections');
   try {
-    const idle = new Raw(strict).send(HEALTH);
-    assert.equal((await idle.answer()).status, 200);
-    const before = await descriptors();
+    const idle = new Raw(strict);
+    await until('readiness', async () => (await idle.send('GET /ready HTTP/1.1\r\nHost: x\r\n\r\n').answer()).status === 200);
     const raw = new Raw(strict);
     raw.socket.pause();
     raw.send(`GET ${TOP} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(2000));
-    await until('it to be there', async () => await descriptors() > before);
-    await until('it to be gone', async () => await descriptors() <= before);
+    await until('it to be there', async () => await connections() === 2);
+    await until('it to be gone', async () => await connections() === 1);
     idle.send(HEALTH);
     assert.equal((await idle.answer())?.status, 200, 'whoever is idle stays');
   } finally {
@@ -273,6 +272,61 @@ test('a pause within a body: so long as the time for bodies lasts it is waited f
     await head.ends();
   } finally {
     await patient.stop();
+  }
+});
+
+test('of requests that came at once others have their turn after a few', async () => {
+  const chatty = await startBridge(cluster, ['--log-level', 'debug'], { ready: false });
+  const [many, one] = [new Raw(chatty), new Raw(chatty)];
+  try {
+    for (const raw of [many, one]) assert.equal((await raw.send(HEALTH).answer()).status, 200);
+    /* Stopped, so that all of it is there when the next turn begins. */
+    chatty.child.kill('SIGSTOP');
+    many.send('GET /health HTTP/1.1\r\nHost: x\r\nX-Request-Id: many\r\n\r\n'.repeat(1000));
+    await until('the requests to be sent', () => many.socket.writableLength === 0);
+    one.send('GET /health HTTP/1.1\r\nHost: x\r\nX-Request-Id: one\r\n\r\n');
+    await until('the request to be sent', () => one.socket.writableLength === 0);
+    chatty.child.kill('SIGCONT');
+    const ids = () => chatty.log.filter(({ msg }) => msg === 'request').map((line) => line.request_id);
+    await until('all of them', () => ids().filter((id) => id === 'many').length === 1000 && ids().includes('one'));
+    assert.ok(ids().filter((id) => id === 'many' || id === 'one').indexOf('one') <= 100, `after ${ids().indexOf('one')}`);
+  } finally {
+    chatty.child.kill('SIGCONT');
+    await chatty.stop();
+  }
+});
+
+const BAD = 'no request\r\n\r\n';
+
+test('whoever goes on after its last answer is heard for a moment only, and not for more than some bytes', async () => {
+  const raw = new Raw(bridge, { allowHalfOpen: true }).send(BAD);
+  assert.equal((await raw.answer()).status, 400);
+  const piece = Buffer.alloc(256 * 1024);
+  while (!raw.ended) {
+    if (raw.socket.writableLength < MIB) raw.send(piece);
+    await new Promise(setImmediate);
+  }
+  const taken = raw.socket.bytesWritten - raw.socket.writableLength;
+  assert.ok(taken < 24 * MIB, `${taken} bytes`);
+});
+
+test('whoever does not end its side after its last answer gives its place back all the same', async () => {
+  const narrow = await startBridge(cluster, ['--max-connections', '1'], { ready: false });
+  try {
+    const raw = await until('a place', async () => {
+      const next = new Raw(narrow, { allowHalfOpen: true }).send(BAD);
+      return (await next.answer())?.status === 400 && next;
+    });
+    await until('the place to be free', async () => {
+      const next = new Raw(narrow).send(HEALTH);
+      const answer = await next.answer();
+      next.close();
+      return answer?.status === 200;
+    });
+    assert.equal(raw.ended, false);
+    raw.close();
+  } finally {
+    await narrow.stop();
   }
 });
 

@@ -7,9 +7,11 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { startBridge, startCluster, until } from '../lib/cluster.mjs';
 import { Raw, RawSocket, STREAM, UNLIMITED, ask, assertAlive, award, frame, inParallel, memory, messageOf, openEvents, openSocket, processorTime, published,
   stored } from './clients.mjs';
+import { scrape, value } from './scraping.mjs';
 
 const LARGE = 500_000;
 
@@ -150,6 +152,51 @@ test('whoever pings and never reads costs no memory', async () => {
   const grown = await memory(bridge) - early;
   assert.ok(grown < 4_000_000, `${grown} bytes more after 250,000 pings`);
   raw.close();
+});
+
+const HUGE = 40_000_000; /* more than all buffers between two processes hold */
+
+/* A bridge with a list so large, and one that has asked for it and takes as much as it is told to: takes(n) waits for so many bytes. */
+async function hugeAnswer(t, headers = '') {
+  await cluster.sql(`INSERT INTO scoreboard.board (name) VALUES ('huge') ON CONFLICT DO NOTHING`);
+  await until('the board', () => stored(cluster, 'huge'));
+  await cluster.sql(`UPDATE scoreboard.top SET document = left(document, 1) || '"x":"' || repeat('x', ${HUGE}) || '",' || substr(document, 2)
+    WHERE board = 'huge' AND length(document) < ${HUGE}`);
+  const strict = await startBridge(cluster, ['--slow-timeout', '2s', '--idle-timeout', '10m', '--metrics-listen', '127.0.0.1:0'], { ready: false });
+  t.after(() => strict.stop());
+  const idle = new Raw(strict);
+  await until('readiness', async () => (await idle.send('GET /ready HTTP/1.1\r\nHost: x\r\n\r\n').answer()).status === 200);
+  const raw = new Raw(strict).send(`GET /v1/leaderboard/top?board=huge HTTP/1.1\r\nHost: x\r\n${headers}\r\n`);
+  raw.socket.removeAllListeners('data');
+  let wanted = 0;
+  raw.socket.on('data', () => { if (raw.socket.bytesRead >= wanted) raw.socket.pause(); });
+  raw.socket.pause();
+  const takes = (count) => {
+    wanted = raw.socket.bytesRead + count;
+    raw.socket.resume();
+    return until('some bytes', () => raw.ended || raw.socket.bytesRead >= wanted);
+  };
+  return { strict, raw, takes };
+}
+
+test('an answer that is taken slowly is not torn', async (t) => {
+  const { raw, takes } = await hugeAnswer(t);
+  /* Longer than it may take nothing. */
+  for (let part = 0; part < 17; part++) {
+    await takes(2_000_000);
+    await pause(200);
+  }
+  assert.equal(raw.ended, false);
+  await takes(HUGE - raw.socket.bytesRead);
+  assert.ok(raw.socket.bytesRead >= HUGE);
+});
+
+test('the last answer of a connection is not kept for ever either', async (t) => {
+  const { strict, raw, takes } = await hugeAnswer(t, 'Connection: close\r\n');
+  await takes(1);
+  await until('only the idle one to be left', async () => value(await scrape(strict), 'scoreboard_bridge_connections') === 1);
+  await takes(HUGE);
+  assert.ok(raw.socket.bytesRead < HUGE);
 });
 
 test('a thousand clients get every version', async () => {
