@@ -105,7 +105,7 @@ test('a hint that never comes true costs a few reads, not one after the other', 
 });
 
 /* A role without any rights that shouts some thousand times a second until the test is over: boards that there are not, one that there
-   is and that never has such a version, rubbish. */
+   is and that never has such a version, the one of which there is news, rubbish. */
 function flood(t) {
   const psql = spawn(join(process.env.PG_BINDIR, 'psql'), ['-XqAt'], { env: { ...cluster.environment, PGUSER: 'stranger' }, stdio: ['pipe', 'ignore', 'ignore'] });
   psql.stdin.end(`DO $$
@@ -116,6 +116,7 @@ function flood(t) {
           i := i + 1;
           PERFORM pg_notify('scoreboard', json_build_object('board', 'x' || i % 1000, 'version', 9000000000000000 + i % 7)::text);
           PERFORM pg_notify('scoreboard', json_build_object('board', 'third', 'version', 9000000000000000 + i)::text);
+          PERFORM pg_notify('scoreboard', json_build_object('board', 'quick', 'version', 9000000000000000 + i)::text);
           PERFORM pg_notify('scoreboard', repeat('[', (i % 700)::int));
         END LOOP;
         COMMIT;
@@ -157,6 +158,28 @@ test('a flood of forged hints costs few reads and holds up no news', async (t) =
   assert.ok(reads <= NEWS + 10 + 3 * seconds, `${reads} reads in ${seconds} s`);
   assert.ok(flooded <= 10 * quiet + 50, `${flooded} ms instead of ${quiet}`);
   assert.equal((await ask(bridge, '/ready')).status, 200);
+});
+
+test('reads are so far apart, however many boards have news', async (t) => {
+  const COUNT = 60;
+  await cluster.sql(`INSERT INTO scoreboard.board (name, publish_interval_ms) SELECT 'many-' || i, 10 FROM generate_series(1, ${COUNT}) i`);
+  await until('the boards', async () => await cluster.sql("SELECT count(*) FROM scoreboard.top WHERE board LIKE 'many-%'") === `${COUNT}`);
+  const { bridge, proxy, stream } = await listener(t);
+  await stream.receives(await news());
+  const [before, from] = [proxy.asked(DOCUMENTS).length, performance.now()];
+  await cluster.sql(`DO $$
+    BEGIN
+      FOR i IN 1..${COUNT} LOOP
+        UPDATE scoreboard.top SET version = version + 1, document = regexp_replace(document, '"version":\\d+', '"version":' || version + 1) WHERE board = 'many-' || i;
+        PERFORM pg_notify('scoreboard', json_build_object('board', board, 'version', version)::text) FROM scoreboard.top WHERE board = 'many-' || i;
+        COMMIT;
+        PERFORM pg_sleep(0.002);
+      END LOOP;
+    END $$;`);
+  const last = await stored(cluster, `many-${COUNT}`);
+  await until('the last of them', async () => (await ask(bridge, `/v1/leaderboard/top?board=many-${COUNT}`)).text === last);
+  const [reads, time] = [proxy.asked(DOCUMENTS).length - before, performance.now() - from];
+  assert.ok(reads <= time / 10 + 2, `${reads} reads in ${time} ms`);
 });
 
 test('a document with an older version than the one in memory is not taken', async (t) => {
