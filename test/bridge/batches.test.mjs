@@ -4,7 +4,9 @@
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { actionFor, startBridge, startCluster, until } from '../lib/cluster.mjs';
 import { UNLIMITED, ask, assertError, increment, openSession, sitOn } from './clients.mjs';
 import { DatabaseProxy } from './proxy.mjs';
@@ -38,13 +40,16 @@ const triesOf = (action) => batches().flatMap(elements).filter(({ actionId }) =>
 const counted = async (user) => Number(await cluster.sql(
   "SELECT count(*) FROM scoreboard.action JOIN scoreboard.player USING (player_id) WHERE user_id = :'user'", { user }));
 
+/* So long that whatever the bridge had to do about what was sent before is done. */
+const settle = (bridge) => Promise.all(Array.from({ length: 20 }, () => ask(bridge, '/health')));
+
 /* Keeps the pool's connection busy with an increment of `first`, and sends these meanwhile. The answers, first's before them. */
 async function together(bridge, requests) {
   const trap = proxy.hold(SUBMIT);
   const first = increment(bridge, cluster, 'first');
   await trap.catches();
   const answers = requests.map(({ user, ...options }) => increment(bridge, cluster, user, options));
-  await Promise.all(Array.from({ length: 20 }, () => ask(bridge, '/health')));
+  await settle(bridge);
   trap.release();
   return Promise.all([first, ...answers]);
 }
@@ -134,6 +139,116 @@ test("each has its own deadline, whatever it travels with", async (t) => {
   trap.release();
   await release();
   await until('the connection to serve again', async () => (await increment(bridge, cluster, 'eli')).status === 200);
+});
+
+/* As long as nothing is given up at the server the bridge has no connection more. */
+test('those in a call that hangs are answered when their time is over, not when the call is given up', async (t) => {
+  const bridge = await narrow(t, '--submit-timeout', '9s');
+  const users = crowd(6, 'lee').map(({ user }) => user);
+  const locks = await Promise.all(users.map((user) => sitOn(cluster, user)));
+  const from = Date.now();
+  const answers = users.map((user) => increment(bridge, cluster, user));
+  await until('most of their time to be over', () => Date.now() - from > 7000);
+  const { opened } = proxy;
+  let trap;
+  await until('a call with several of them', async () => {
+    trap?.release();
+    trap = proxy.hold(SUBMIT);
+    await trap.catches();
+    return elements(trap.caught[0]).length >= 2;
+  });
+  for (const answer of await Promise.all(answers)) assertError(answer, 503, 'UNAVAILABLE');
+  await settle(bridge);
+  assert.equal(proxy.opened, opened);
+  trap.release();
+  for (const release of locks) await release();
+  await until('the connection to serve again', async () => (await increment(bridge, cluster, users[0])).status === 200);
+});
+
+test('an error that passes for all but one: they are tried again without it', async (t) => {
+  const bridge = await narrow(t, '--submit-timeout', '4s');
+  await cluster.sql(`
+    CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'poison' USING ERRCODE = '40001'; END $$;
+    CREATE CONSTRAINT TRIGGER poison AFTER INSERT ON scoreboard.action DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+      WHEN (NEW.action_id = 'passing') EXECUTE FUNCTION poison()`);
+  t.after(() => cluster.sql('SET client_min_messages = error; DROP FUNCTION poison() CASCADE'));
+  const [, bad, ...others] = await together(bridge, [{ user: 'leo-bad', action: actionFor(cluster, 'leo-bad', { actionId: 'passing' }) }, ...crowd(5, 'leo')]);
+  assertError(bad, 503, 'UNAVAILABLE');
+  for (const answer of others) assert.equal(answer.status, 200, answer.text);
+});
+
+test('who was with one that failed goes alone from then on', async (t) => {
+  const bridge = await narrow(t, '--submit-timeout', '30s');
+  await cluster.sql(`
+    CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'poison'; END $$;
+    CREATE CONSTRAINT TRIGGER poison AFTER INSERT ON scoreboard.action DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+      WHEN (NEW.action_id = 'poison') EXECUTE FUNCTION poison()`);
+  const users = ['max-0', 'max-1', 'max-2'];
+  const locks = await Promise.all(users.map((user) => sitOn(cluster, user)));
+  const release = () => Promise.all(locks.map((end) => end()));
+  t.after(async () => {
+    await release();
+    await cluster.sql('SET client_min_messages = error; DROP FUNCTION poison() CASCADE');
+  });
+  const actions = users.map((user) => actionFor(cluster, user));
+  const answers = together(bridge, [...users.map((user, i) => ({ user, action: actions[i] })),
+    { user: 'max-bad', action: actionFor(cluster, 'max-bad', { actionId: 'poison' }) }]);
+  await until('many tries', () => actions.every((action) => triesOf(action).length >= 15));
+  for (const { actionId } of actions) {
+    const sizes = batches().map(elements).filter((batch) => batch.some((one) => one.actionId === actionId)).map((batch) => batch.length);
+    assert.deepEqual(sizes, [4, ...sizes.slice(1).map(() => 1)]);
+  }
+  await release();
+  const [, ...said] = await answers;
+  assertError(said.pop(), 500, 'INTERNAL');
+  for (const { status, text } of said) assert.equal(status, 200, text);
+});
+
+test('calls that take long leave the other connections to others', async (t) => {
+  const bridge = await narrow(t, '--pool-size', '4', '--submit-timeout', '10m');
+  await Promise.all(crowd(20, 'ned').map(({ user }) => increment(bridge, cluster, user)));
+  const before = batches().length;
+  const trap = proxy.hold(SUBMIT);
+  const answers = [];
+  for (let i = 0; i < 4; i++) {
+    answers.push(increment(bridge, cluster, `ned-${i}`));
+    await until(`call ${i + 1}`, () => batches().length > before + i);
+  }
+  trap.release();
+  for (const answer of await Promise.all(answers)) assert.equal(answer.status, 200, answer.text);
+});
+
+test('so many wait for a connection, the next is refused at once, and that is so however many came before', async (t) => {
+  const bridge = await narrow(t, '--queue-size', '5', '--submit-timeout', '10m');
+  for (let i = 0; i < 12; i++) assert.equal((await increment(bridge, cluster, 'ole', { signal: AbortSignal.timeout(30000) })).status, 200);
+  const trap = proxy.hold(SUBMIT);
+  const inside = [increment(bridge, cluster, 'ole-first')];
+  await trap.catches();
+  inside.push(...crowd(5, 'ole').map(({ user }) => increment(bridge, cluster, user)));
+  let early = false;
+  inside.forEach((answer) => answer.finally(() => { early = true; }));
+  await settle(bridge);
+  let refused;
+  increment(bridge, cluster, 'ole-late').then((answer) => { refused = answer; });
+  assertError(await until('the refusal', () => refused), 503, 'UNAVAILABLE');
+  assert.equal(early, false);
+  trap.release();
+  for (const answer of await Promise.all(inside)) assert.equal(answer.status, 200, answer.text);
+});
+
+/* How often its main thread is woken in a second. */
+async function wakeUps(bridge) {
+  const count = async () => Number(/^voluntary_ctxt_switches:\s*(\d+)/m.exec(await readFile(`/proc/${bridge.child.pid}/status`, 'utf8'))[1]);
+  const before = await count();
+  await pause(1000);
+  return await count() - before;
+}
+
+test('a bridge with nothing to do sleeps, after its work as before', async (t) => {
+  const bridge = await narrow(t, '--look-interval', '1h');
+  const idle = await wakeUps(bridge);
+  for (const answer of await Promise.all(crowd(20, 'pam').map(({ user }) => increment(bridge, cluster, user)))) assert.equal(answer.status, 200);
+  await until('it to sleep as long as before', async () => await wakeUps(bridge) < idle + 15);
 });
 
 test('a connection cut between COMMIT and answer: tried again under the same key, counted once', async (t) => {
@@ -232,6 +347,63 @@ test('what is given up behind a lock is cancelled at the server, and the connect
   await open();
   assert.equal(await cluster.sql("SELECT count(*) FROM scoreboard.action JOIN scoreboard.player USING (player_id) WHERE user_id LIKE 'given-up-%'"), '0');
   await until('it to go on', async () => (await increment(bridge, cluster, 'hob')).status === 200);
+});
+
+const CANCEL = /pg_cancel_backend/;
+
+test('nothing is sent to a connection whose call is being cancelled', async (t) => {
+  const bridge = await narrow(t, '--submit-timeout', '1s', '--database-timeout', '1m');
+  const open = await shutGate(t, 'quy-bad');
+  const trap = proxy.hold(CANCEL);
+  assertError(await increment(bridge, cluster, 'quy-bad'), 503, 'UNAVAILABLE');
+  await trap.catches();
+  await until('the call to be cancelled', async () => (await backends("wait_event_type = 'Lock'")).length === 0);
+  await settle(bridge);
+  const action = actionFor(cluster, 'quy');
+  assertError(await increment(bridge, cluster, 'quy', { action }), 503, 'UNAVAILABLE');
+  assert.equal(triesOf(action).length, 0);
+  trap.release();
+  await until('it to go on', async () => (await increment(bridge, cluster, 'quy', { action })).status === 200);
+  await open();
+});
+
+test('what has ended by itself is not cancelled any more', async (t) => {
+  const bridge = await narrow(t, '--submit-timeout', '4s', '--database-timeout', '1500ms', '--reconnect-max', '100ms', '--look-interval', '1h');
+  const first = proxy.hold(SUBMIT);
+  proxy.mute = true;
+  assertError(await increment(bridge, cluster, 'rob'), 503, 'UNAVAILABLE');
+  first.release();
+  await settle(bridge);
+  proxy.mute = false;
+  /* The next in the same connection has more time than it takes to connect. */
+  const second = proxy.hold(SUBMIT);
+  assertError(await increment(bridge, cluster, 'rob-next'), 503, 'UNAVAILABLE');
+  assert.equal(proxy.asked(CANCEL).length, 0, 'for this one the bridge has yet to connect');
+  assert.equal(second.caught.length, 1);
+  second.release();
+  await until('it to go on', async () => (await increment(bridge, cluster, 'rob')).status === 200);
+});
+
+test('the loss of the connection that cancels is the end of one cancelling only', async (t) => {
+  const bridge = await narrow(t, '--submit-timeout', '1s', '--database-timeout', '1s', '--reconnect-max', '100ms');
+  const open = await shutGate(t, 'sue-bad');
+  const trap = proxy.hold(CANCEL);
+  assertError(await increment(bridge, cluster, 'sue-bad'), 503, 'UNAVAILABLE');
+  (await trap.catches()).connection.cut();
+  trap.spring();
+  await until('it to go on', async () => (await increment(bridge, cluster, 'sue')).status === 200);
+  const before = proxy.asked(CANCEL).length;
+  assertError(await increment(bridge, cluster, 'sue-bad'), 503, 'UNAVAILABLE');
+  await until('the next to be cancelled', () => proxy.asked(CANCEL).length > before);
+  await until('nothing to wait behind the lock', async () => (await backends("wait_event_type = 'Lock'")).length === 0);
+  /* Without a call to cancel it doesn't come back. */
+  await until('it to go on', async () => (await increment(bridge, cluster, 'sue')).status === 200);
+  for (let round = 0; round < 5; round++) {
+    proxy.cut();
+    await until('the others to be back', async () => (await ask(bridge, '/ready')).status === 200 && (await increment(bridge, cluster, 'sue')).status === 200);
+    assert.equal(proxy.carried.size, 2);
+  }
+  await open();
 });
 
 test('a client that goes leaves nothing at the server that nobody waits for, beyond the deadline', async (t) => {

@@ -52,7 +52,7 @@ test('after that the same key counts it once', async () => {
 });
 
 for (const [what, deferred] of [['in the statement', false], ['at COMMIT', true]]) {
-  for (const state of ['40001', '40P01']) {
+  for (const state of ['40001', '40P01', '55P03', '57P03', '08006', '25P03']) {
     test(`${state} ${what} is tried again`, async () => {
       await trigger(`IF call < 4 THEN RAISE 'again' USING ERRCODE = '${state}'; END IF;`, { deferred });
       const user = `again-${state}-${deferred}`;

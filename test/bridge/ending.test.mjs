@@ -10,7 +10,7 @@ import { closeSync, constants, openSync, readSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { startBridge, startCluster, until } from '../lib/cluster.mjs';
-import { Raw, UNLIMITED, ask, assertError, increment, openEvents, openSocket } from './clients.mjs';
+import { Raw, UNLIMITED, ask, assertError, increment, openEvents, openSocket, sitOn } from './clients.mjs';
 import { scrape, value } from './scraping.mjs';
 
 let cluster;
@@ -67,13 +67,17 @@ test('streams that have come and gone do not hold up the end', async () => {
 
 test('an increment in flight is answered before the end; nothing new is taken', async (t) => {
   const bridge = await startBridge(cluster, ['--drain-timeout', '60s', '--submit-timeout', '60s']);
+  for (let i = 0; i < 3; i++) assert.equal((await increment(bridge, cluster, 'ann')).status, 200);
   const open = await shutGate(t);
   const answered = await heldUp(bridge, 'ann');
   const kept = new Raw(bridge).send('GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
   assert.equal((await kept.answer()).status, 200);
   bridge.child.kill('SIGTERM');
-  await until('the end to begin', () => bridge.log.some(({ msg }) => msg === 'ending'));
-  await assert.rejects(fetch(`${bridge.url}/health`), 'no new connection');
+  const ending = await until('the end to begin', () => bridge.log.find(({ msg }) => msg === 'ending'));
+  assert.equal(ending.increments, 1);
+  const late = new Raw(bridge);
+  await late.ends();
+  assert.equal(late.error?.code, 'ECONNREFUSED', 'no new connection');
   kept.send('GET /ready HTTP/1.1\r\nHost: x\r\n\r\n');
   const unready = await kept.answer();
   if (unready) assertError(unready, 503, 'UNAVAILABLE');
@@ -91,6 +95,18 @@ test('an increment that does not get on is given up after the drain time', async
   bridge.child.kill('SIGTERM');
   assert.equal(await bridge.ended, 0);
   open();
+});
+
+test('increments that wait for another try are told so at the end', async () => {
+  const bridge = await startBridge(cluster, ['--drain-timeout', '500ms', '--submit-timeout', '60s']);
+  const users = Array.from({ length: 10 }, (_, i) => `late-${i}`);
+  const locks = await Promise.all(users.map((user) => sitOn(cluster, user)));
+  const answers = users.map((user) => increment(bridge, cluster, user));
+  for (let i = 0; i < 20; i++) await ask(bridge, '/health');
+  bridge.child.kill('SIGTERM');
+  for (const answer of await Promise.all(answers)) assertError(answer, 503, 'UNAVAILABLE');
+  assert.equal(await bridge.ended, 0);
+  for (const release of locks) await release();
 });
 
 test('a second signal ends at once', async (t) => {

@@ -134,6 +134,20 @@ test('during an outage lists are served, increments refused with their key, and 
   late.close();
 });
 
+test('increments are refused at once after failures in a row only', async (t) => {
+  const proxy = await DatabaseProxy.start(cluster);
+  t.after(() => proxy.stop());
+  const shaky = await startBridge(cluster, ['--database', proxy.conninfo(), '--pool-size', '1', '--reconnect-max', '100ms']);
+  t.after(() => shaky.stop());
+  /* Three would be too many for the one connection of the pool; the one that listens may have some of them. */
+  for (let round = 0; round < 8; round++) {
+    proxy.refusals = 2;
+    proxy.cut();
+    await until('it to be back', async () => proxy.refusals === 0 && (await increment(shaky, cluster, 'shaken')).status === 200 && ready(shaky));
+  }
+  assert.ok(!shaky.log.some(({ msg }) => msg.includes('refused until')), JSON.stringify(shaky.log));
+});
+
 test('a bridge may be started before its database', async () => {
   await cluster.shutdown();
   /* Whoever waits for this time-out waits in vain. */
@@ -212,3 +226,25 @@ for (const [state, what] of [['53100', 'a full disk'], ['53200', 'no memory'], [
     await until('increments to be taken again', async () => (await increment(bridge, cluster, `needy-${state}`)).status === 200);
   });
 }
+
+test('while an error lasts increments are refused at once', async (t) => {
+  const patient = await startBridge(cluster, ['--submit-timeout', '10m', '--reconnect-max', '5s']);
+  await cluster.sql(`
+    CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'it lasts' USING ERRCODE = '53100'; END $$;
+    CREATE TRIGGER fail AFTER INSERT ON scoreboard.action FOR EACH ROW EXECUTE FUNCTION fail()`);
+  t.after(async () => {
+    await cluster.sql('SET client_min_messages = error; DROP FUNCTION fail() CASCADE');
+    await patient.stop();
+  });
+  const abort = new AbortController();
+  const refused = [];
+  /* Some that are waited for, until the error has come often enough in a row. */
+  await until('a refusal', () => {
+    if (refused.length === 0) {
+      increment(patient, cluster, 'denied', { signal: abort.signal }).then((answer) => refused.push(answer), () => {});
+    }
+    return refused.length > 0;
+  });
+  assertError(refused[0], 503, 'UNAVAILABLE');
+  abort.abort();
+});

@@ -133,6 +133,8 @@ export class DatabaseProxy {
 
   traps = [];
 
+  refusals = 0; /* so many new connections are ended at once */
+
   mute = false; /* new connections are taken, and nothing is ever said on them */
 
   /** where: {address, port}, of loopback; by default 127.0.0.1 and a free one. */
@@ -141,6 +143,11 @@ export class DatabaseProxy {
     proxy.target = `${cluster.directory}/.s.PGSQL.5432`;
     proxy.server = net.createServer((client) => {
       proxy.opened++;
+      if (proxy.refusals > 0) {
+        proxy.refusals--;
+        client.destroy();
+        return;
+      }
       proxy.carried.add(new Carried(proxy, client));
     });
     await proxy.open();
