@@ -71,28 +71,42 @@ is_board_name(const char *name, size_t length)
 		strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_.-") >= length;
 }
 
-int
-api_find_boards(Bridge *bridge, const char *list, Board **boards, Problem *problem)
+typedef char BoardName[BOARD_NAME_MAX + 1];
+
+/* One to 16 names with commas between, each once: how many, 0 where they aren't. */
+static int
+split_names(const char *list, BoardName names[BOARDS_PER_STREAM], Problem *problem)
 {
 	int			count = 0;
 
 	for (const char *p = list; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
 	{
 		size_t		length = strcspn(p, ",");
-		char		name[BOARD_NAME_MAX + 1];
 
 		if (!is_board_name(p, length) || count == BOARDS_PER_STREAM)
 			return problem_set(problem, ERROR_INVALID_REQUEST, "board is one to 16 names of boards, with commas between.");
-		snprintf(name, sizeof(name), "%.*s", (int) length, p);
-		boards[count] = hub_board(bridge, name);
-		if (boards[count] == NULL && !feed_loaded(bridge))
-			return problem_set(problem, ERROR_UNAVAILABLE, "The boards have not been read yet.");
-		if (boards[count] == NULL)
-			return problem_set(problem, ERROR_NOT_FOUND, "There is no such board.");
+		snprintf(names[count], sizeof(names[count]), "%.*s", (int) length, p);
 		for (int i = 0; i < count; i++)
-			if (boards[i] == boards[count])
+			if (strcmp(names[i], names[count]) == 0)
 				return problem_set(problem, ERROR_INVALID_REQUEST, "A board is named twice.");
 		count++;
+	}
+	return count;
+}
+
+int
+api_find_boards(Bridge *bridge, const char *list, Board **boards, Problem *problem)
+{
+	BoardName	names[BOARDS_PER_STREAM];
+	int			count = split_names(list, names, problem);
+
+	for (int i = 0; i < count; i++)
+	{
+		boards[i] = hub_board(bridge, names[i]);
+		if (boards[i] == NULL && !feed_loaded(bridge))
+			return problem_set(problem, ERROR_UNAVAILABLE, "The boards have not been read yet.");
+		if (boards[i] == NULL)
+			return problem_set(problem, ERROR_NOT_FOUND, "There is no such board.");
 	}
 	return count;
 }
