@@ -59,6 +59,7 @@ export class Below {
     this.#rows.clear();
     this.#rows.draw(this.#pages.at(-1) ?? []);
     this.#draw();
+    byId('announcement').textContent = byId('below-what').textContent;
   }
 
   #draw() {

@@ -134,6 +134,26 @@ test('the dialog is left by Escape, and nobody is signed in', async () => {
 
 /* ---- the rest ---- */
 
+test('of what changes by itself a screen reader is told the news alone', async () => {
+  await award(Object.fromEntries(Array.from({ length: 12 }, (_, index) => [`q${10 + index}`, 1000 - index])));
+  await visit();
+  await says('players', '12');
+  await page.evaluate(() => {
+    window.spoken = [];
+    const live = [...document.querySelectorAll('output, [aria-live], [role=status], [role=alert], [role=log]')];
+    new MutationObserver((changes) => changes.forEach(({ target }) => {
+      const region = live.find((one) => one.contains(target));
+      if (region) window.spoken.push(region.id);
+    })).observe(document.body, { subtree: true, childList: true, characterData: true });
+  });
+  await award({ last: 1, q10: 5 });
+  await says('players', '13');
+  assert.deepEqual(await page.evaluate(() => window.spoken), []);
+  await award({ last: 5000 });
+  await until('the new leader', async () => (await shown('list')).startsWith('last 5001'));
+  assert.deepEqual(await page.evaluate(() => [...new Set(window.spoken)]), ['announcement']);
+});
+
 test('who does not want to wait for the next try need not', async () => {
   await award({ ann: 300 });
   await visit();
