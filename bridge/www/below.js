@@ -12,7 +12,7 @@ import { byId, number, sentence } from './words.js';
 const PAGE = 20;
 
 export class Below {
-  #board = null; #rows = new RowList(byId('below')); #pages = []; #last = null; #players = 0; #top = 0; #missing = false;
+  #board = null; #rows = new RowList(byId('below')); #pages = []; #last = null; #players = 0; #top = 0;
 
   constructor() {
     byId('more').addEventListener('click', () => this.#go(1));
@@ -23,7 +23,6 @@ export class Below {
     this.#board = board;
     this.#pages = [];
     this.#last = null;
-    this.#missing = false;
     this.#rows.clear();
     this.#draw();
   }
@@ -51,7 +50,6 @@ export class Below {
         byId('below-why').textContent = '';
       } catch (error) {
         byId('below-why').textContent = sentence(error.message);
-        this.#missing = error.status === 404;
       }
       byId('more').disabled = false;
     }
@@ -65,7 +63,7 @@ export class Below {
   #draw() {
     const page = this.#pages.at(-1) ?? [];
     const reached = this.#top + this.#pages.reduce((sum, { length }) => sum + length, 0);
-    byId('below-section').hidden = this.#missing || this.#top === 0 || this.#players <= this.#top;
+    byId('below-section').hidden = this.#top === 0 || this.#players <= this.#top;
     byId('more').hidden = reached >= this.#players || (this.#pages.length > 0 && page.length === 0);
     byId('back').hidden = this.#pages.length === 0;
     byId('below-what').textContent = page.length

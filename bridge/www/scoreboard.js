@@ -738,5 +738,5 @@ async function inStore(mode, work) {
 
 export async function listBoards({ url = globalThis.location?.href, token = null } = {}) {
   const { body } = await ask(new URL('/v1/boards', url), { headers: bearer(await valueOf(token)) });
-  return Array.isArray(body) ? body : body.boards ?? [];
+  return body.boards;
 }

@@ -23,6 +23,7 @@ before(async () => {
   bridge = await startBridge(cluster, ['--www', WWW]);
   browser = await launch();
   axe = await readFile(AXE, 'utf8');
+  await cluster.sql("INSERT INTO scoreboard.board (name, title) VALUES ('another', 'Another one')");
   await cluster.sql(Array.from({ length: 30 }, (_, index) =>
     `SELECT score FROM scoreboard_increment_for('p${index}', 'AWARD', 'award', points => ${1000 - 20 * index})`).join(' UNION ALL '));
 });
@@ -35,6 +36,13 @@ after(async () => {
 
 const STATES = {
   'the list': (page) => page.waitForSelector('#list > li[data-rank="10"]'),
+  'the own place and a page below the top': async (page) => {
+    await page.goto(`${bridge.url}/#token=${tokenFor(cluster, 'p12')}`);
+    await page.reload(); /* another hash alone is no navigation */
+    await page.waitForSelector('#own-rank:text("13th")');
+    await page.click('#more');
+    await page.waitForSelector('#below > li[data-own]');
+  },
   'a board that is not there': async (page) => {
     await page.goto(`${bridge.url}/?board=none`);
     await page.waitForSelector('#retry:not([hidden])');

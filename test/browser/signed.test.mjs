@@ -53,7 +53,7 @@ const is = (status, index = 0) => page.waitForFunction(([one, at]) => window.boa
 let awards = 0;
 const award = (board) => cluster.sql(`SELECT score FROM scoreboard_increment_for('ann', 'AWARD', 'award-${awards += 1}', board => '${board}', points => 1)`);
 
-for (const transport of ['websocket', 'sse']) {
+for (const transport of ['websocket', 'sse', 'polling']) {
   test(`a board that is not public is followed by ${transport} with a token, and refused without`, async () => {
     const token = tokenFor(cluster, 'ann');
     await follow({ board: 'club', token, transports: [transport], pollMs: 1000 });

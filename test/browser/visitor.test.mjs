@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { startBridge, startCluster, tokenFor, until } from '../lib/cluster.mjs';
+import { actionFor, startBridge, startCluster, tokenFor, until } from '../lib/cluster.mjs';
 import { launch } from './chromium.mjs';
 
 const WWW = fileURLToPath(new URL('../../bridge/www', import.meta.url));
@@ -64,6 +64,7 @@ const shows = (expected, list = 'list') => until(`the page to show ${expected}`,
 const text = (id) => page.innerText(`#${id}`);
 const says = (id, expected) => until(`#${id} to say ${expected}`, async () => (await text(id)) === expected)
   .catch(async (error) => assert.fail(`${error.message}; it says ${await text(id)}`));
+const neighbours = () => page.$$eval('#neighbours > li', (rows) => rows.map((row) => `${row.hasAttribute('data-own') ? '*' : ''}${row.querySelector('.neighbour-rank').textContent} ${row.querySelector('.neighbour-score').textContent}`));
 
 /* As people do it, by the keyboard. */
 async function signIn(token) {
@@ -76,6 +77,9 @@ async function signIn(token) {
   await page.keyboard.press('Enter');
   await page.waitForSelector('#sign-dialog', { state: 'hidden' });
 }
+
+/* p01 has the most points. */
+const crowd = (count) => Object.fromEntries(Array.from({ length: count }, (_, index) => [`p${String(index + 1).padStart(2, '0')}`, 10 * (count - index)]));
 
 /* ---- signing in ---- */
 
@@ -100,6 +104,49 @@ test('an address that is changed to one with a token signs in too', async () => 
   await page.evaluate((token) => { location.hash = `token=${token}`; }, tokenFor(cluster, 'ann'));
   await page.waitForSelector('#sign-out:not([hidden])');
   assert.equal(await page.evaluate(() => location.hash), '');
+});
+
+test('the own place: rank, distance, neighbours; it moves with the own points', async () => {
+  await award(crowd(30));
+  await visit();
+  await signIn(tokenFor(cluster, 'p20'));
+  await says('own-rank', '20th');
+  assert.equal(await text('own-of'), 'of 30');
+  assert.match(await text('own-next'), /^10 behind .* \(19th\)$/);
+  assert.deepEqual(await neighbours(), ['18 130', '19 120', '*20 110', '21 100', '22 90']);
+  await award({ p20: 15 });
+  await says('own-rank', '19th');
+  await award({ p20: 1000 });
+  await says('own-rank', '1st');
+  assert.equal(await text('own-next'), 'Nobody stands ahead of you.');
+  await page.waitForSelector('#list > li[data-user="p20"][data-own]');
+  await page.click('#sign-out');
+  await page.waitForSelector('#own', { state: 'hidden' });
+  assert.equal(await page.$$eval('[data-own]', (found) => found.length), 0);
+});
+
+test('who has no points yet has no place yet', async () => {
+  await award({ ann: 5 });
+  await visit();
+  await signIn(tokenFor(cluster, 'newcomer'));
+  await says('own-next', 'No place yet: the first points bring one.');
+  assert.equal(await text('own-rank'), '–');
+});
+
+test('own points show as on their way, then in the own place', async () => {
+  await award(crowd(15));
+  await visit();
+  await signIn(tokenFor(cluster, 'p14'));
+  await says('own-rank', '14th');
+  let release;
+  const released = new Promise((resolve) => { release = resolve; });
+  await page.route('**/v1/scores/increment', async (route) => { await released; await route.continue(); });
+  await page.evaluate(async (action) => { (await import('/page.js')).board.increment(action).catch(() => {}); },
+    { ...actionFor(cluster, 'p14', { board }), expectedPoints: 100 });
+  await says('own-waiting', '100 points are on their way to the server.');
+  release();
+  await says('own-rank', '5th'); /* p04 had 120 points first */
+  await says('own-waiting', '');
 });
 
 test('a token that is refused signs out with the reason, and the list goes on', async () => {
@@ -130,6 +177,43 @@ test('the dialog is left by Escape, and nobody is signed in', async () => {
   await page.waitForSelector('#sign-dialog', { state: 'hidden' });
   assert.equal(await page.isVisible('#sign-in'), true);
   assert.equal(await page.evaluate(() => document.activeElement.id), 'sign-in');
+});
+
+/* ---- boards and pages ---- */
+
+test('boards are changed by their titles, and by the browser’s back button', async () => {
+  await cluster.sql(`INSERT INTO scoreboard.board (name, title) VALUES (:'board', :'title')`, { board: `${board}-b`, title: '<b>The other one</b>' });
+  await award({ ann: 5 });
+  await award({ bob: 7 }, `${board}-b`);
+  await visit();
+  await shows('ann 5');
+  await says('title', 'Board of tests');
+  await page.selectOption('#switch', `${board}-b`);
+  await shows('bob 7');
+  await says('title', '<b>The other one</b>');
+  assert.equal(await page.evaluate(() => location.search), `?board=${board}-b`);
+  assert.equal(await page.$$eval('main b:not(#own-rank)', (found) => found.length), 0);
+  await award({ bob: 1 }, `${board}-b`);
+  await shows('bob 8');
+  await page.goBack();
+  await shows('ann 5');
+  assert.equal(await page.inputValue('#switch'), board);
+});
+
+test('places below the top are turned page by page, and back', async () => {
+  await award(crowd(45));
+  await visit();
+  await until('the top', async () => (await shown('list')).startsWith('p01 450'));
+  await says('below-what', '35 more');
+  await page.click('#more');
+  await says('below-what', 'Places 11 to 30 of 45');
+  assert.match(await shown('below'), /^p11 350, .*p30 160$/);
+  await page.click('#more');
+  await says('below-what', 'Places 31 to 45 of 45');
+  assert.match(await shown('below'), /^p31 150, .*p45 10$/);
+  assert.equal(await page.isVisible('#more'), false);
+  await page.click('#back');
+  await says('below-what', 'Places 11 to 30 of 45');
 });
 
 /* ---- the rest ---- */
@@ -189,3 +273,19 @@ test('bars tell rows apart on every kind of board', async () => {
   assert.deepEqual(await bars([]), []);
 });
 
+for (const width of [320, 1280]) {
+  test(`the own place and the places below fit a width of ${width}`, async () => {
+    await openPage({ viewport: { width, height: 800 } });
+    await award({ ...crowd(30), p01: 9007199254740991, p02: 9007199254740990 });
+    await cluster.sql(`SELECT scoreboard_set_profile('p02', '${'Wolfeschlegelsteinhausen '.repeat(2).trim()}');`);
+    await visit();
+    await signIn(tokenFor(cluster, 'p02'));
+    await says('own-rank', '2nd');
+    await page.click('#more');
+    await says('below-what', 'Places 11 to 30 of 30');
+    await page.click('#sign-out');
+    await page.click('#sign-in');
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), 'nothing to scroll sideways');
+    assert.ok(await page.$$eval('.score', (found) => found.every((one) => one.getBoundingClientRect().right <= one.parentElement.getBoundingClientRect().right)), 'whole scores');
+  });
+}
