@@ -162,6 +162,21 @@ test('an older list, or another one of the same version, never replaces a newer 
   assert.deepEqual(await page.evaluate(() => [window.board.document.version, window.board.document.players]), [10, 110]);
 });
 
+test('what the stream tells of the own player, and of a season that ends, is passed on; of another board it is not', async () => {
+  await open();
+  await sockets(1);
+  await feed(0, update());
+  await page.evaluate(() => {
+    window.heard = [];
+    for (const name of ['me', 'season']) window.board.addEventListener(name, ({ detail }) => window.heard.push([name, detail.board]));
+  });
+  for (const board of ['global', 'other']) {
+    await feed(0, { type: 'me.update', board, season: 1, version: 8, userId: 'ann', score: 20, rank: 1, players: 1 });
+    await feed(0, { type: 'season.end', board, season: 1, nextSeason: 2, version: 9 });
+  }
+  assert.deepEqual(await page.evaluate(() => window.heard), [['me', 'global'], ['season', 'global']]);
+});
+
 /* ---- is what is shown of now? ---- */
 
 const SINCE = '2026-01-01T00:00:00.000Z';
