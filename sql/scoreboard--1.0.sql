@@ -797,6 +797,12 @@ END
 $$;
 COMMENT ON FUNCTION scoreboard.check_tickets() IS 'refuses on a standby, which has no unlogged tables';
 
+-- At most 1000 players a call.
+CREATE FUNCTION scoreboard.standings(board text, user_ids text[])
+RETURNS TABLE (user_id text, season integer, score bigint, rank bigint, players bigint) AS 'MODULE_PATHNAME', 'scoreboard_standings'
+LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION scoreboard.standings(text, text[]) IS 'where these players stand, also who stands in no list (rank null); for bridges, which tell each its own';
+
 -- Twins never share a slot: the second to take one waits for the first, sees its ticket, and looks again. Whoever makes one clears
 -- some away that have expired, so nobody else has to.
 CREATE FUNCTION scoreboard.create_ticket(token text, OUT ticket text, OUT expires_at timestamptz) LANGUAGE plpgsql SECURITY DEFINER
@@ -1282,7 +1288,7 @@ INSERT INTO scoreboard.api_function (name, level) VALUES
     ('view', 'gateway'), ('set_listed', 'gateway'), ('scoreboard_create_ticket', 'player'),
     ('scoreboard_submit', 'gateway'), ('submit', 'gateway'), ('scoreboard_documents', 'gateway'), ('documents', 'gateway'), ('scoreboard_stats', 'gateway'), ('scoreboard_stats', 'admin'),
     ('scoreboard_server_stats', 'gateway'), ('scoreboard_server_stats', 'admin'), ('stats', 'gateway'), ('server_stats', 'gateway'),
-    ('scoreboard_authenticate', 'gateway'), ('authenticate', 'gateway'), ('create_ticket', 'gateway'), ('redeem_ticket', 'gateway'),
+    ('scoreboard_authenticate', 'gateway'), ('authenticate', 'gateway'), ('create_ticket', 'gateway'), ('redeem_ticket', 'gateway'), ('standings', 'gateway'),
     ('scoreboard_increment_for', 'server'), ('scoreboard_set_profile', 'server'),
     ('scoreboard_create_key', 'admin'), ('scoreboard_rotate_key', 'admin'), ('scoreboard_revoke_key', 'admin'),
     ('scoreboard_verify', 'admin'), ('scoreboard_repair', 'admin'),

@@ -123,3 +123,37 @@ standing_find(const Reading *reading, Standing *standing, RankStanding *at)
 	rank_scan_standing_of(&reading->board, reading->season, &standing->key, at);
 	return true;
 }
+
+/* Reads again whose key the index didn't have. False where all had theirs. Who has left the list keeps rank 0, and no key. */
+static bool
+reread_missing(const Reading *reading, RankView *rank)
+{
+	bool		missing = false;
+
+	if (rank->has_own && rank->own.rank == 0)
+	{
+		missing = true;
+		rank->has_own = standing_reread_key(reading, &rank->own.key);
+	}
+	for (int i = 0; i < rank->friends; i++)
+	{
+		if (rank->friend[i].rank > 0 || rank->friend[i].key.player_id == 0)
+			continue;
+		missing = true;
+		if (!standing_reread_key(reading, &rank->friend[i].key))
+			rank->friend[i].key.player_id = 0;
+	}
+	return missing;
+}
+
+void
+standing_find_all(const Reading *reading, RankView *rank)
+{
+	for (int i = 0; i < STANDING_TRIES && rank_index_view(&reading->board, reading->season, rank); i++)
+	{
+		if (!reread_missing(reading, rank))
+			return;
+		standing_pause();
+	}
+	rank_scan_view(&reading->board, reading->season, rank);
+}

@@ -43,4 +43,10 @@ extern IndexAnswer standing_in_index(const Reading *reading, const RankKey *key,
 /* Where a listed player stands. Reads the standing again where it moved meanwhile; false if the player has left the list by then. */
 extern bool standing_find(const Reading *reading, Standing *standing, RankStanding *at);
 
+/*
+ * All that is asked for in *rank (rank/index.h), from one moment: keys that the index doesn't have are read again, and then all is
+ * asked anew. Who has left the list meanwhile has rank 0.
+ */
+extern void standing_find_all(const Reading *reading, RankView *rank);
+
 #endif

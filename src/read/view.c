@@ -2,8 +2,7 @@
  * read/view.c - one document for one look at a board: the top, oneself, neighbours and friends
  *
  * Keys of the players who are named come from the table, everything else from one hold of the index's lock, in which
- * those keys must stand: whose doesn't is read again, and then all is asked anew. After
- * STANDING_TRIES, and where the index can't answer, one snapshot answers all of it by SQL. So ranks and scores never
+ * those keys must stand (standing_find_all). Where the index can't answer, one snapshot answers all of it by SQL. So ranks and scores never
  * disagree, and players, next and the neighbours belong to them; names are read afterwards, all at once.
  *
  * Owns no state but a saved plan, writes nothing.
@@ -98,44 +97,14 @@ read_own(View *view)
 	view->rank.own.key = view->own.key;
 }
 
-/* Reads again whose key the index didn't have. False where all had theirs. Who has left the list keeps rank 0, and no key. */
-static bool
-reread_missing(View *view)
-{
-	RankView   *rank = &view->rank;
-	bool		missing = false;
-
-	if (rank->has_own && rank->own.rank == 0)
-	{
-		missing = true;
-		rank->has_own = standing_reread_key(&view->reading, &rank->own.key);
-	}
-	for (int i = 0; i < rank->friends; i++)
-	{
-		if (rank->friend[i].rank > 0 || rank->friend[i].key.player_id == 0)
-			continue;
-		missing = true;
-		if (!standing_reread_key(&view->reading, &rank->friend[i].key))
-			rank->friend[i].key.player_id = 0;
-	}
-	return missing;
-}
-
 static void
 find_ranks(View *view)
 {
-	const Reading *reading = &view->reading;
 	RankView   *rank = &view->rank;
 
 	rank->top = palloc(rank->entries * sizeof(RankRow));
 	rank->around = palloc((2 * rank->radius + 1) * sizeof(RankRow));
-	for (int i = 0; i < STANDING_TRIES && rank_index_view(&reading->board, reading->season, rank); i++)
-	{
-		if (!reread_missing(view))
-			return;
-		standing_pause();
-	}
-	rank_scan_view(&reading->board, reading->season, rank);
+	standing_find_all(&view->reading, rank);
 }
 
 /* ---------------------------------------------------------------------------

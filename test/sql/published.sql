@@ -50,6 +50,7 @@ INSERT INTO calls (name, call) VALUES
     ('scoreboard_create_ticket', $$SELECT length(ticket) FROM $f(sign.token('published-a'))$$),
     ('create_ticket', $$SELECT max(length(t.ticket)) FROM generate_series(1, 4) AS n, $f(sign.token('published-a', jsonb_build_object('n', n))) AS t$$),
     ('redeem_ticket', $$SELECT r.user_id FROM scoreboard.create_ticket(sign.token('published-a')) AS t, $f(t.ticket) AS r$$),
+    ('standings', $$SELECT user_id, score FROM $f('global', '{published-a}')$$),
     ('scoreboard_freeze', $$SELECT $f('published-a')$$), ('scoreboard_restore', $$SELECT $f('published-a')$$),
     ('scoreboard_ban', $$SELECT $f('published-a')$$), ('scoreboard_restore', $$SELECT $f('published-a', 'was a mistake')$$),
     ('scoreboard_hide', $$SELECT $f('published-a')$$), ('scoreboard_hide', $$SELECT $f('published-a', false)$$),
