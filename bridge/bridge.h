@@ -35,6 +35,7 @@ typedef struct Bridge
 	struct TlsContext *tls;		/* NULL: plain sockets */
 	struct Hub *hub;
 	struct Players *players;
+	struct OwnRanks *own_ranks;
 	struct Ws  *ws;
 	struct Feed *feed;
 	struct PgHosts *hosts;		/* pg_pool.c makes them */

@@ -206,7 +206,7 @@ frame_of_document(const char *name, const char *document, int64_t version)
 }
 
 Frame *
-frame_of_status(const char *text)
+frame_of_message(const char *type, const char *text)
 {
 	Frame	   *frame = calloc(1, sizeof(*frame));
 
@@ -217,7 +217,7 @@ frame_of_status(const char *text)
 	if (frame->message)
 	{
 		memcpy(frame->message, text, frame->message_length);
-		if (make_event(frame, "status", NULL, 0))
+		if (make_event(frame, type, NULL, 0))
 			return frame;
 	}
 	frame_free(frame);

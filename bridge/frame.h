@@ -31,7 +31,7 @@ typedef struct Frame
 
 /* NULL: not a document as the database publishes it, or out of memory. The name and the version are the event's id. */
 extern Frame *frame_of_document(const char *name, const char *document, int64_t version);
-extern Frame *frame_of_status(const char *text);	/* has no id and no entries */
+extern Frame *frame_of_message(const char *type, const char *text);	/* JSON in one line; has no id and no entries */
 extern void frame_free(Frame *frame);	/* NULL is fine */
 
 extern bool frame_is_utf8(const char *text, size_t length);

@@ -325,6 +325,25 @@ give(Board *board, uint32_t index)
 	return false;
 }
 
+SayResult
+stream_say(Stream *stream, const Frame *frame)
+{
+	if (stream->stalled)
+		return SAY_LATER;
+	stream->bridge->metrics->stream_messages[stream->kind->form]++;
+	switch (stream->kind->say(stream, frame))
+	{
+		case SEND_REST:
+			set_stalled(stream, true);
+			return SAID;
+		case SEND_LOST:
+			return SAY_LOST;
+		case SEND_DONE:
+			break;
+	}
+	return SAID;
+}
+
 /* Walks on until the time is over; false where all have been looked at. */
 static bool
 walk(Board *board, uint64_t until)
@@ -539,7 +558,7 @@ set_status(Bridge *bridge, bool live)
 	gmtime_r(&now, &tm);
 	strftime(since, sizeof(since), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	snprintf(text, sizeof(text), "{\"type\":\"status\",\"live\":%s,\"since\":\"%s\"}", live ? "true" : "false", since);
-	frame = frame_of_status(text);
+	frame = frame_of_message("status", text);
 	if (frame == NULL)
 		return;
 	frame_free(status->frame);
@@ -668,7 +687,7 @@ stream_new(Bridge *bridge, const StreamKind *kind, void *owner, Board *const *bo
 	for (int i = 0; i < count && fine; i++)
 		fine = subscribe(stream, boards[i]);
 	if (fine && identity)
-		fine = (stream->membership = players_join(bridge, identity, stream)) != NULL;
+		fine = (stream->membership = players_join(bridge, identity, stream, boards, count)) != NULL;
 	if (!fine)
 	{
 		stream_end(stream);

@@ -32,6 +32,7 @@ typedef struct StreamKind
 {
 	StreamForm	form;
 	SendResult	(*send) (Stream *stream, const Board *board);
+	SendResult	(*say) (Stream *stream, const Frame *frame);	/* another message than a list */
 	void		(*visit) (Stream *stream, bool ping);	/* the wheel: a comment or a ping now */
 	void		(*close) (Stream *stream, int code, const char *reason);	/* code: of WebSocket, see SPEC 6 */
 } StreamKind;
@@ -103,6 +104,13 @@ extern Stream *stream_new(Bridge *bridge, const StreamKind *kind, void *owner, B
 extern void stream_begin(Stream *stream);	/* sends the status and what the client doesn't have */
 extern void stream_end(Stream *stream);		/* forgets it; the owner's last call */
 extern void stream_close(Stream *stream, int code, const char *reason); /* ends its connection, and it with that; code: of WebSocket */
+typedef enum SayResult
+{
+	SAID,
+	SAY_LATER,					/* it hasn't taken yet what it was given before */
+	SAY_LOST					/* the stream is gone by it */
+} SayResult;
+extern SayResult stream_say(Stream *stream, const Frame *frame);	/* to this one alone */
 extern void *stream_owner(const Stream *stream);
 extern void stream_drained(Stream *stream);	/* the rest is out: sends what has become new meanwhile */
 extern void stream_heard(Stream *stream);	/* the client has said something */

@@ -35,6 +35,7 @@
 #include "log.h"
 #include "metrics.h"
 #include "metrics_database.h"
+#include "own_ranks.h"
 #include "pages.h"
 #include "pg_pool.h"
 #include "players.h"
@@ -241,6 +242,7 @@ end(Program *program)
 	listener_stop(bridge);
 	batch_stop(bridge);
 	metrics_database_stop(bridge);
+	own_ranks_stop(bridge);
 	feed_stop(bridge);
 	pg_pool_stop(bridge);
 	clients_stop(bridge);
@@ -286,6 +288,7 @@ start(Program *program)
 	batch_start(bridge);
 	feed_start(bridge);
 	metrics_database_start(bridge);
+	own_ranks_start(bridge);
 	return true;
 }
 

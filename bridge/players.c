@@ -27,17 +27,6 @@ typedef struct Player
 	char		user_id[];
 } Player;
 
-struct Membership
-{
-	Bridge	   *bridge;
-	Player	   *player;
-	Stream	   *stream;
-	Membership *newer;			/* the same player's */
-	Membership *previous;
-	Membership *next;
-	int64_t		expires_at;		/* seconds since 1970 */
-};
-
 typedef struct Players
 {
 	Player	   *buckets[BUCKETS];
@@ -93,9 +82,9 @@ link_membership(Players *players, Membership *membership)
 }
 
 Membership *
-players_join(Bridge *bridge, const Identity *identity, Stream *stream)
+players_join(Bridge *bridge, const Identity *identity, Stream *stream, Board *const *boards, int count)
 {
-	Membership *membership = calloc(1, sizeof(*membership));
+	Membership *membership = calloc(1, sizeof(*membership) + (size_t) count * sizeof(OwnRank));
 	Player	   *player = membership ? make(bridge, identity->user_id) : NULL;
 
 	if (player == NULL)
@@ -107,6 +96,9 @@ players_join(Bridge *bridge, const Identity *identity, Stream *stream)
 	membership->player = player;
 	membership->stream = stream;
 	membership->expires_at = identity->expires_at;
+	membership->count = count;
+	for (int i = 0; i < count; i++)
+		membership->ranks[i] = (OwnRank) {.board = boards[i], .asked = -1};
 	link_membership(bridge->players, membership);
 	/* Never the newest, and so the player stays. */
 	while (player->streams > (int) bridge->options.max_streams_per_player)
@@ -133,6 +125,26 @@ players_leave(Membership *membership)
 	if (--player->streams == 0)
 		forget(membership->bridge, player);
 	free(membership);
+}
+
+Membership *
+players_all(const Bridge *bridge)
+{
+	return bridge->players->all;
+}
+
+Membership *
+players_of(const Bridge *bridge, const char *user_id)
+{
+	const Player *player = *find(bridge, user_id);
+
+	return player ? player->oldest : NULL;
+}
+
+const char *
+membership_user_id(const Membership *membership)
+{
+	return membership->player->user_id;
 }
 
 void

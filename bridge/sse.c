@@ -17,15 +17,26 @@
 /* ---- the hub's side ---- */
 
 static SendResult
-sse_send(Stream *stream, const Board *board)
+send_event(Client *client, const unsigned char *event, size_t length)
 {
-	Client	   *client = stream_owner(stream);
-	size_t		length;
-	const unsigned char *event = stream_event(stream, board, &length);
-
 	if (!client_send(client, event, length))
 		return SEND_LOST;
 	return client_unsent(client) ? SEND_REST : SEND_DONE;
+}
+
+static SendResult
+sse_send(Stream *stream, const Board *board)
+{
+	size_t		length;
+	const unsigned char *event = stream_event(stream, board, &length);
+
+	return send_event(stream_owner(stream), event, length);
+}
+
+static SendResult
+sse_say(Stream *stream, const Frame *frame)
+{
+	return send_event(stream_owner(stream), frame->event, frame->event_length);
 }
 
 static void
@@ -53,7 +64,7 @@ sse_close(Stream *stream, int code, const char *reason)
 		client_finish(client);
 }
 
-static const StreamKind sse_kind = {FORM_EVENTS, sse_send, sse_visit, sse_close};
+static const StreamKind sse_kind = {FORM_EVENTS, sse_send, sse_say, sse_visit, sse_close};
 
 /* ---- the client's side ---- */
 

@@ -203,10 +203,9 @@ refuse(Socket *socket, int code, const char *reason)
 /* ---- the hub's side ---- */
 
 static SendResult
-ws_send(Stream *stream, const Board *board)
+ws_say(Stream *stream, const Frame *frame)
 {
 	Socket	   *socket = stream_owner(stream);
-	const Frame *frame = board_frame(board);
 	SendResult	result;
 
 	/* Over TLS the client counts what it is given. */
@@ -216,6 +215,12 @@ ws_send(Stream *stream, const Board *board)
 	if (result == SEND_LOST)
 		kill_socket(socket);
 	return result;
+}
+
+static SendResult
+ws_send(Stream *stream, const Board *board)
+{
+	return ws_say(stream, board_frame(board));
 }
 
 /* The relay's client takes frames again. */
@@ -259,7 +264,7 @@ ws_close(Stream *stream, int code, const char *reason)
 	kill_socket(socket);
 }
 
-static const StreamKind ws_kind = {FORM_SOCKET, ws_send, ws_visit, ws_close};
+static const StreamKind ws_kind = {FORM_SOCKET, ws_send, ws_say, ws_visit, ws_close};
 
 /* ---- what clients say ---- */
 

@@ -105,11 +105,13 @@ export class Versions {
   }
 }
 
-/** A stream's common part: `messages` are JSON texts in the order of their arrival, but for what tells of the stream itself: `statuses`. */
+/** A stream's common part: `messages` are JSON texts in the order of their arrival, but for what tells of the stream itself, `statuses`, and of its player, `own`. */
 class Stream {
   messages = [];
 
   statuses = [];
+
+  own = []; /* what the stream's player was told of itself */
 
   closed = null; /* {code, reason} */
 
@@ -117,6 +119,7 @@ class Stream {
 
   hear(text) {
     if (text.startsWith('{"type":"status"')) this.statuses.push(JSON.parse(text));
+    else if (text.startsWith('{"type":"me.update"')) this.own.push(JSON.parse(text));
     else this.messages.push(text);
   }
 
@@ -184,7 +187,7 @@ class EventStream extends Stream {
     if ('retry' in fields) this.retry = Number(fields.retry);
     if (!('data' in fields)) return;
     assert.equal(fields.event, JSON.parse(fields.data).type);
-    if (fields.event === 'status') assert.ok(!('id' in fields), 'a status has no id');
+    if (fields.event !== 'leaderboard.update') assert.ok(!('id' in fields), 'an id is a list\'s');
     else this.events.push(fields);
     this.hear(fields.data);
   }

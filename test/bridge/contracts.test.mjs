@@ -25,7 +25,7 @@ import { HttpContract, StreamContract } from './contract.mjs';
  */
 /* "operation status CODE": requests per address; quotas; a defect, which can't be provoked. */
 const ANSWERS_TO_COME = [/^(?!increment|setVisibility).* 429 /, /^increment 429 QUOTA_EXCEEDED$/, / 500 /];
-const MESSAGES_TO_COME = ['me.update', 'season.end'];
+const MESSAGES_TO_COME = ['season.end'];
 
 /* Paths that are answered without the table of routes: the page's files, and what has a listener of its own. */
 const BESIDE_THE_TABLE = ['/', '/metrics'];
@@ -462,6 +462,8 @@ test('what streams carry is what the contract says', async () => {
   const socket = await openSocket(bridge, { query: '?board=global,second', protocols: ['scoreboard.v1'] });
   const events = [await openEvents(bridge), await openEvents(bridge, { query: '?board=global,second' })];
   const raw = await RawSocket.open(bridge);
+  const headers = { authorization: `Bearer ${tokenFor(cluster, 'gil')}` };
+  const mine = [await openSocket(bridge, { headers }), await openEvents(bridge, { headers })];
   await award(cluster, 'gil', 50, 'second');
   await award(cluster, 'gil', 60);
   for (const one of [socket, events[1]]) for (const score of [50, 60]) await one.later(0, ({ entries }) => entries.some((entry) => entry.score === score));
@@ -476,10 +478,14 @@ test('what streams carry is what the contract says', async () => {
     for (const { data, ...fields } of one.events) heard.add(streams.recognise('events', 'send', data, fields));
     for (const status of one.statuses) streams.recognise('events', 'send', JSON.stringify(status), { event: 'status' });
   }
+  for (const [i, one] of mine.entries()) {
+    await until('the own place', () => one.own.length);
+    for (const message of one.own) heard.add(streams.recognise(['websocket', 'events'][i], 'send', JSON.stringify(message), i ? { event: 'me.update' } : undefined));
+  }
   const all = new Set(Object.keys(streams.document.channels).flatMap((channel) => streams.messages(channel, 'send')
     .map((name) => streams.at('channels', channel, 'messages', name).value.name)));
   assert.deepEqual([...all].filter((name) => !heard.has(name)).sort(), [...MESSAGES_TO_COME].sort());
-  for (const one of [socket, ...events, raw]) one.close();
+  for (const one of [socket, ...events, raw, ...mine]) one.close();
 });
 
 const closeCodes = () => streams.document.channels.websocket['x-close-codes'].map(({ code }) => code);
