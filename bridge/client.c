@@ -617,6 +617,10 @@ shake_hands(Client *client)
 		client->tls = NULL;
 		client->misplaced = true;
 	}
+	if (result == HANDSHAKE_DONE)
+		client->bridge->metrics->handshakes[tls_is_resumed(client->tls) ? HANDSHAKE_RESUMED : HANDSHAKE_FULL]++;
+	else if (!client->shaking)
+		client->bridge->metrics->handshakes[HANDSHAKE_BROKEN]++;
 	if (result == HANDSHAKE_FAILED)
 		client_finish(client);	/* what tells why has been sent, and mustn't be torn away */
 	else if (!client->shaking)
@@ -753,6 +757,8 @@ clients_tick(Bridge *bridge)
 
 		while ((client = bridge->clients->phases[phase].head) != NULL && now - client->since > time)
 		{
+			if (phase == PHASE_HANDSHAKE)
+				bridge->metrics->handshakes[HANDSHAKE_BROKEN]++;
 			/* A reader that does nothing about it has had its chance. */
 			if (client->reader && phase != PHASE_SEND && phase != PHASE_HANDSHAKE)
 				client->reader->late(client);

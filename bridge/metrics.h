@@ -50,6 +50,14 @@ typedef enum StreamForm
 	STREAM_FORMS
 } StreamForm;
 
+typedef enum HandshakeKind
+{
+	HANDSHAKE_FULL,
+	HANDSHAKE_RESUMED,
+	HANDSHAKE_BROKEN,
+	HANDSHAKE_KINDS
+} HandshakeKind;
+
 #define OUTCOMES 32				/* at least as many as metrics.c has names */
 
 /* Of one route; the last two are for the page's files and for what no route takes. */
@@ -70,6 +78,7 @@ typedef struct Metrics
 	Histogram	fan_out;
 	uint64_t	sent_bytes;
 	uint64_t	connections_refused;
+	uint64_t	handshakes[HANDSHAKE_KINDS];	/* of TLS */
 	int64_t		streams[STREAM_FORMS];
 	uint64_t	streams_opened[STREAM_FORMS];
 	uint64_t	stream_messages[STREAM_FORMS];

@@ -29,9 +29,11 @@
 #include "metrics_text.h"
 #include "pg_pool.h"
 #include "routes.h"
+#include "tls.h"
 
 #define PREFIX "scoreboard_bridge_"
 
+static const char *const handshake_names[] = {[HANDSHAKE_FULL] = "full", [HANDSHAKE_RESUMED] = "resumed", [HANDSHAKE_BROKEN] = "broken"};
 static const char *const form_names[] = {[FORM_EVENTS] = "sse", [FORM_SOCKET] = "websocket"};
 static const char *const source_names[] = {
 	[SOURCE_MEMORY] = "memory", [SOURCE_NOT_MODIFIED] = "not_modified", [SOURCE_DATABASE] = "database"
@@ -158,6 +160,12 @@ clients(const Bridge *bridge, FILE *out)
 	gauge(out, PREFIX "connections_limit", "How many there may be.", bridge->options.max_connections);
 	counter(out, PREFIX "connections_refused_total", "Connections over the limit in all or of one address.", metrics->connections_refused);
 	counter(out, PREFIX "sent_bytes_total", "Bytes handed to sockets of clients.", metrics->sent_bytes);
+	metrics_head(out, PREFIX "tls_handshakes_total", "counter", "Handshakes of TLS, by how they ended.");
+	for (int kind = 0; kind < HANDSHAKE_KINDS; kind++)
+		fprintf(out, PREFIX "tls_handshakes_total{kind=\"%s\"} %" PRIu64 "\n", handshake_names[kind], metrics->handshakes[kind]);
+	metrics_head(out, PREFIX "tls_certificate_expires_seconds", "gauge", "When the certificate expires, in seconds since 1970.");
+	if (tls_is_spoken(bridge))
+		fprintf(out, PREFIX "tls_certificate_expires_seconds %" PRId64 "\n", tls_expires(bridge));
 	metrics_head(out, PREFIX "streams", "gauge", "Open streams, by kind.");
 	for (int form = 0; form < STREAM_FORMS; form++)
 		fprintf(out, PREFIX "streams{kind=\"%s\"} %" PRId64 "\n", form_names[form], metrics->streams[form]);

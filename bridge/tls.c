@@ -253,6 +253,20 @@ tls_is_spoken(const Bridge *bridge)
 	return bridge->tls != NULL;
 }
 
+int64_t
+tls_expires(const Bridge *bridge)
+{
+	const ASN1_TIME *end = X509_get0_notAfter(SSL_CTX_get0_certificate(bridge->tls->ctx));
+	ASN1_TIME  *start = ASN1_TIME_set(NULL, 0);
+	int			days = 0;
+	int			seconds = 0;
+
+	if (start)
+		ASN1_TIME_diff(&days, &seconds, start, end);
+	ASN1_TIME_free(start);
+	return (int64_t) days * 86400 + seconds;
+}
+
 /* ---- a connection ---- */
 
 Tls *
@@ -321,6 +335,12 @@ tls_shake_hands(Tls *tls)
 		return HANDSHAKE_WAITS;
 	log_failure(tls);
 	return HANDSHAKE_FAILED;
+}
+
+bool
+tls_is_resumed(const Tls *tls)
+{
+	return SSL_session_reused(tls->ssl) == 1;
 }
 
 ssize_t

@@ -25,9 +25,11 @@ extern bool tls_start(Bridge *bridge);
 extern void tls_reload(Bridge *bridge);	/* for connections to come; a bad one changes nothing and is logged */
 extern void tls_free(Bridge *bridge);
 extern bool tls_is_spoken(const Bridge *bridge);
+extern int64_t tls_expires(const Bridge *bridge);	/* the certificate, in seconds since 1970 */
 
 extern Tls *tls_new(Bridge *bridge, int fd);	/* NULL: out of memory */
 extern Handshake tls_shake_hands(Tls *tls);
+extern bool tls_is_resumed(const Tls *tls);
 
 /* As recv() and send() are: 0 is the peer's proper end, EAGAIN says that the socket is to be waited for. */
 extern ssize_t tls_read(Tls *tls, void *bytes, size_t size);

@@ -288,6 +288,7 @@ const CASES = {
   ScoreboardSuspicious: [['scoreboard_bridge_suspicious_requests_total{code="DUPLICATE_ACTION"}', '0+0.9x20'], ['scoreboard_bridge_suspicious_requests_total{code="INVALID_SIGNATURE"}', '0+0.9x20']],
   ScoreboardRestarted: [['process_start_time_seconds{job="x"}', '100x14 200x6'], ['scoreboard_bridge_info{job="x"}', '1x20']],
   ScoreboardDown: [['up{job="x"}', '1x5 0x15'], ['scoreboard_bridge_info{job="x"}', '1x5']],
+  ScoreboardCertificate: [['scoreboard_bridge_tls_certificate_expires_seconds', '1200000x20']],
   ScoreboardLogDropped: [['scoreboard_bridge_log_lines_dropped_total', '0+1x20']],
 };
 const QUIET = {
@@ -299,6 +300,7 @@ const QUIET = {
   ScoreboardRestarted: [['process_start_time_seconds{job="x"}', '100x20'], ['scoreboard_bridge_info{job="x"}', '1x20'],
     ['process_start_time_seconds{job="other"}', '100x14 200x6']],
   ScoreboardDown: [['up{job="x"}', '1x20'], ['scoreboard_bridge_info{job="x"}', '1x20'], ['up{job="other"}', '0x20']],
+  ScoreboardCertificate: [['scoreboard_bridge_tls_certificate_expires_seconds', '1300000x20']],
   ScoreboardLogDropped: [['scoreboard_bridge_log_lines_dropped_total', '7x20']],
 };
 

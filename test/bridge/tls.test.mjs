@@ -18,12 +18,14 @@ import { startBridge, startCluster, until } from '../lib/cluster.mjs';
 import { Authority, openssl } from './certificates.mjs';
 import { Raw, STREAM, UNLIMITED, ask, assertAlive, assertError, award, increment, messageOf, openEvents, openSocket, processorTime, published, rawIncrement,
 } from './clients.mjs';
+import { scrape } from './scraping.mjs';
 
 let cluster;
 let directory;
 let authority;
 let server; /* its certificate */
 let bridge;
+let hasty; /* one that gives a handshake a second, for those that aren't finished */
 let bystander; /* nobody's misbehaviour may show here */
 
 before(async () => {
@@ -31,13 +33,15 @@ before(async () => {
   directory = await mkdtemp(join(process.env.TEST_TMP ?? tmpdir(), 'tls-'));
   authority = await new Authority(directory).start();
   server = await authority.server('server');
-  bridge = await startBridge(cluster, ['--head-timeout', '1s', '--max-connections-per-address', '1000'], { tls: server });
+  bridge = await startBridge(cluster, ['--max-connections-per-address', '1000'], { tls: server });
+  hasty = await startBridge(cluster, ['--head-timeout', '1s'], { tls: server });
   bystander = await openSocket(bridge);
 });
 
 after(async () => {
   bystander?.close();
   await bridge?.stop();
+  await hasty?.stop();
   await cluster?.stop();
   await rm(directory, { recursive: true, force: true });
 });
@@ -266,6 +270,24 @@ test('SIGHUP without TLS changes nothing', async () => {
   assert.equal(await plain.stop(), 0);
 });
 
+test('handshakes are counted by how they ended, and /metrics says when the certificate expires', async () => {
+  const counting = await startBridge(cluster, ['--metrics-listen', '127.0.0.1:0', '--head-timeout', '3s'], { tls: server });
+  const counts = async () => {
+    const { samples } = await scrape(counting);
+    assert.equal(samples.get('scoreboard_bridge_tls_certificate_expires_seconds'), Date.UTC(2045, 0, 1) / 1000);
+    return Object.fromEntries(['full', 'resumed', 'broken'].map((kind) => [kind, samples.get(`scoreboard_bridge_tls_handshakes_total{kind="${kind}"}`)]));
+  };
+  const before = await counts();
+  const first = tls.connect({ port: counting.port, host: '127.0.0.1', ca: authority.root });
+  const [session] = await once(first.resume(), 'session');
+  const second = await shake({ session }, counting);
+  for (const bytes of ['rubbish\r\n', 'GET / HTTP/1.1\r\nHost: x\r\n\r\n', '']) await new Raw(counting, { tls: null }).send(bytes).ends();
+  first.destroy();
+  second.destroy();
+  assert.deepEqual(await counts(), { full: before.full + 1, resumed: before.resumed + 1, broken: before.broken + 3 });
+  assert.equal(await counting.stop(), 0);
+});
+
 /* ---- those who break it off, or off the rules ---- */
 
 test('plain HTTP is told what is spoken here', async () => {
@@ -286,14 +308,14 @@ test('garbage instead of a hello ends the connection', async () => {
   for (const bytes of [Buffer.from('\0'), Buffer.alloc(100000), Buffer.alloc(70000, 0xff), Buffer.from('ssh-2.0-x\r\n'), Buffer.from('SSH-2.0-x\r\n\r\n'), broken,
     Buffer.concat([Buffer.from([0x16, 3, 1, 0xff, 0xff]), Buffer.alloc(65535)]), Buffer.concat([start, start]), Buffer.concat([start, Buffer.alloc(50000)]),
     Buffer.from([0x15, 3, 1, 0, 2, 2, 40]), Buffer.from([0x80, 0x2e, 1, 0, 2]), Buffer.concat([Buffer.from([0x80, 0x2e, 1, 0, 2]), Buffer.alloc(44)])]) {
-    await new Raw(bridge, { tls: null }).send(bytes).ends();
+    await new Raw(hasty, { tls: null }).send(bytes).ends();
   }
-  await assertAlive(bridge);
+  await assertAlive(hasty);
 });
 
 test('a handshake that is not finished in time is given up', async () => {
   const start = await hello();
-  const all = [0, 1, 5, 6, 100, start.length].map((length) => new Raw(bridge, { tls: null }).send(start.subarray(0, length)));
+  const all = [0, 1, 5, 6, 100, start.length].map((length) => new Raw(hasty, { tls: null }).send(start.subarray(0, length)));
   await Promise.all(all.map((raw) => raw.ends()));
   /* Byte by byte it comes in time. */
   const raw = new Raw(bridge, { tls: null });
@@ -373,20 +395,20 @@ test('a client that takes nothing is waited for without work, and given up', asy
   /* A chain so long that no socket buffer holds it. */
   const certificate = authority.file('long.crt');
   writeFileSync(certificate, readFileSync(server.certificate, 'utf8') + (await authority.fat()).repeat(100));
-  const long = await startBridge(cluster, ['--head-timeout', '3s'], { tls: { ...server, certificate }, ready: false });
+  const long = await startBridge(cluster, ['--head-timeout', '8s', '--metrics-listen', '127.0.0.1:0'], { tls: { ...server, certificate }, ready: false });
   const start = await hello();
   const stuck = () => {
     const raw = new Raw(long, { tls: null });
     raw.socket.pause();
     return raw.send(start);
   };
-  const before = await descriptors(long);
+  const connections = async () => (await scrape(long)).samples.get('scoreboard_bridge_connections');
   const [patient, away] = [stuck(), stuck()];
-  await until('both to be there', async () => await descriptors(long) === before + 2);
+  await until('both to be there', async () => await connections() === 2);
   patient.socket.resume();
   await until('all of it', () => patient.received.length > 6000000);
   const used = await processorTime(long);
-  await until('both to be given up', async () => await descriptors(long) === before);
+  await until('both to be given up', async () => await connections() === 0);
   assert.ok(await processorTime(long) - used < 1000, 'it was waited for in a loop');
   away.socket.resume();
   await away.ends();
