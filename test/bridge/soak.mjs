@@ -14,7 +14,7 @@
 import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
-import { startBridge, startCluster, until } from '../lib/cluster.mjs';
+import { startBridge, startCluster, tokenFor, until } from '../lib/cluster.mjs';
 import { Raw, RawSocket, STREAM, UNLIMITED, ask, award, closeAll, frame, increment, memory, openEvents, openSocket, processorTime, rawIncrement } from './clients.mjs';
 import { generator, spoilBody, spoilFrames, spoilRequest } from './spoiling.mjs';
 
@@ -124,6 +124,14 @@ const kinds = {
   revisit: [2, async () => {
     const etag = (await ask(bridge, TOP)).headers.get('etag');
     assert.ok([200, 304].includes((await ask(bridge, TOP, { headers: { 'if-none-match': etag } })).status));
+  }],
+  look: [4, async () => {
+    const headers = draw(2) ? { authorization: `Bearer ${tokenFor(cluster, `player-${draw(500)}`)}` } : {};
+    const paths = ['/v1/leaderboard/view?users=player-1,player-2', `/v1/leaderboard/around?user=player-${draw(600)}`, `/v1/users/player-${draw(600)}/score`, '/v1/boards', `${TOP}?skip=${10 + draw(50)}`,
+      '/v1/users/me/actions', '/v1/users/me/score'];
+    const { status } = await ask(bridge, paths[draw(paths.length)], { headers });
+    assert.ok([200, 401, 404, 503].includes(status), `${status}`);
+    return `look ${status}`;
   }],
   play: [8, async () => {
     const { status } = await increment(bridge, cluster, `player-${draw(500)}`);

@@ -81,6 +81,11 @@ my %refused = (
 	'no board' => "SELECT scoreboard_increment('LEVEL', 'b', 'none', issued_at => $now, receipt => '$receipt', token => '$token')",
 	'read' => "SELECT scoreboard_me('none', token => '$token')",
 	'list' => "SELECT * FROM scoreboard_top(entries => 0, token => '$token')",
+	'view' => "SELECT scoreboard_view('none', token => '$token')",
+	'history' => "SELECT scoreboard_history(cursor => 'none', token => '$token')",
+	'boards' => "SELECT scoreboard_boards('${token}x')",
+	'choice' => "SELECT scoreboard_set_listed(NULL, token => '$token')",
+	'read for a bridge' => "SELECT scoreboard.me('none', NULL, '$token')",
 	'authentication' => "SELECT scoreboard_authenticate('${token}x')",
 	'a ticket for a forged token' => "SELECT scoreboard_create_ticket('${token}x')",
 	'a ticket that was used' => "SELECT scoreboard.redeem_ticket('$secret{ticket}')",
@@ -284,7 +289,7 @@ unseen('a parameter', $from, qr/signature is wrong/);
 # Every function of the API hides its statement, whatever it is given.
 my @functions = split(/\n/, $node->safe_psql('game', q{
 	SELECT format('%s(%s)', p.oid::regproc, array_to_string(array_fill('NULL'::text, ARRAY[p.pronargs - p.pronargdefaults]), ', '))
-	FROM pg_proc p JOIN (SELECT DISTINCT name FROM scoreboard.api_function) f ON f.name = p.proname ORDER BY 1}));
+	FROM pg_proc p WHERE p.oid IN (SELECT m.function FROM scoreboard.api_members() m) ORDER BY 1}));
 cmp_ok(scalar @functions, '>', 20, 'the API has functions');
 $from = -s $node->logfile;
 foreach my $function (@functions)
