@@ -33,7 +33,6 @@ export class OwnPlace {
     this.ask(OWN_MS);
   }
 
-  /** The list has changed. */
   ask(pause = LIST_MS) {
     if (!this.#board || document.visibilityState === 'hidden') return;
     const due = Math.max(performance.now(), this.#asked + pause);
@@ -46,10 +45,19 @@ export class OwnPlace {
   /** An own increment was counted. */
   counted() { this.ask(OWN_MS); }
 
-  /** me.update is ahead of the next view(). */
+  /** me.update is ahead of the next view(): rank and score are shown at once, who stands around them a moment later. */
   hear({ rank, score, players }) {
-    if (this.#drawn) this.#draw({ ...this.#drawn, players, own: { ...this.#drawn.own, rank, score } });
+    if (this.#drawn) this.#draw({ ...this.#drawn, players, next: rank === 1 ? null : undefined, own: { ...this.#drawn.own, rank, score } });
     this.ask(OWN_MS);
+  }
+
+  /** So is a list that has the own row, where it is newer. */
+  see({ entries, players, updatedAt }) {
+    const own = this.#drawn?.own;
+    const row = entries.find(({ userId }) => userId === own?.userId);
+    if (row && Date.parse(updatedAt) > Date.parse(this.#drawn.asOf) && (row.rank !== own.rank || row.score !== own.score)) {
+      this.hear({ ...row, players });
+    } else this.ask();
   }
 
   wait(points) {
@@ -92,6 +100,7 @@ export class OwnPlace {
 
 function distance(own, next) {
   if (!own.rank) return ['No place yet: the first points bring one.'];
+  if (next === undefined) return []; /* to come */
   if (!next) return ['Nobody stands ahead of you.'];
   const who = [nameOf(next), ` (${ordinal(next.rank)})`];
   return next.missing === 0 ? ['The same score as ', ...who, ', who was first.'] : [`${number.format(next.missing)} behind `, ...who];

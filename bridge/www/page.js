@@ -66,7 +66,7 @@ function draw({ document: found, optimistic, waiting }) {
   drawAge();
   if (optimistic) return;
   tell(entries, found.season);
-  own.ask();
+  own.see(found);
 }
 
 function drawAge() {

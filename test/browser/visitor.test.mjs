@@ -118,11 +118,31 @@ test('the own place: rank, distance, neighbours; it moves with the own points', 
   await says('own-rank', '19th');
   await award({ p20: 1000 });
   await says('own-rank', '1st');
-  assert.equal(await text('own-next'), 'Nobody stands ahead of you.');
+  await says('own-next', 'Nobody stands ahead of you.');
   await page.waitForSelector('#list > li[data-user="p20"][data-own]');
   await page.click('#sign-out');
   await page.waitForSelector('#own', { state: 'hidden' });
   assert.equal(await page.$$eval('[data-own]', (found) => found.length), 0);
+});
+
+test('the own place is never behind the list', async () => {
+  await award(crowd(5));
+  await visit();
+  await signIn(tokenFor(cluster, 'p03'));
+  await says('own-rank', '3rd');
+  await page.evaluate(() => {
+    window.behind = 0;
+    new MutationObserver(() => {
+      const listed = document.querySelector('#list > li[data-user="p03"]').dataset.rank;
+      setTimeout(() => { if (parseInt(document.getElementById('own-rank').textContent, 10) !== Number(listed)) window.behind += 1; });
+    }).observe(document.getElementById('list'), { attributes: true, attributeFilter: ['data-version'] });
+  });
+  for (const [user, rank] of [['p03', '1st'], ['p04', '2nd'], ['p05', '3rd']]) {
+    await award({ [user]: 100 * awards });
+    await says('own-rank', rank);
+  }
+  await until('the distance', async () => (await text('own-next')) !== '');
+  assert.equal(await page.evaluate(() => window.behind), 0);
 });
 
 test('who has no points yet has no place yet', async () => {
