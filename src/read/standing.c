@@ -71,6 +71,32 @@ standing_read(const Reading *reading, const char *user_id, Standing *standing)
 	return found;
 }
 
+void
+standing_read_keys(const Reading *reading, char *const *user_ids, int count, RankKey *keys, bool *listed)
+{
+	Snapshot	snapshot;
+	Table		player;
+	Table		score;
+
+	tables_open(&player, TABLE_PLAYER, TABLE_FIND, AccessShareLock);
+	open_score(reading, &score);
+	snapshot = tables_committed();
+	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		keys[i] = (RankKey) {0};
+		listed[i] = false;
+		tables_key_text(&player, PLAYER_USER_ID, user_ids[i]);
+		if (!tables_find(&player, snapshot))
+			continue;
+		keys[i].player_id = tables_int8(&player, PLAYER_ID);
+		listed[i] = read_key(&score, snapshot, &keys[i]);
+	}
+	tables_close(&score);
+	tables_close(&player);
+	UnregisterSnapshot(snapshot);
+}
+
 bool
 standing_reread_key(const Reading *reading, RankKey *key)
 {

@@ -25,6 +25,9 @@ typedef struct Standing
 /* What the tables have for the player; false where there is no such player: then only the names are set. */
 extern bool standing_read(const Reading *reading, const char *user_id, Standing *standing);
 
+/* The keys alone, of many from one snapshot: score 0 for who has none here or isn't known. */
+extern void standing_read_keys(const Reading *reading, char *const *user_ids, int count, RankKey *keys, bool *listed);
+
 /* Reads the player's key again; false where it has left the list. */
 extern bool standing_reread_key(const Reading *reading, RankKey *key);
 

@@ -1,10 +1,10 @@
 /*
  * read/standings.c - where many players of a board stand, for a bridge that tells each of them
  *
- * Everybody's key in one statement, all ranks in one hold of the index's lock. A gateway asks, which reads any board and knows
+ * Everybody's key from one snapshot, all ranks in one hold of the index's lock. A gateway asks, which reads any board and knows
  * by itself who may be told what; so who stands in no list is answered too, with the score and without a rank.
  *
- * Owns no state but a saved plan, writes nothing.
+ * Owns no state, writes nothing, takes no lock but ACCESS SHARE on what it reads.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -13,14 +13,12 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
 #include "base/form.h"
 #include "base/hidden_statement.h"
-#include "base/plan.h"
-#include "base/tables.h"
 #include "read/reading.h"
 #include "read/standing.h"
 
@@ -28,74 +26,44 @@ PG_FUNCTION_INFO_V1(scoreboard_standings);
 
 #define STANDINGS_COLUMNS 5
 
-/* A player who has no score here, or isn't one yet, has nulls. */
-static SavedPlan keys_plan = {
-	.text = "SELECT u.user_id, s.score, coalesce(s.subscore, 9223372036854775807), s.reached_at, s.player_id, s.listed"
-	" FROM unnest($1) AS u (user_id)"
-	" LEFT JOIN (scoreboard.player p JOIN scoreboard.score s"
-	"  ON s.board_id = $2 AND s.season = $3 AND s.player_id = p.player_id) ON p.user_id = u.user_id",
-	.nargs = 3, .types = {TEXTARRAYOID, INT4OID, INT4OID}
-};
-
 typedef struct Asked
 {
-	char	   *user_id;
-	int64		score;
-	int			friend;			/* its place in rank.friend, or -1: stands in no list */
+	char	  **user_ids;
+	RankKey    *keys;
+	bool	   *listed;
+	int			count;
 } Asked;
 
 static void
-read_row(HeapTuple row, TupleDesc desc, RankView *rank, Asked *one)
+read_asked(const Reading *reading, ArrayType *user_ids, Asked *asked, RankView *rank)
 {
-	bool		none;
+	Datum	   *texts;
 
-	one->user_id = plan_known_text(row, desc, 1);
-	one->friend = -1;
-	(void) SPI_getbinval(row, desc, 5, &none);
-	if (none)
-		return;
-	one->score = DatumGetInt64(plan_datum(row, desc, 2));
-	if (!DatumGetBool(plan_datum(row, desc, 6)))
-		return;
-	one->friend = rank->friends;
-	rank->friend[rank->friends++].key = (RankKey) {
-		.score = one->score,
-		.subscore = DatumGetInt64(plan_datum(row, desc, 3)),
-		.reached_at = DatumGetTimestampTz(plan_datum(row, desc, 4)),
-		.player_id = DatumGetInt64(plan_datum(row, desc, 5))
-	};
+	deconstruct_array(user_ids, TEXTOID, -1, false, TYPALIGN_INT, &texts, NULL, &asked->count);
+	asked->user_ids = palloc(Max(asked->count, 1) * sizeof(char *));
+	asked->keys = palloc(Max(asked->count, 1) * sizeof(RankKey));
+	asked->listed = palloc(Max(asked->count, 1) * sizeof(bool));
+	rank->friend = palloc0(Max(asked->count, 1) * sizeof(RankRow));
+	for (int i = 0; i < asked->count; i++)
+		asked->user_ids[i] = TextDatumGetCString(texts[i]);
+	standing_read_keys(reading, asked->user_ids, asked->count, asked->keys, asked->listed);
+	for (int i = 0; i < asked->count; i++)
+		if (asked->listed[i])
+			rank->friend[rank->friends++].key = asked->keys[i];
 }
 
-static Asked *
-read_keys(const Reading *reading, ArrayType *user_ids, RankView *rank, int *count)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	Datum		values[3] = {PointerGetDatum(user_ids), Int32GetDatum(reading->board.board_id), Int32GetDatum(reading->season)};
-	Asked	   *asked;
-
-	tables_require(TABLE_PLAYER);
-	tables_require(TABLE_SCORE);
-	SPI_connect();
-	plan_read_committed(&keys_plan, values, NULL, 0);
-	*count = (int) SPI_processed;
-	MemoryContextSwitchTo(caller);
-	asked = palloc0(Max(*count, 1) * sizeof(Asked));
-	rank->friend = palloc0(Max(*count, 1) * sizeof(RankRow));
-	for (int i = 0; i < *count; i++)
-		read_row(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, rank, &asked[i]);
-	SPI_finish();
-	return asked;
-}
-
+/* rank.friend has those that were listed, in their order. */
 static void
-emit(ReturnSetInfo *result, const Reading *reading, const RankView *rank, const Asked *asked, int count)
+emit(ReturnSetInfo *result, const Reading *reading, const RankView *rank, const Asked *asked)
 {
-	for (int i = 0; i < count; i++)
+	const RankRow *next = rank->friend;
+
+	for (int i = 0; i < asked->count; i++)
 	{
-		const RankRow *at = asked[i].friend < 0 ? NULL : &rank->friend[asked[i].friend];
+		const RankRow *at = asked->listed[i] ? next++ : NULL;
 		bool		ranked = at && at->rank > 0;
 		Datum		row[STANDINGS_COLUMNS] = {
-			CStringGetTextDatum(asked[i].user_id), Int32GetDatum(reading->season), Int64GetDatum(ranked ? at->key.score : asked[i].score),
+			CStringGetTextDatum(asked->user_ids[i]), Int32GetDatum(reading->season), Int64GetDatum(ranked ? at->key.score : asked->keys[i].score),
 			Int64GetDatum(ranked ? at->rank : 0), Int64GetDatum(rank->players)
 		};
 		bool		nulls[STANDINGS_COLUMNS] = {false, false, false, !ranked, false};
@@ -113,8 +81,7 @@ scoreboard_standings(PG_FUNCTION_ARGS)
 	RankView	rank = {0};
 	Reading		reading = {0};
 	const Board *board;
-	Asked	   *asked;
-	int			count;
+	Asked		asked;
 
 	hide_statement();
 	config_begin_call();
@@ -124,8 +91,8 @@ scoreboard_standings(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	reading.board = *board;
 	reading.season = board->season;
-	asked = read_keys(&reading, user_ids, &rank, &count);
+	read_asked(&reading, user_ids, &asked, &rank);
 	standing_find_all(&reading, &rank);
-	emit((ReturnSetInfo *) fcinfo->resultinfo, &reading, &rank, asked, count);
+	emit((ReturnSetInfo *) fcinfo->resultinfo, &reading, &rank, &asked);
 	return (Datum) 0;
 }
