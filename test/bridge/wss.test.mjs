@@ -8,9 +8,9 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { startBridge, startCluster, until } from '../lib/cluster.mjs';
+import { startBridge, startCluster, tokenFor, until } from '../lib/cluster.mjs';
 import { Authority } from './certificates.mjs';
-import { RawSocket, STREAM, UNLIMITED, Versions, assertAlive, award, frame, memory, messageOf, openSocket, published, stored } from './clients.mjs';
+import { RawSocket, STREAM, UNLIMITED, Versions, ask, assertAlive, award, frame, memory, messageOf, openSocket, published, stored } from './clients.mjs';
 import { PING, close, misbehaviours } from './misbehaviours.mjs';
 import { scrape } from './scraping.mjs';
 
@@ -46,6 +46,20 @@ async function opened() {
   await until('the snapshot', () => raw.frames().length >= 2);
   return raw;
 }
+
+test('a ticket opens a stream, and what stands behind the handshake meanwhile is not lost', async () => {
+  const { json } = await ask(bridge, '/v1/stream-tickets', { method: 'POST', headers: { authorization: `Bearer ${tokenFor(cluster, 'ann')}`,
+    'content-type': 'application/json', 'content-length': 0 } });
+  const path = `${STREAM}?ticket=${json.ticket}`;
+  const raw = new RawSocket(bridge).send(Buffer.concat([Buffer.from(RawSocket.handshake({ path })), frame(PING), frame('early', { opcode: 9 })]));
+  assert.equal((await raw.answer()).status, 101);
+  await until('both answers', () => raw.frames().some(({ payload }) => `${payload}` === '{"type":"pong"}')
+    && raw.frames().some(({ opcode, payload }) => opcode === 10 && `${payload}` === 'early'));
+  raw.close();
+  const used = new RawSocket(bridge).send(RawSocket.handshake({ path }));
+  assert.equal((await used.answer()).status, 401);
+  used.close();
+});
 
 for (const [what, [code, bytes]] of Object.entries(misbehaviours)) {
   test(`${what} ends the stream with ${code}`, async () => {
