@@ -161,25 +161,31 @@ test('a flood of forged hints costs few reads and holds up no news', async (t) =
 });
 
 test('reads are so far apart, however many boards have news', async (t) => {
-  const COUNT = 60;
-  await cluster.sql(`INSERT INTO scoreboard.board (name, publish_interval_ms) SELECT 'many-' || i, 10 FROM generate_series(1, ${COUNT}) i`);
+  const COUNT = 20;
+  await cluster.sql(`INSERT INTO scoreboard.board (name, publish_interval_ms) SELECT 'many-' || i, 10 FROM generate_series(0, ${COUNT - 1}) i`);
   await until('the boards', async () => await cluster.sql("SELECT count(*) FROM scoreboard.top WHERE board LIKE 'many-%'") === `${COUNT}`);
   const { bridge, proxy, stream } = await listener(t);
   await stream.receives(await news());
-  const [before, from] = [proxy.asked(DOCUMENTS).length, performance.now()];
+  const before = proxy.asked(DOCUMENTS).length;
   await cluster.sql(`DO $$
+    DECLARE
+      name text;
+      number bigint;
     BEGIN
-      FOR i IN 1..${COUNT} LOOP
-        UPDATE scoreboard.top SET version = version + 1, document = regexp_replace(document, '"version":\\d+', '"version":' || version + 1) WHERE board = 'many-' || i;
-        PERFORM pg_notify('scoreboard', json_build_object('board', board, 'version', version)::text) FROM scoreboard.top WHERE board = 'many-' || i;
+      FOR i IN 1..20 * ${COUNT} LOOP
+        name := 'many-' || i % ${COUNT};
+        UPDATE scoreboard.top SET version = version + 1, document = replace(document, '"version":' || version, '"version":' || version + 1)
+          WHERE board = name RETURNING version INTO number;
+        PERFORM pg_notify('scoreboard', json_build_object('board', name, 'version', number)::text);
         COMMIT;
-        PERFORM pg_sleep(0.002);
+        PERFORM pg_sleep(0.001);
       END LOOP;
     END $$;`);
-  const last = await stored(cluster, `many-${COUNT}`);
-  await until('the last of them', async () => (await ask(bridge, `/v1/leaderboard/top?board=many-${COUNT}`)).text === last);
-  const [reads, time] = [proxy.asked(DOCUMENTS).length - before, performance.now() - from];
-  assert.ok(reads <= time / 10 + 2, `${reads} reads in ${time} ms`);
+  const last = await stored(cluster, 'many-0');
+  await until('the last of them', async () => (await ask(bridge, '/v1/leaderboard/top?board=many-0')).text === last);
+  /* 10 ms are between an answer, which goes by way of us, and the next question. */
+  const rests = proxy.asked(DOCUMENTS).slice(before + 1).map(({ rest }) => rest);
+  assert.ok(rests.length >= 2 && rests.every((rest) => rest >= 8), rests.join());
 });
 
 test('a document with an older version than the one in memory is not taken', async (t) => {

@@ -11,6 +11,7 @@ import { until } from '../lib/cluster.mjs';
 
 const SSL_REQUEST = 80877103;
 const GSS_REQUEST = 80877104;
+const READY = Buffer.from([0x5a, 0, 0, 0, 5]); /* which no text has in it */
 
 /** The text that ends at the next zero. */
 const textAt = (bytes, from) => bytes.subarray(from, bytes.indexOf(0, from)).toString();
@@ -31,11 +32,13 @@ function parametersOf(body) {
   return values;
 }
 
-/** One connection of a bridge. `statements` are {connection, sql, parameters} in the order in which they were sent. */
+/** One connection of a bridge. `statements` are {connection, sql, parameters, rest} in the order in which they were sent; rest: ms since an answer ended. */
 class Carried {
   statements = [];
 
   held = null; /* what the server has said and waits */
+
+  answered = 0; /* ms: when an answer's end was passed on */
 
   frozen = null; /* what the bridge has said and waits */
 
@@ -64,7 +67,10 @@ class Carried {
   /* data: null is the end */
   answer(data) {
     if (this.held) this.held.push(data);
-    else if (data) this.client.write(data);
+    else if (data) {
+      if (data.includes(READY)) this.answered = performance.now();
+      this.client.write(data);
+    }
     else this.cut();
   }
 
@@ -97,7 +103,7 @@ class Carried {
   }
 
   asked(sql, parameters) {
-    const statement = { connection: this, sql, parameters };
+    const statement = { connection: this, sql, parameters, rest: performance.now() - this.answered };
     this.statements.push(statement);
     this.proxy.statements.push(statement);
     const trap = this.proxy.traps.find(({ pattern }) => pattern.test(sql));
@@ -141,7 +147,7 @@ export class DatabaseProxy {
   static async start(cluster, where = {}) {
     const proxy = Object.assign(new DatabaseProxy(), { address: '127.0.0.1', port: 0, ...where });
     proxy.target = `${cluster.directory}/.s.PGSQL.5432`;
-    proxy.server = net.createServer((client) => {
+    proxy.server = net.createServer({ noDelay: true }, (client) => {
       proxy.opened++;
       if (proxy.refusals > 0) {
         proxy.refusals--;
