@@ -9,7 +9,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { startBridge, startCluster, until } from '../lib/cluster.mjs';
-import { Raw, UNLIMITED, ask, assertAlive, assertError, closeAll, inParallel, increment, memory, openSocket, processorTime, rawIncrement } from './clients.mjs';
+import { Raw, UNLIMITED, ask, assertAlive, assertError, closeAll, inParallel, increment, memory, openSession, openSocket, processorTime, rawIncrement } from './clients.mjs';
 import { scrape, value } from './scraping.mjs';
 
 const MIB = 1024 * 1024;
@@ -273,6 +273,24 @@ test('a pause within a body: so long as the time for bodies lasts it is waited f
   } finally {
     await patient.stop();
   }
+});
+
+test('what stands behind an increment that waits costs nothing meanwhile', async () => {
+  const release = await openSession(cluster, "LOCK scoreboard.action IN EXCLUSIVE MODE; SELECT 'held'");
+  const raws = Array.from({ length: 10 }, () => new Raw(bridge));
+  try {
+    for (const raw of raws) {
+      await open(raw);
+      raw.send(rawIncrement(cluster, 'waiting'));
+    }
+    await until('it to wait', async () => await cluster.sql("SELECT count(*) FROM pg_locks WHERE relation = 'scoreboard.action'::regclass AND NOT granted") !== '0');
+    raws.forEach((raw) => raw.send(HEALTH));
+    await quiet();
+    assert.ok(raws.every(({ received }) => received.length === 0), 'they wait still');
+  } finally {
+    await release();
+  }
+  for (const raw of raws) for (let i = 0; i < 2; i++) assert.equal((await raw.answer())?.status, 200);
 });
 
 test('of requests that came at once others have their turn after a few', async () => {
