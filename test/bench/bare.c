@@ -1,11 +1,12 @@
 /*
  * bare.c - the physical limit of a fan-out: an epoll loop that sends ready bytes
  *
- *	bare PORT FILE
+ *	bare PORT FILE [ROUNDS A SECOND]
  *
  * Answers any request with a head (101 where it asks for an upgrade, else that
  * of an event stream) and then sends FILE's bytes, as a WebSocket text frame or
- * as an event, to all clients, one round after the other, without end. It
+ * as an event, to all clients, one round after the other, without end, or so
+ * many a second: then clients wait for each message, as they do in life. It
  * checks nothing, and keeps nothing of a client but its descriptor: who can't
  * take a whole message is skipped in that round.
  *
@@ -22,6 +23,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CLIENTS_MAX 65536
@@ -102,15 +104,26 @@ listen_on(int port)
 	return fd;
 }
 
+static long
+now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
 int
 main(int argc, char **argv)
 {
+	long		pause = argc == 4 ? 1000 / atol(argv[3]) : 0;
+	long		due = 0;
 	struct rlimit files;
 	struct epoll_event events[512];
 	int			epoll = epoll_create1(0);
 	int			listener;
 
-	if (argc != 3)
+	if (argc != 3 && argc != 4)
 		return 2;
 	getrlimit(RLIMIT_NOFILE, &files);
 	files.rlim_cur = files.rlim_max;
@@ -120,7 +133,8 @@ main(int argc, char **argv)
 	epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &(struct epoll_event) {.events = EPOLLIN, .data.fd = listener});
 	for (;;)
 	{
-		int			n = epoll_wait(epoll, events, 512, count ? 0 : -1);
+		long		wait = due - now_ms();
+		int			n = epoll_wait(epoll, events, 512, count == 0 ? -1 : wait > 0 ? (int) wait : 0);
 
 		for (int i = 0; i < n; i++)
 		{
@@ -132,6 +146,9 @@ main(int argc, char **argv)
 				while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0)
 					epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &(struct epoll_event) {.events = EPOLLIN, .data.fd = fd});
 		}
+		if (now_ms() < due)
+			continue;
+		due = now_ms() + pause;
 		/* In the same steps as a server that has other things to do: a round, then a look at the sockets. */
 		for (int i = 0; i < count; i++)
 			if (send(clients[i], message[websocket], length[websocket], MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN)

@@ -86,6 +86,13 @@ server_bare()
 	server "$SIDE/bare" "$SERVER_PORT" "$SIDE/message"
 }
 
+# Ten lists a second, as measure_cost has the bridge send them
+server_paced()
+{
+	SERVER_PORT=$(free_port)
+	server "$SIDE/bare" "$SERVER_PORT" "$SIDE/message" 10
+}
+
 server_ws()
 {
 	SERVER_PORT=$(free_port)
@@ -149,6 +156,7 @@ publish_interval()
 # traffic_WHAT: what makes that server send; prints nothing, is ended by its process id in TRAFFIC.
 traffic_bridge() { leading 60 & TRAFFIC=$!; }
 traffic_bare() { TRAFFIC=; }
+traffic_paced() { TRAFFIC=; }
 traffic_ws() { TRAFFIC=; echo go >&"$SERVER_INPUT"; }
 traffic_nginx()
 {
@@ -313,6 +321,12 @@ measure_beside()
 	publish_interval 30
 }
 
+# message_cost BEFORE SECONDS: of VALUE messages a second, in these seconds and the crowd's two before them
+message_cost()
+{
+	[ -z "$VALUE" ] || VALUE=$(calculate "($(process_cpu) - $1) * 1e6 / ($VALUE * ($2 + 2))")
+}
+
 # measure_secure CLIENTS KIND SECONDS: microseconds of the bridge's processor time a message over TLS; beside it to connect a client (handshake,
 # request, first list), and KB of user memory an idle stream
 measure_secure()
@@ -330,12 +344,35 @@ measure_secure()
 		traffic_bridge
 		before=$(process_cpu)
 		crowd_count
-		[ -z "$VALUE" ] || VALUE=$(calculate "($(process_cpu) - $before) * 1e6 / ($VALUE * $3)")
+		message_cost "$before" "$3"
 		traffic_end
 		crowd_close
 	fi
 	server_end
 }
+
+# measure_cost SERVER KIND SECONDS: microseconds of its processor time a message, at ten lists a second to the crowd
+measure_cost()
+{
+	local before
+
+	publish_interval 100
+	"server_$1" || { server_end; return; }
+	if crowd_open "$2" "$3"
+	then
+		"traffic_$1"
+		before=$(process_cpu)
+		crowd_count
+		message_cost "$before" "$3"
+		traffic_end
+		crowd_close
+	fi
+	server_end
+	publish_interval 30
+}
+
+measure_cost_bridge() { measure_cost bridge "$2" "$3"; }
+measure_cost_bare() { measure_cost paced "$2" "$3"; }
 
 # From commit to frame, ms: idle, or while somebody forges notifications
 measure_latency()
@@ -395,6 +432,7 @@ bench_bridge()
 	bridge_prepare || return
 	rounds "fan_bare:$CROWD:ws" "fan_bridge:$CROWD:ws" "fan_nchan:$CROWD:ws" "fan_ws:$CROWD:ws"
 	rounds "fan_bare:$CROWD:sse" "fan_bridge:$CROWD:sse"
+	rounds "cost_bare:$CROWD:ws" "cost_bridge:$CROWD:ws" "cost_bare:$CROWD:sse" "cost_bridge:$CROWD:sse"
 	rounds "post_bridge:64:$LIVE" "post_express:64:$LIVE" "post_bridge:512:$LIVE"
 	rounds "get_bridge:64:$LIVE" "get_nginx:64:$LIVE"
 	rounds "beside:$CROWD:ws"

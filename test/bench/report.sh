@@ -159,6 +159,8 @@ report_bridge()
 	row 'scoreboard-bridge' fan_bridge:"$CROWD":{ws,sse}
 	row 'nginx + nchan' fan_nchan:"$CROWD":ws
 	row "npm's ws" fan_ws:"$CROWD":ws
+	row 'processor time a message at ten lists a second, us' cost_bridge:"$CROWD":{ws,sse}
+	row 'the same: the bare loop' cost_bare:"$CROWD":{ws,sse}
 	row 'user memory an idle stream, KB' idle:"$CROWD":{ws,sse}
 	row 'processor time an idle stream a second, us' idle_cpu:"$CROWD":{ws,sse}
 	row 'time to connect one of the last thousand, us' connect:"$CROWD":{ws,sse}
