@@ -21,6 +21,7 @@
 
 #include <jansson.h>
 
+#include "addresses.h"
 #include "log.h"
 #include "metrics.h"
 #include "pg_pool.h"
@@ -114,6 +115,7 @@ log_request(const Exchange *exchange, const Answer *answer, const char *outcome,
 	const PgTimes *times = pg_pool_running(exchange->bridge);
 	LogLevel	level = level_of(exchange, answer->status, times != NULL);
 	char		span[RANDOM_ID_SIZE] = "";
+	char		address[INET6_ADDRSTRLEN];
 	bool		traced = exchange->trace_id[0];
 
 	if (!log_wants(level))
@@ -123,9 +125,11 @@ log_request(const Exchange *exchange, const Answer *answer, const char *outcome,
 		random_id(span);
 		span[SPAN_ID] = '\0';
 	}
+	address_write(&exchange->address, address);
 	log_line(level, "request", LOG_TEXT("request_id", exchange->id), LOG_TEXT("path", exchange->path),
 			 LOG_NUMBER("status", answer->status), LOG_TEXT("outcome", outcome),
 			 LOG_TEXT_IF(exchange->player, "player", exchange->player),
+			 LOG_TEXT_IF(!IN6_IS_ADDR_UNSPECIFIED(&exchange->address), "address", address),
 			 LOG_TEXT_IF(exchange->client == NULL, "client", "gone"),
 			 LOG_TIME("ms", (now - exchange->began) / 1000),
 			 LOG_TIME_IF(exchange->ready > exchange->began, "body_ms", (exchange->ready - exchange->began) / 1000),

@@ -17,7 +17,6 @@
  */
 #include "api_increment.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +25,7 @@
 #include <jansson.h>
 
 #include "account.h"
+#include "addresses.h"
 #include "batch.h"
 #include "metrics.h"
 
@@ -181,17 +181,13 @@ static char *
 make_element(const Exchange *exchange, const char *token, Problem *problem)
 {
 	char		address[INET6_ADDRSTRLEN];
-	const struct in6_addr *peer = client_peer(exchange->client);
 	bool		empty = false;
 	char	   *element;
 	char	   *at;
 
 	if (!check_body(exchange, &empty, problem))
 		return NULL;
-	if (IN6_IS_ADDR_V4MAPPED(peer))
-		inet_ntop(AF_INET, peer->s6_addr + 12, address, sizeof(address));
-	else
-		inet_ntop(AF_INET6, peer, address, sizeof(address));
+	address_write(&exchange->address, address);
 	element = malloc(strlen(token) + 2 * (KEY_MAX + REQUEST_ID_MAX) + sizeof(address) + exchange->body_length + 128);
 	if (element == NULL)
 	{
@@ -204,7 +200,7 @@ make_element(const Exchange *exchange, const char *token, Problem *problem)
 	at = put_member(at, "idempotencyKey", exchange->key);
 	at = put_member(at, "requestId", exchange->id);
 	/* Of a unix socket nothing is known. */
-	if (!IN6_IS_ADDR_UNSPECIFIED(peer))
+	if (!IN6_IS_ADDR_UNSPECIFIED(&exchange->address))
 		at = put_member(at, "clientAddress", address);
 	if (empty)
 		at--;

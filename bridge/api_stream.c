@@ -18,6 +18,7 @@
 #include "credential.h"
 #include "refused.h"
 #include "sse.h"
+#include "visitors.h"
 #include "ws.h"
 
 #define SUBPROTOCOL "scoreboard.v1"
@@ -146,7 +147,7 @@ check_opening(const Opening *opening, const Identity *identity, Problem *problem
 		if (!may_see(opening->boards[i], identity, problem))
 			return false;
 	}
-	return true;
+	return visitor_keep(opening->exchange, problem);
 }
 
 /* Takes the identity. */

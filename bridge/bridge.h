@@ -30,6 +30,8 @@ typedef struct Bridge
 	bool		draining;		/* set once by main.c: nothing new is begun */
 	char		date[32];		/* for the Date header, made anew by main.c's tick */
 
+	struct Proxies *proxies;	/* whom we trust; of addresses.c */
+	struct Limiter *limiter;	/* NULL: requests are not limited */
 	struct Listener *listener;
 	struct Clients *clients;
 	struct TlsContext *tls;		/* NULL: plain sockets */

@@ -114,6 +114,12 @@ client_peer(const Client *client)
 	return &client->peer;
 }
 
+bool
+client_count_under(Client *client, const struct in6_addr *address)
+{
+	return listener_move(client->bridge, &client->seat, address);
+}
+
 void *
 client_data(const Client *client)
 {

@@ -57,6 +57,9 @@ extern Client *client_new(Bridge *bridge, int fd, Seat *seat, const struct in6_a
 extern Bridge *client_bridge(const Client *client);
 extern const struct in6_addr *client_peer(const Client *client);	/* of a unix socket: :: */
 
+/* Its connection counts as one of this address from now on; false where that has all it may have. */
+extern bool client_count_under(Client *client, const struct in6_addr *address);
+
 extern bool client_is_secure(const Client *client);	/* speaks TLS */
 extern bool client_is_misplaced(const Client *client);	/* ought to, and doesn't: it can be answered in plain text */
 

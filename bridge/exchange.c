@@ -29,6 +29,7 @@
 #include "random.h"
 #include "room.h"
 #include "routes.h"
+#include "visitors.h"
 
 typedef struct Pending
 {
@@ -38,6 +39,7 @@ typedef struct Pending
 	bool		dispatched;
 	bool		token_in_path;
 	char		sentence[160];	/* a problem's own message */
+	char		headers[32];	/* and headers */
 } Pending;
 
 typedef struct Talk
@@ -67,6 +69,7 @@ static const struct
 	[ERROR_PAYLOAD_TOO_LARGE] = {"PAYLOAD_TOO_LARGE", 413, NULL},
 	[ERROR_UNSUPPORTED_MEDIA_TYPE] = {"UNSUPPORTED_MEDIA_TYPE", 415, NULL},
 	[ERROR_UPGRADE_REQUIRED] = {"UPGRADE_REQUIRED", 426, "Upgrade: websocket\r\nConnection: Upgrade\r\n"},
+	[ERROR_RATE_LIMITED] = {"RATE_LIMITED", 429, NULL},
 	[ERROR_HEADERS_TOO_LARGE] = {"HEADERS_TOO_LARGE", 431, NULL},
 	[ERROR_INTERNAL] = {"INTERNAL", 500, NULL},
 	[ERROR_UNAVAILABLE] = {"UNAVAILABLE", 503, NULL},
@@ -687,6 +690,7 @@ new_pending(Client *client, Talk *talk)
 	}
 	pending->exchange.bridge = client_bridge(client);
 	pending->exchange.client = client;
+	pending->exchange.address = *client_peer(client);
 	pending->exchange.began = pending->exchange.ready = uv_hrtime();
 	pending->exchange.minor = 1;
 	strcpy(pending->exchange.path, "/?");
@@ -713,7 +717,9 @@ begin(Client *client, Talk *talk, const H1Head *head)
 	read_id(exchange, head);
 	read_path(pending, head);
 	account_trace(exchange, head);
+	visitor_recognise(exchange, head);
 	judge(pending, head, &problem);
+	visitor_count(exchange, &problem, pending->headers);
 	pending->problem = problem;
 	if (head->length > 0 && !problem.close)
 	{

@@ -44,6 +44,7 @@ typedef enum ErrorCode
 	ERROR_PAYLOAD_TOO_LARGE,
 	ERROR_UNSUPPORTED_MEDIA_TYPE,
 	ERROR_UPGRADE_REQUIRED,
+	ERROR_RATE_LIMITED,
 	ERROR_HEADERS_TOO_LARGE,
 	ERROR_VERSION_NOT_SUPPORTED,
 	ERROR_INTERNAL,
@@ -83,6 +84,7 @@ typedef struct Exchange
 	Client	   *client;			/* NULL: gone */
 	const struct Route *route;	/* NULL: none matched */
 	const H1Head *head;			/* for the handler's first call only, and without a body; else NULL */
+	struct in6_addr address;	/* whose request it is: the peer, or whom a trusted proxy names; ::, unknown */
 	Method		method;
 	int			minor;			/* of HTTP/1.x */
 	char		id[REQUEST_ID_MAX + 1];

@@ -23,6 +23,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "addresses.h"
 #include "exchange.h"
 #include "log.h"
 #include "metrics.h"
@@ -31,6 +32,7 @@
 #include "service.h"
 #include "sockets.h"
 #include "tls.h"
+#include "visitors.h"
 
 #define ADDRESS_BUCKETS 8192
 #define ACCEPTS_A_TURN 64
@@ -51,6 +53,7 @@ typedef struct Listener
 	int			count;
 	int			for_scrapers;	/* so many are, the first ones */
 	Seat		scrapers;		/* counted apart, so that a bridge that is full can still be looked at */
+	Seat		proxies;		/* of no address: everybody's connections come from them */
 	uv_timer_t	pause;			/* runs while the process is out of descriptors */
 	int			connections;
 	uint64_t	seed;
@@ -62,26 +65,18 @@ typedef struct Listener
 static Seat **
 address_bucket(Listener *listener, const struct in6_addr *address)
 {
-	uint64_t	half[2];
-	uint64_t	h;
-
-	memcpy(half, address, sizeof(half));
-	h = (half[0] ^ listener->seed) * UINT64_C(0x9e3779b97f4a7c15);
-	h = (h ^ (h >> 29) ^ half[1]) * UINT64_C(0xbf58476d1ce4e5b9);
-	return &listener->addresses[(h ^ (h >> 32)) % ADDRESS_BUCKETS];
+	return &listener->addresses[address_hash(address, listener->seed) % ADDRESS_BUCKETS];
 }
 
 /* NULL where the address has all it may have, or memory is out. */
 static Seat *
-address_take(Listener *listener, const struct in6_addr *peer, int64_t limit)
+address_take(Bridge *bridge, const struct in6_addr *peer)
 {
-	struct in6_addr address = *peer;
-	Seat **bucket;
-	Seat *entry;
+	Listener   *listener = bridge->listener;
+	struct in6_addr address = address_group(peer);
+	Seat	  **bucket = address_bucket(listener, &address);
+	Seat	   *entry;
 
-	if (!IN6_IS_ADDR_V4MAPPED(&address))
-		memset(address.s6_addr + 8, 0, 8);
-	bucket = address_bucket(listener, &address);
 	for (entry = *bucket; entry; entry = entry->next)
 		if (memcmp(&entry->address, &address, sizeof(address)) == 0)
 			break;
@@ -94,7 +89,7 @@ address_take(Listener *listener, const struct in6_addr *peer, int64_t limit)
 		entry->next = *bucket;
 		*bucket = entry;
 	}
-	if (entry->connections >= limit)
+	if (entry->connections >= bridge->options.max_connections_per_address)
 		return NULL;
 	entry->connections++;
 	return entry;
@@ -105,7 +100,7 @@ address_give(Listener *listener, Seat *entry)
 {
 	Seat **link;
 
-	if (--entry->connections > 0)
+	if (--entry->connections > 0 || entry == &listener->proxies)
 		return;
 	for (link = address_bucket(listener, &entry->address); *link != entry;)
 		link = &(*link)->next;
@@ -123,6 +118,18 @@ listener_leave(Bridge *bridge, Seat *seat)
 	}
 	bridge->listener->connections--;
 	address_give(bridge->listener, seat);
+}
+
+bool
+listener_move(Bridge *bridge, Seat **seat, const struct in6_addr *address)
+{
+	Seat	   *other = address_take(bridge, address);
+
+	if (other == NULL)
+		return false;
+	address_give(bridge->listener, *seat);
+	*seat = other;
+	return true;
 }
 
 /* ---- accepting ---- */
@@ -161,6 +168,16 @@ admit_scraper(Bridge *bridge, int fd, const struct sockaddr_storage *address)
 		metrics_begin(client);
 }
 
+/* Behind a unix socket is a proxy, too, whether its word is taken or not. */
+static Seat *
+seat_of(Bridge *bridge, const struct in6_addr *peer)
+{
+	if (!IN6_IS_ADDR_UNSPECIFIED(peer) && !visitors_trust(bridge, peer))
+		return address_take(bridge, peer);
+	bridge->listener->proxies.connections++;
+	return &bridge->listener->proxies;
+}
+
 /* Takes over the socket in any case. */
 static void
 admit(Bridge *bridge, int fd, const struct sockaddr_storage *address)
@@ -172,9 +189,8 @@ admit(Bridge *bridge, int fd, const struct sockaddr_storage *address)
 	int			on = 1;
 	bool		local = address->ss_family == AF_UNIX;
 
-	/* Behind a unix socket is a proxy, with everybody's connections. */
 	if (listener->connections < bridge->options.max_connections)
-		seat = address_take(listener, &peer, local ? INT64_MAX : bridge->options.max_connections_per_address);
+		seat = seat_of(bridge, &peer);
 	if (seat == NULL)
 	{
 		bridge->metrics->connections_refused++;

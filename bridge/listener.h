@@ -18,4 +18,7 @@ extern int	listener_count(const Bridge *bridge);	/* connections, WebSockets incl
 /* Gives back what an accepted connection took: its count in total and under its address. */
 extern void listener_leave(Bridge *bridge, Seat *seat);
 
+/* Has a connection counted under another address; false where that has all it may have. */
+extern bool listener_move(Bridge *bridge, Seat **seat, const struct in6_addr *address);
+
 #endif

@@ -42,6 +42,7 @@
 #include "service.h"
 #include "smoke.h"
 #include "tls.h"
+#include "visitors.h"
 #include "ws.h"
 
 /* Descriptors that are not clients (the database, libuv, pages): what will do, and what is plenty. */
@@ -260,6 +261,7 @@ end(Program *program)
 		clients_free(bridge);
 		tls_free(bridge);
 		listener_free(bridge);
+		visitors_free(bridge);
 		metrics_free(bridge);
 	}
 	log_info("ended");
@@ -280,6 +282,7 @@ start(Program *program)
 	hub_start(bridge);
 	players_start(bridge);
 	clients_start(bridge);
+	visitors_start(bridge);
 	if (!ws_start(bridge) || !pages_start(bridge) || !listener_start(bridge))
 		return false;
 	service_start(bridge);

@@ -24,6 +24,7 @@
 
 #include <libwebsockets.h>
 
+#include "addresses.h"
 #include "checks.h"
 #include "options.h"
 #include "smoke_http.h"
@@ -77,6 +78,8 @@ static const Setting settings[] = {
 	"share the ports with other bridges of the same user that say so too; without it a port that is taken is an error", NULL},
 	{"metrics-listen", TEXT(metrics_listen), "", 0, 0,
 	"address:port for /metrics, which no other port has; best of loopback (127.0.0.1:9464), since whoever can connect may read", check_metrics},
+	{"trusted-proxy", TEXT(trusted_proxy), "", 0, 0,
+	"proxies whose X-Forwarded-For says where a request comes from: addresses and ranges (10.0.0.0/8) with commas, unix for peers on a unix socket", proxies_check},
 	{"database", TEXT(database), "", 0, 0,
 	"libpq connection string or URI; without it libpq's own environment (PGHOST, PGSERVICE, ...) decides", check_database},
 	{"www", TEXT(www), "", 0, 0,
@@ -101,6 +104,8 @@ static const Setting settings[] = {
 	"clients at a time; lowered to what the limit of open files allows", NULL},
 	{"max-connections-per-address", NUMBER(max_connections_per_address), "256", 1, 1000000,
 	"clients at a time from one IPv4 address or IPv6 /64", NULL},
+	{"requests-per-minute", NUMBER(requests_per_minute), "100", 0, 1000000,
+	"requests from one IPv4 address or IPv6 /64, of which one more means 429 for 60 s; 0 takes any", NULL},
 	{"max-streams-per-player", NUMBER(max_streams_per_player), "3", 1, 1000,
 	"streams of one player at a time; another one ends the oldest", NULL},
 	{"submit-timeout", TIME(submit_timeout_ms), "10s", 100, 600000,

@@ -28,6 +28,7 @@ typedef struct Options
 	const char *tls_certificate;	/* file; empty: no TLS */
 	const char *tls_key;		/* file */
 	bool		share_port;		/* with other bridges that do so too */
+	const char *trusted_proxy;	/* addresses and ranges with commas; empty: none */
 	const char *database;		/* conninfo or URI; empty: libpq's environment */
 	const char *allowed_origins;	/* with commas; * is any */
 	const char *cookie;			/* whose value is a stream's token; empty: none */
@@ -43,6 +44,7 @@ typedef struct Options
 	int64_t		max_connections;
 	int64_t		max_connections_per_address;
 	int64_t		max_streams_per_player;
+	int64_t		requests_per_minute;	/* of an address; 0: any */
 
 	int64_t		submit_timeout_ms;
 	int64_t		look_interval_ms;

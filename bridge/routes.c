@@ -27,29 +27,29 @@ static const char *const actions_parameters[] = {"board", "cursor", "limit", NUL
 static const char *const stream_parameters[] = {"board", "ticket", NULL};
 
 static const Route routes[] = {
-	{"/v1/leaderboard/top", api_top, top_parameters, METHOD_GET, false, false},
-	{"/v1/leaderboard/around", api_around, around_parameters, METHOD_GET, false, false},
-	{"/v1/leaderboard/ranks", api_ranks, ranks_parameters, METHOD_GET, false, false},
-	{"/v1/leaderboard/view", api_view, view_parameters, METHOD_GET, false, false},
-	{"/v1/leaderboard/stream", api_stream, stream_parameters, METHOD_GET, false, false},
-	{"/v1/boards", api_boards, no_parameters, METHOD_GET, false, false},
-	{"/v1/users/me/score", api_own_score, score_parameters, METHOD_GET, false, false},
-	{"/v1/users/me/actions", api_own_actions, actions_parameters, METHOD_GET, false, false},
-	{"/v1/users/me/visibility", api_visibility, no_parameters, METHOD_PUT, true, false},
+	{"/v1/leaderboard/top", api_top, top_parameters, METHOD_GET, false, false, false},
+	{"/v1/leaderboard/around", api_around, around_parameters, METHOD_GET, false, false, false},
+	{"/v1/leaderboard/ranks", api_ranks, ranks_parameters, METHOD_GET, false, false, false},
+	{"/v1/leaderboard/view", api_view, view_parameters, METHOD_GET, false, false, false},
+	{"/v1/leaderboard/stream", api_stream, stream_parameters, METHOD_GET, false, false, false},
+	{"/v1/boards", api_boards, no_parameters, METHOD_GET, false, false, false},
+	{"/v1/users/me/score", api_own_score, score_parameters, METHOD_GET, false, false, false},
+	{"/v1/users/me/actions", api_own_actions, actions_parameters, METHOD_GET, false, false, false},
+	{"/v1/users/me/visibility", api_visibility, no_parameters, METHOD_PUT, true, false, false},
 	/* Behind the rows of "me", which is nobody's id over HTTP. */
-	{"/v1/users/{id}/score", api_score, score_parameters, METHOD_GET, false, false},
-	{"/v1/scores/increment", api_increment, no_parameters, METHOD_POST, true, true},
-	{"/v1/stream-tickets", api_ticket, no_parameters, METHOD_POST, false, false},
-	{"/health", api_health, no_parameters, METHOD_GET, false, false},
-	{"/ready", api_ready, no_parameters, METHOD_GET, false, false},
-	{"/openapi.json", pages_answer, no_parameters, METHOD_GET, false, false},
-	{"/asyncapi.json", pages_answer, no_parameters, METHOD_GET, false, false},
+	{"/v1/users/{id}/score", api_score, score_parameters, METHOD_GET, false, false, false},
+	{"/v1/scores/increment", api_increment, no_parameters, METHOD_POST, true, true, false},
+	{"/v1/stream-tickets", api_ticket, no_parameters, METHOD_POST, false, false, false},
+	{"/health", api_health, no_parameters, METHOD_GET, false, false, true},
+	{"/ready", api_ready, no_parameters, METHOD_GET, false, false, true},
+	{"/openapi.json", pages_answer, no_parameters, METHOD_GET, false, false, false},
+	{"/asyncapi.json", pages_answer, no_parameters, METHOD_GET, false, false, false},
 };
 
 #define ROUTES (sizeof(routes) / sizeof(routes[0]))
 
 /* Files of the live page; whatever their URL's query is, the page itself reads it. */
-static const Route page_route = {"", pages_answer, NULL, METHOD_GET, false, false};
+static const Route page_route = {"", pages_answer, NULL, METHOD_GET, false, false, false};
 
 /* ---- numbers ---- */
 

@@ -16,6 +16,7 @@ typedef struct Route
 	Method		method;			/* GET answers HEAD too */
 	bool		body;			/* wants one, of type application/json */
 	bool		keyed;			/* has an Idempotency-Key */
+	bool		unlimited;		/* however often an address asks */
 } Route;
 
 /*

@@ -61,7 +61,7 @@ server_bridge()
 {
 	SERVER_PORT=$(free_port)
 	server "$BRIDGE" --database "host=$PGHOST user=bench_gateway dbname=$LIVE" --listen "127.0.0.1:$SERVER_PORT" \
-		--max-connections 20000 --max-connections-per-address 20000 --log-level error || return
+		--max-connections 20000 --max-connections-per-address 20000 --requests-per-minute 0 --log-level error || return
 	curl -s -o /dev/null --retry 50 --retry-delay 0 --retry-all-errors -f "http://127.0.0.1:$SERVER_PORT/ready" && return
 	reason "$CURRENT" 'the bridge did not become ready'
 	return 1
@@ -74,7 +74,7 @@ server_secure()
 		-keyout "$SIDE/key.pem" -out "$SIDE/certificate.pem" 2>/dev/null
 	server "$BRIDGE" --database "host=$PGHOST user=bench_gateway dbname=$LIVE" --listen "127.0.0.1:$SERVER_PORT" \
 		--tls-certificate "$SIDE/certificate.pem" --tls-key "$SIDE/key.pem" \
-		--max-connections 2000 --max-connections-per-address 2000 --log-level error || return
+		--max-connections 2000 --max-connections-per-address 2000 --requests-per-minute 0 --log-level error || return
 	curl -sk -o /dev/null --retry 50 --retry-delay 0 --retry-all-errors -f "https://127.0.0.1:$SERVER_PORT/ready" && return
 	reason "$CURRENT" 'the bridge did not become ready'
 	return 1

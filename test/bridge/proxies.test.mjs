@@ -33,6 +33,7 @@ defaults
   timeout queue 60s
   timeout tunnel 1h
   option http-keep-alive
+  option forwardfor
   option accept-invalid-http-request
   http-reuse always
 frontend players
@@ -69,6 +70,7 @@ http {
       proxy_pass http://bridge;
       proxy_http_version 1.1;
       proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       proxy_set_header Upgrade $http_upgrade;
       proxy_set_header Connection $connection_upgrade;
       proxy_buffering off;
@@ -119,7 +121,7 @@ const proxies = {};
 
 before(async () => {
   cluster = await startCluster(UNLIMITED);
-  bridge = await startBridge(cluster, ['--max-connections-per-address', '2000', '--head-timeout', '20s', '--body-timeout', '20s']);
+  bridge = await startBridge(cluster, ['--trusted-proxy', '127.0.0.1', '--max-connections-per-address', '2000', '--head-timeout', '20s', '--body-timeout', '20s']);
   directory = await mkdtemp(join(process.env.TEST_TMP ?? tmpdir(), 'proxies-'));
   for (const name of Object.keys(programs)) proxies[name] = await startProxy(name, bridge, await mkdtemp(join(directory, 'one-')));
   await Promise.all(Array.from({ length: 10 }, (_, i) => award(cluster, `listed-${i}`, 1000000 + i)));
@@ -131,6 +133,19 @@ after(async () => {
   if (directory) await rm(directory, { recursive: true, force: true });
   await bridge?.stop();
   await cluster?.stop();
+});
+
+test('whose a request is the bridge knows from either proxy, whatever its client says of it', async () => {
+  for (const [i, proxy] of Object.values(proxies).entries()) {
+    const address = `127.0.0.${20 + i}`;
+    const raw = new Raw(proxy, { localAddress: address });
+    for (const said of [{}, { 'X-Forwarded-For': '203.0.113.1' }, { 'X-Forwarded-For': ['203.0.113.1, 127.0.0.1', 'garbage'] }]) {
+      const own = randomBytes(6).toString('hex');
+      assert.equal((await raw.send(rawIncrement(cluster, proxy.name, { headers: { ...said, 'X-Request-Id': own } })).answer()).status, 200);
+      assert.equal(await cluster.sql("SELECT client_address FROM scoreboard.action WHERE request_id = :'own'", { own }), address, `${proxy.name} ${JSON.stringify(said)}`);
+    }
+    raw.close();
+  }
 });
 
 /* How many connections the bridge has from a proxy (its clients' sides are the others'). */

@@ -171,15 +171,17 @@ const isReady = ({ url, tls }) => new Promise((resolve) => {
  * A bridge of that cluster. Its log (JSON lines) is in `log`; `url` is known when this returns.
  *
  * @param {Cluster} cluster
- * @param {string[]} [extraArgs] further settings, e.g. ['--www', directory]; --listen given here wins
+ * @param {string[]} [extraArgs] further settings, e.g. ['--www', directory]; --listen given here wins, and so does --requests-per-minute,
+ *   without which any number is taken: all that tests do comes from one address
  * @param {object} [how] ready: false returns as soon as it listens; environment: variables for it; user: its role; under: a program
  *   and its arguments that starts the bridge; tls: {certificate, key, ca}, files and what to trust
  * @returns {Promise<{url: string, port: number, log: object[], child: object, stop: function(string=): Promise<number>}>}
  */
 export async function startBridge(cluster, extraArgs = [], { ready = true, environment = {}, user, under = [], tls } = {}) {
   const listen = extraArgs.includes('--listen') ? [] : ['--listen', '127.0.0.1:0'];
+  const unlimited = extraArgs.includes('--requests-per-minute') ? [] : ['--requests-per-minute', '0'];
   const secure = tls ? ['--tls-certificate', tls.certificate, '--tls-key', tls.key] : [];
-  const [file, ...args] = [...under, process.env.BRIDGE ?? 'scoreboard-bridge', '--database', cluster.conninfo(user), ...listen, ...secure, ...extraArgs];
+  const [file, ...args] = [...under, process.env.BRIDGE ?? 'scoreboard-bridge', '--database', cluster.conninfo(user), ...listen, ...unlimited, ...secure, ...extraArgs];
   const child = spawn(file, args,
     { env: { ...cleanEnvironment(), ...environment }, stdio: ['ignore', 'ignore', 'pipe'] });
   const bridge = { child, log: [], port: 0, url: '', tls };
