@@ -76,14 +76,16 @@ emit(ReturnSetInfo *result, const Reading *reading, const RankView *rank, const 
 Datum
 scoreboard_standings(PG_FUNCTION_ARGS)
 {
-	const char *name = reading_text(fcinfo, 0);
-	ArrayType  *user_ids = reading_user_ids(fcinfo, 1);
+	const char *name;
+	ArrayType  *user_ids;
 	RankView	rank = {0};
 	Reading		reading = {0};
 	const Board *board;
 	Asked		asked;
 
 	hide_statement();
+	name = reading_text(fcinfo, 0);
+	user_ids = reading_user_ids(fcinfo, 1);
 	config_begin_call();
 	InitMaterializedSRF(fcinfo, 0);
 	board = name && form_is_board_name(name) ? config_board(name) : NULL;
