@@ -31,6 +31,7 @@
 #include "hub.h"
 #include "log.h"
 #include "pg_connection.h"
+#include "text_hash.h"
 
 #define SPACE_MS 10				/* SPEC: the shortest publish interval */
 #define NEAR 64					/* versions ahead */
@@ -106,13 +107,9 @@ set_live(Feed *feed, bool live)
 static Rumour *
 rumour_of(Feed *feed, const char *board)
 {
-	uint32_t	hash = 2166136261u;
-	Rumour	  **bucket;
+	Rumour	  **bucket = &feed->buckets[text_hash(board) % BUCKETS];
 	Rumour	   *rumour;
 
-	for (const char *p = board; *p; p++)
-		hash = (hash ^ (unsigned char) *p) * 16777619u;
-	bucket = &feed->buckets[hash % BUCKETS];
 	for (rumour = *bucket; rumour; rumour = rumour->next)
 		if (strcmp(rumour->board, board) == 0)
 			return rumour;

@@ -41,6 +41,7 @@
 #include "log.h"
 #include "players.h"
 #include "room.h"
+#include "text_hash.h"
 
 #define BUCKETS 256
 #define WHEEL_SLOTS 64
@@ -126,11 +127,7 @@ typedef struct Hub
 static Board **
 bucket(Bridge *bridge, const char *name)
 {
-	unsigned	hash = 5381;
-
-	for (; *name; name++)
-		hash = hash * 33 + (unsigned char) *name;
-	return &bridge->hub->buckets[hash % BUCKETS];
+	return &bridge->hub->buckets[text_hash(name) % BUCKETS];
 }
 
 static Board *

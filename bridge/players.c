@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "log.h"
+#include "text_hash.h"
 
 #define BUCKETS 4096
 #define CLOSE_EXPIRED 4001
@@ -36,12 +37,8 @@ typedef struct Players
 static Player **
 find(const Bridge *bridge, const char *user_id)
 {
-	uint32_t	hash = 2166136261u;
-	Player	  **place;
+	Player	  **place = &bridge->players->buckets[text_hash(user_id) % BUCKETS];
 
-	for (const char *c = user_id; *c; c++)
-		hash = (hash ^ (unsigned char) *c) * 16777619u;
-	place = &bridge->players->buckets[hash % BUCKETS];
 	while (*place && strcmp((*place)->user_id, user_id) != 0)
 		place = &(*place)->next;
 	return place;
