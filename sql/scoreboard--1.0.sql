@@ -282,12 +282,16 @@ CREATE TABLE scoreboard.adjustment (
     player_id      bigint,
     board_id       integer,
     season         integer,
+    points         bigint,
     applied_points bigint,
+    previous_score bigint,
+    score          bigint,
     reason         text NOT NULL DEFAULT '',
     made_by        name NOT NULL DEFAULT SESSION_USER,
     made_at        timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE scoreboard.adjustment IS 'what administrators changed, by whom and why';
+COMMENT ON COLUMN scoreboard.adjustment.points IS 'of a correction: what was to be added; applied_points: what was';
 
 CREATE TABLE scoreboard.season (
     board_id integer NOT NULL,
@@ -586,6 +590,10 @@ CREATE TYPE @extschema@.scoreboard_action AS (
     action_id text, action_type text, board text, season integer, applied_points bigint, previous_score bigint, score bigint,
     subscore bigint, detail text, counted_at timestamptz, cursor text);
 COMMENT ON TYPE @extschema@.scoreboard_action IS 'an action as it was counted; cursor: for the page behind it';
+
+CREATE TYPE @extschema@.scoreboard_adjusted AS (
+    user_id text, board text, season integer, previous_score bigint, score bigint, applied_points bigint, adjusted_at timestamptz, replayed boolean);
+COMMENT ON TYPE @extschema@.scoreboard_adjusted IS 'what a correction did to a score';
 
 -- What every call pays for: those without a SET clause pin the search_path in C, around whatever could resolve a name (base/plan.h).
 CREATE FUNCTION @extschema@.scoreboard_increment(
@@ -1114,6 +1122,19 @@ hidden: false takes it back in.
 reference: the same one again changes nothing.
 Errors: NOT_FOUND IDEMPOTENCY_MISMATCH.';
 
+CREATE FUNCTION @extschema@.scoreboard_adjust(user_id text, board text, points bigint, reason text, reference text)
+RETURNS @extschema@.scoreboard_adjusted AS 'MODULE_PATHNAME', 'scoreboard_adjust'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION @extschema@.scoreboard_adjust IS
+'Corrects a player''s score on a board by so many points, and records who did it and why.
+points: added to the score that stands, whatever the board''s operator; a correction stops at the
+  board''s lowest score. With best and latest the player must have a score already, and later actions
+  are compared with the corrected one, or take its place;
+reason: 1-1000 characters;
+reference: 1-255 characters; the same one again with the same content answers what was done.
+Subscore, detail and other boards stay as they are. Frozen and banned players can be corrected too.
+Errors: INVALID_REQUEST NOT_FOUND IDEMPOTENCY_MISMATCH.';
+
 CREATE FUNCTION scoreboard.rank_state(board_id integer, season integer, OUT state text, OUT players bigint, OUT unsettled bigint, OUT memory bigint)
     AS 'MODULE_PATHNAME', 'scoreboard_rank_state' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION scoreboard.rank_state(integer, integer) IS 'the rank tree: none, wanted, building, ready, full or untracked; its players, entries not settled, bytes';
@@ -1292,6 +1313,7 @@ INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_increment_for', 'server'), ('scoreboard_set_profile', 'server'),
     ('scoreboard_create_key', 'admin'), ('scoreboard_rotate_key', 'admin'), ('scoreboard_revoke_key', 'admin'),
     ('scoreboard_verify', 'admin'), ('scoreboard_repair', 'admin'),
+    ('scoreboard_adjust', 'admin'),
     ('scoreboard_freeze', 'admin'), ('scoreboard_ban', 'admin'), ('scoreboard_restore', 'admin'), ('scoreboard_hide', 'admin'),
     ('scoreboard_set_issuer', 'admin'), ('scoreboard_remove_issuer', 'admin'), ('scoreboard_grant_access', 'admin'), ('scoreboard_revoke_access', 'admin');
 

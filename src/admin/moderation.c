@@ -25,6 +25,7 @@
 #include "utils/tuplestore.h"
 
 #include "compat.h"
+#include "admin/moderation.h"
 #include "base/config_cache.h"
 #include "base/locks.h"
 #include "base/plan.h"
@@ -117,15 +118,11 @@ lock_row(SeizeWait *wait, PlayerRow *row)
 	return row->player_id != 0;
 }
 
-/*
- * scoreboard.lock_player(user_id text) returns bigint: nobody acts for the player until the transaction ends, and its
- * row is ours. Null where there is no such player, though its first action was waited for.
- */
-Datum
-scoreboard_lock_player(PG_FUNCTION_ARGS)
+int64
+moderation_lock_player(const char *user_id)
 {
-	PlayerRow	row = {.user_id = text_to_cstring(PG_GETARG_TEXT_PP(0))};
-	uint64		hash = player_lock_hash(row.user_id);
+	PlayerRow	row = {.user_id = user_id};
+	uint64		hash = player_lock_hash(user_id);
 	SeizeWait	wait = {0};
 
 	tables_require(TABLE_PLAYER);
@@ -137,14 +134,28 @@ scoreboard_lock_player(PG_FUNCTION_ARGS)
 		seize_player(&wait, row.user_id);
 		/* Its first action has been waited for. A row that somebody else has come to lock comes before the lock again. */
 		if (found || try_row(&row))
-			PG_RETURN_INT64(row.player_id);
+			return row.player_id;
 		if (!player_exists(row.user_id))
-			PG_RETURN_NULL();
+			return 0;
 		if (IsolationUsesXactSnapshot())
 			ledger_raise_serialization_failure();
 		player_lock_release_moderate(hash);
 		CHECK_FOR_INTERRUPTS();
 	}
+}
+
+/*
+ * scoreboard.lock_player(user_id text) returns bigint: nobody acts for the player until the transaction ends, and its
+ * row is ours. Null where there is no such player, though its first action was waited for.
+ */
+Datum
+scoreboard_lock_player(PG_FUNCTION_ARGS)
+{
+	int64		player_id = moderation_lock_player(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+
+	if (player_id == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(player_id);
 }
 
 /* ---------------------------------------------------------------------------

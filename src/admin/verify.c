@@ -1,7 +1,7 @@
 /*
  * admin/verify.c - does everything that is derived agree with what is recorded? And mending it
  *
- * The action log is the record. Derived from it are the scores, from them and
+ * The action log and the administrators' corrections are the record. Derived from it are the scores, from them and
  * the players' states what is listed, the rank tree and the published
  * document. scoreboard_verify() reports each difference in a row;
  * scoreboard_repair() mends what is derived, never what is recorded, and reports the same rows.
@@ -72,8 +72,9 @@ static SavedPlan scores_plan = {
 	"WITH log AS ("
 	" SELECT player_id, sum(applied_points)::bigint AS score FROM ("
 	"  SELECT player_id, applied_points FROM scoreboard.action WHERE board_id = $1 AND season = $2"
-	"  UNION ALL SELECT player_id, applied_points FROM scoreboard.credit WHERE board_id = $1 AND season = $2) AS credits"
-	" GROUP BY player_id)"
+	"  UNION ALL SELECT player_id, applied_points FROM scoreboard.credit WHERE board_id = $1 AND season = $2"
+	"  UNION ALL SELECT player_id, applied_points FROM scoreboard.adjustment WHERE board_id = $1 AND season = $2) AS credits"
+	" WHERE player_id IS NOT NULL AND applied_points IS NOT NULL GROUP BY player_id)"
 	" SELECT p.user_id, player_id, log.score::text, s.score::text"
 	" FROM log FULL JOIN (SELECT player_id, score FROM scoreboard.score WHERE board_id = $1 AND season = $2) AS s USING (player_id)"
 	" LEFT JOIN scoreboard.player p USING (player_id)"
@@ -157,7 +158,9 @@ static SavedPlan mend_score_plan = {
 	"  coalesce(max(created_at) FILTER (WHERE applied_points <> 0), min(created_at)) AS reached_at FROM ("
 	"  SELECT applied_points, created_at FROM scoreboard.action WHERE player_id = $3 AND board_id = $1 AND season = $2"
 	"  UNION ALL SELECT c.applied_points, a.created_at FROM scoreboard.credit c JOIN scoreboard.action a USING (player_id, action_id)"
-	"  WHERE c.player_id = $3 AND c.board_id = $1 AND c.season = $2) AS credits) AS log"
+	"  WHERE c.player_id = $3 AND c.board_id = $1 AND c.season = $2"
+	"  UNION ALL SELECT applied_points, made_at FROM scoreboard.adjustment"
+	"  WHERE player_id = $3 AND board_id = $1 AND season = $2 AND applied_points IS NOT NULL) AS credits) AS log"
 	" JOIN scoreboard.player p ON p.player_id = $3 LEFT JOIN " LAST_SETTER " ON true WHERE log.score IS NOT NULL"
 	" ON CONFLICT (board_id, season, player_id) DO UPDATE SET score = excluded.score, reached_at = excluded.reached_at,"
 	" subscore = excluded.subscore, detail = excluded.detail",
