@@ -74,6 +74,9 @@ int			scoreboard_moderation_wait = 5 * 1000;
 /* Raise it to look further back at who was refused what; each row is about 300 bytes. */
 int			scoreboard_refusals_kept = 100000;
 
+/* Turn it on where the server's log is collected: each refusal is one line of JSON. */
+int			scoreboard_log_refusals = 0;
+
 typedef struct ScoreboardShared
 {
 	uint64		hash_key[2];	/* set once before others see it */
@@ -238,6 +241,13 @@ define_retention_settings(void)
 							&scoreboard_refusals_kept,
 							100000, 0, INT_MAX,
 							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("scoreboard.log_refusals",
+							"How many refused requests a second have a line of JSON in the server's log.",
+							"0 turns it off; a line says how many before it had none.",
+							&scoreboard_log_refusals,
+							0, 0, 100000,
+							PGC_SUSET, 0,
 							NULL, NULL, NULL);
 }
 

@@ -12,10 +12,10 @@
 #include "write/request.h"
 
 /*
- * Hands a refused increment over to the publisher; user_id is NULL where the
- * player is not known. Never raises, never waits for the disk.
+ * Hands a refused increment over to the publisher, and says it in the log where scoreboard.log_refusals asks for that;
+ * user_id is NULL where the player is not known, key_id empty where no key has signed.
  */
-extern void refusal_log_note(const Refusal *refusal, const char *user_id, const Request *request);
+extern void refusal_log_note(const Refusal *refusal, const char *user_id, const char *key_id, const Request *request);
 
 /* Is something of this database waiting? */
 extern bool refusal_log_pending(void);
@@ -26,7 +26,7 @@ extern void refusal_log_store(void);
 /* After that transaction's commit: their places are free. Until then nothing is lost. */
 extern void refusal_log_forget(void);
 
-/* How many were lost since the server started, since the ring was full. */
+/* How many were dropped since the server started, since the ring was full. */
 extern uint64 refusal_log_lost(void);
 
 /* Shared memory: asked for at shmem_request time; attached to, and initialised if not found, at shmem_startup time under AddinShmemInitLock. */

@@ -12,6 +12,7 @@
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "pgstat.h"
+#include "storage/proc.h"
 #include "utils/backend_status.h"
 #include "utils/snapmgr.h"
 
@@ -27,6 +28,9 @@
 
 /* They are gathered for so long. */
 #define CHORES_INTERVAL_MS 100
+
+/* How long a chore waits for a lock. */
+#define CHORE_PATIENCE_MS 20
 
 #define FIRST_BACK_OFF_MS 500
 #define LONGEST_BACK_OFF_MS 15000
@@ -45,14 +49,17 @@ static bool put_off = false;	/* one waits for the end of its back-off */
 static int	build_failures = 0;	/* in a row, of the builder */
 static bool boards_wanted = false;	/* we have asked for every board's ranks, at our start */
 
+/* Whoever has locked the table or a row of it holds up no list. */
 static void
 store_refusals(void)
 {
 	publisher_begin_transaction();
+	LockTimeout = CHORE_PATIENCE_MS;
 	SPI_connect();
 	refusal_log_store();
 	SPI_finish();
 	publisher_commit_transaction();
+	LockTimeout = 0;
 	refusal_log_forget();
 }
 
@@ -128,6 +135,7 @@ run_chore(Chore *chore)
 	}
 	PG_CATCH();
 	{
+		LockTimeout = 0;
 		worker_log_error(worker_abort_transaction(), pstrdup(chore->what));
 		try_later(chore, ++chore->failures);
 	}

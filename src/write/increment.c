@@ -509,7 +509,7 @@ answer_row(FunctionCallInfo fcinfo, const Answer *answer)
 static void
 refuse_one(const Increment *increment, const Refusal *refusal)
 {
-	refusal_log_note(refusal, increment->user_id, &increment->request);
+	refusal_log_note(refusal, increment->user_id, increment->key_id, &increment->request);
 	refusal_raise(refusal);
 }
 
@@ -557,12 +557,12 @@ scoreboard_increment_for(PG_FUNCTION_ARGS)
 
 	hide_statement();
 	increment.user_id = text_arg(fcinfo, 0);
+	read_arguments(fcinfo, 1, 9, &increment.request);
 	if (increment.user_id == NULL || !form_is_id(increment.user_id))
 	{
 		refuse(&refusal, REFUSAL_INVALID_REQUEST, NULL,
 			   "user id must have 1 to 255 characters, none of them a control character");
-		refusal_raise(&refusal);
+		refuse_one(&increment, &refusal);
 	}
-	read_arguments(fcinfo, 1, 9, &increment.request);
 	return count_one(fcinfo, &increment);
 }

@@ -238,8 +238,10 @@ scoreboard_submit(PG_FUNCTION_ARGS)
 	wait_for_standbys(submissions, count);
 	for (int i = 0; i < count; i++)
 	{
+		const Increment *increment = &submissions[i].increment;
+
 		if (submissions[i].refusal.code != REFUSAL_NONE)
-			refusal_log_note(&submissions[i].refusal, submissions[i].increment.user_id, &submissions[i].increment.request);
+			refusal_log_note(&submissions[i].refusal, increment->user_id, increment->key_id, &increment->request);
 		put_row((ReturnSetInfo *) fcinfo->resultinfo, i + 1, &submissions[i]);
 	}
 	return (Datum) 0;

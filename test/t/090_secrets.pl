@@ -20,6 +20,7 @@ pg_stat_statements.track = all
 pg_stat_statements.track_utility = off
 scoreboard.rate_limit = 0
 scoreboard.burst_limit = 0
+scoreboard.log_refusals = 1000
 log_statement = none
 log_min_error_statement = error
 log_min_messages = info
@@ -300,6 +301,7 @@ is(join(' ', map { /canary|\b(scoreboard_\w+)\(/ ? $1 // $_ : () } grep { /STATE
 
 my $log = substr(slurp_file($node->logfile), $offset);
 like($log, qr/ counted already/, 'refusals are logged');
+like($log, qr/"event":"scoreboard\.refusal","code":"INVALID_SIGNATURE"/, 'as lines of their own, too');
 my %must_not_be_seen = (%secret, 'late receipt' => $late_receipt, 'signature of the token' => (split(/\./, $token))[2],
 	'secret of the issuer' => $jwt_secret);
 foreach my $name (sort keys %must_not_be_seen)
