@@ -21,9 +21,7 @@
 #include "account.h"
 #include "batch.h"
 #include "feed.h"
-#include "pg_pool.h"
 #include "query.h"
-#include "refused.h"
 #include "room.h"
 
 #define LIMIT_MOST 100			/* SPEC: the largest top size */
@@ -249,33 +247,16 @@ told_of_player(void *data, PgEnd end, const PGresult *result)
 	told(data, end, result);
 }
 
-static void
-ask(Exchange *exchange, const Question *question, PgCallback callback)
-{
-	static const Problem later = {ERROR_UNAVAILABLE, "The database can't be asked now; try again.", NULL, false};
-	Bridge	   *bridge = exchange->bridge;
-	uint64_t	deadline = uv_now(&bridge->loop) + (uint64_t) bridge->options.database_timeout_ms;
-
-	exchange->head = NULL;
-	if (!pg_pool_ask(bridge, question->sql, question->count, question->parameters, deadline, callback, exchange))
-		exchange_problem(exchange, &later);
-}
-
 void
 api_ask(Exchange *exchange, const Question *question)
 {
-	ask(exchange, question, told);
+	exchange_ask(exchange, question, told, exchange);
 }
 
 void
 api_ask_for_player(Exchange *exchange, const Question *question)
 {
-	static const Problem nobody = {ERROR_UNAUTHORIZED, "A bearer token is needed.", NULL, false};
-
-	if (exchange->token)
-		ask(exchange, question, told_of_player);
-	else
-		exchange_problem(exchange, &nobody);
+	exchange_ask_for_player(exchange, question, told_of_player, exchange);
 }
 
 /* ---- lists that the database answers ---- */

@@ -8,6 +8,7 @@
 
 #include "exchange.h"
 #include "hub.h"
+#include "question.h"
 
 /* Handlers of routes. */
 extern void api_top(Exchange *exchange);
@@ -20,17 +21,7 @@ extern void api_ready(Exchange *exchange);
 
 /* ---- what the database answers, for api_users.c too ---- */
 
-#define ASK_PARAMETERS_MAX 7
-
-/* A function of schema scoreboard that answers one JSON text. */
-typedef struct Question
-{
-	const char *sql;
-	int			count;
-	const char *parameters[ASK_PARAMETERS_MAX];	/* NULL: SQL's */
-} Question;
-
-/* Asks it, and answers with what it says: the body, or the refusal. Ends the exchange, now or later. */
+/* Asks a function of schema scoreboard that answers one JSON text, and answers with what it says: the body, or the refusal. Ends the exchange, now or later. */
 extern void api_ask(Exchange *exchange, const Question *question);
 /* Its token's player alone is meant: 401 where there is none. */
 extern void api_ask_for_player(Exchange *exchange, const Question *question);

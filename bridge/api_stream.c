@@ -16,7 +16,6 @@
 #include "account.h"
 #include "api_read.h"
 #include "credential.h"
-#include "refused.h"
 #include "sse.h"
 #include "visitors.h"
 #include "ws.h"
@@ -150,6 +149,8 @@ check_opening(const Opening *opening, const Identity *identity, Problem *problem
 	return visitor_keep(opening->exchange, problem);
 }
 
+static const Problem out_of_memory = {ERROR_UNAVAILABLE, "Out of memory.", NULL, true};
+
 /* Takes the identity. */
 static void
 open_stream(const Opening *opening, Identity *identity)
@@ -174,7 +175,6 @@ open_stream(const Opening *opening, Identity *identity)
 static void
 identified(void *data, PgEnd end, const PGresult *result)
 {
-	static const Problem memory = {ERROR_UNAVAILABLE, "Out of memory.", NULL, true};
 	Opening    *opening = data;
 	Identity   *identity = end == PG_ANSWERED ? identity_of(result) : NULL;
 
@@ -185,7 +185,7 @@ identified(void *data, PgEnd end, const PGresult *result)
 		identity_free(identity);
 	}
 	else if (identity == NULL)
-		exchange_problem(opening->exchange, &memory);
+		exchange_problem(opening->exchange, &out_of_memory);
 	else
 		open_stream(opening, identity);
 	free(opening);
@@ -194,18 +194,16 @@ identified(void *data, PgEnd end, const PGresult *result)
 static void
 ask_who(const Opening *opening, const Credential *credential)
 {
-	static const Problem later = {ERROR_UNAVAILABLE, "The database can't be asked now; try again.", NULL, false};
-	Bridge	   *bridge = client_bridge(opening->exchange->client);
 	Opening    *kept = malloc(sizeof(*kept));
 
-	if (kept)
-		*kept = *opening;
-	opening->exchange->head = NULL;
-	if (kept == NULL || !credential_ask(bridge, credential, identified, kept))
+	if (kept == NULL)
 	{
-		free(kept);
-		exchange_problem(opening->exchange, &later);
+		exchange_problem(opening->exchange, &out_of_memory);
+		return;
 	}
+	*kept = *opening;
+	if (!credential_ask(kept->exchange, credential, identified, kept))
+		free(kept);
 }
 
 void

@@ -8,8 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "pg_pool.h"
-#include "refused.h"
+#include "question.h"
 
 /* RFC 3339, UTC, milliseconds, as all of our times are. */
 #define CREATE_TICKET "SELECT ticket, to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') FROM scoreboard.create_ticket($1)"
@@ -34,14 +33,5 @@ created(void *data, PgEnd end, const PGresult *result)
 void
 api_ticket(Exchange *exchange)
 {
-	static const Problem nobody = {ERROR_UNAUTHORIZED, "A bearer token is needed.", NULL, false};
-	static const Problem later = {ERROR_UNAVAILABLE, "The database can't be asked now; try again.", NULL, false};
-	Bridge	   *bridge = client_bridge(exchange->client);
-	const char *const parameters[] = {exchange->token};
-
-	exchange->head = NULL;
-	if (exchange->token == NULL)
-		exchange_problem(exchange, &nobody);
-	else if (!pg_pool_ask(bridge, CREATE_TICKET, 1, parameters, uv_now(&bridge->loop) + (uint64_t) bridge->options.database_timeout_ms, created, exchange))
-		exchange_problem(exchange, &later);
+	exchange_ask_for_player(exchange, &(Question) {CREATE_TICKET, 1, {exchange->token}}, created, exchange);
 }

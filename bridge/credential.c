@@ -109,12 +109,9 @@ credential_read(const Exchange *exchange, Credential *credential, Problem *probl
 /* ---- asking ---- */
 
 bool
-credential_ask(Bridge *bridge, const Credential *credential, PgCallback callback, void *data)
+credential_ask(Exchange *exchange, const Credential *credential, PgCallback callback, void *data)
 {
-	const char *const parameters[] = {credential->text};
-	uint64_t	deadline = uv_now(&bridge->loop) + (uint64_t) bridge->options.database_timeout_ms;
-
-	return pg_pool_ask(bridge, credential->kind == CREDENTIAL_TICKET ? REDEEM : AUTHENTICATE, 1, parameters, deadline, callback, data) != NULL;
+	return exchange_ask(exchange, &(Question) {credential->kind == CREDENTIAL_TICKET ? REDEEM : AUTHENTICATE, 1, {credential->text}}, callback, data);
 }
 
 /* From ["vip","beta"]; an empty list where it is something else. */

@@ -6,8 +6,7 @@
 #ifndef BRIDGE_CREDENTIAL_H
 #define BRIDGE_CREDENTIAL_H
 
-#include "exchange.h"
-#include "pg_pool.h"
+#include "question.h"
 
 typedef enum CredentialKind
 {
@@ -36,8 +35,8 @@ typedef struct Identity
  */
 extern bool credential_read(const Exchange *exchange, Credential *credential, Problem *problem);
 
-/* Asks the database whom it stands for; the answer's row is for identity_of(). False: it can't be asked now. */
-extern bool credential_ask(Bridge *bridge, const Credential *credential, PgCallback callback, void *data);
+/* Asks the database whom it stands for, as exchange_ask() does; the answer's row is for identity_of(). */
+extern bool credential_ask(Exchange *exchange, const Credential *credential, PgCallback callback, void *data);
 
 /* malloc'd; NULL: out of memory. */
 extern Identity *identity_of(const PGresult *result);

@@ -1,9 +1,9 @@
 /*
- * refused.c - what the database says no to, in HTTP
+ * question.c - what is asked of the database for one request, and its no in HTTP
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
-#include "refused.h"
+#include "question.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +12,31 @@
 #include <jansson.h>
 
 #include "log.h"
+
+bool
+exchange_ask(Exchange *exchange, const Question *question, PgCallback callback, void *data)
+{
+	static const Problem later = {ERROR_UNAVAILABLE, "The database can't be asked now; try again.", NULL, false};
+	Bridge	   *bridge = exchange->bridge;
+	uint64_t	deadline = uv_now(&bridge->loop) + (uint64_t) bridge->options.database_timeout_ms;
+
+	exchange->head = NULL;
+	if (pg_pool_ask(bridge, question->sql, question->count, question->parameters, deadline, callback, data))
+		return true;
+	exchange_problem(exchange, &later);
+	return false;
+}
+
+bool
+exchange_ask_for_player(Exchange *exchange, const Question *question, PgCallback callback, void *data)
+{
+	static const Problem nobody = {ERROR_UNAUTHORIZED, "A bearer token is needed.", NULL, false};
+
+	if (exchange->token)
+		return exchange_ask(exchange, question, callback, data);
+	exchange_problem(exchange, &nobody);
+	return false;
+}
 
 /* {"error":{"code":...}} as the server's error has it, to be freed; NULL: out of memory. */
 static char *
