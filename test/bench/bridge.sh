@@ -399,6 +399,31 @@ measure_latency()
 	server_end
 }
 
+# measure_load STREAMS KIND SECONDS: ms at the 95th percentile of increments, 10,000 a minute, beside so many streams of which a tenth is signed in
+measure_load()
+{
+	local figures signed=$(($1 / 10)) length=$(($3 * 5))
+
+	signed_requests $(((length + 2) * 200)) || return
+	publish_interval 20
+	server_bridge || { server_end; return; }
+	read -r -a figures < <(PGDATABASE=$LIVE PGUSER=postgres node "$BENCH/peers/load.mjs" "$SERVER_PORT" "$SIDE/requests" "$SIDE/crowd-clients" \
+		"$1" "$signed" "$length" 2>"$WORK/logs/load")
+	if [ ${#figures[@]} = 7 ]
+	then
+		VALUE=${figures[1]}
+		[ "${figures[6]}" = 0 ] || reason "$CURRENT" "${figures[6]} increments were refused"
+		result "load_write99:$1:$2" "${figures[2]}"
+		result "load_list50:$1:$2" "${figures[3]}"
+		result "load_list99:$1:$2" "${figures[4]}"
+		result "load_own:$1:$2" "${figures[5]}"
+	else
+		reason "$CURRENT" "no figures: $(grep -m 1 Error "$WORK/logs/load")"
+	fi
+	server_end
+	publish_interval 30
+}
+
 # ---- all of it ----
 
 bridge_prepare()
@@ -437,6 +462,7 @@ bench_bridge()
 	rounds "get_bridge:64:$LIVE" "get_nginx:64:$LIVE"
 	rounds "beside:$CROWD:ws"
 	rounds "latency:1:idle" "latency:1:forged"
+	rounds "load:$CROWD:ws"
 	rounds "idle:$CROWD:ws" "idle:$CROWD:sse"
 	rounds "secure:$SECURE:ws" "secure:$SECURE:sse"
 }

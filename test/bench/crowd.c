@@ -1,13 +1,15 @@
 /*
  * crowd.c - thousands of stream clients in one process, as the benchmarks need them
  *
- *	crowd ws|sse PORT PATH CLIENTS SECONDS
+ *	crowd ws|sse PORT PATH CLIENTS SECONDS [ADDRESS [TOKENS]]
  *
  * Opens CLIENTS streams, prints "connected" and the microseconds that the last
  * thousand of them took each, waits for a line on standard input, lets two
  * seconds pass, counts the messages that arrive in SECONDS and prints how many
  * that is a second; then waits for the end of standard input. Anything that
- * goes wrong ends it with a sentence and status 1.
+ * goes wrong ends it with a sentence and status 1. ADDRESS is where they come
+ * from (127.0.0.2, ...): one address has some 28,000 ports. The first streams
+ * are signed in by the tokens of the file TOKENS, one a line.
  *
  * One thread and one epoll instance; a message is never copied: of a WebSocket
  * its length is read and its bytes are skipped, of an event stream the empty
@@ -48,6 +50,8 @@ static uint64_t messages;
 static int	epoll;
 static int	opened;
 static struct sockaddr_in server = {.sin_family = AF_INET};
+static struct sockaddr_in from = {.sin_family = AF_INET};
+static FILE *tokens;			/* NULL: none */
 
 static void __attribute__((noreturn))
 fail(const char *what)
@@ -68,13 +72,17 @@ now_us(void)
 static void
 begin(Stream *stream, const char *path)
 {
-	char		request[512];
+	static char token[8192];
+	static char request[9000];
 	int			length;
+	bool		signed_in = tokens && fscanf(tokens, "%8191s", token) == 1;
 
 	stream->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (stream->fd < 0 || connect(stream->fd, (struct sockaddr *) &server, sizeof(server)) != 0)
+	if (stream->fd < 0 || bind(stream->fd, (struct sockaddr *) &from, sizeof(from)) != 0 ||
+		connect(stream->fd, (struct sockaddr *) &server, sizeof(server)) != 0)
 		fail("connecting");
-	length = snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: bench\r\n%s\r\n", path, websocket ?
+	length = snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: bench\r\n%s%s%s%s\r\n", path,
+					  signed_in ? "Authorization: Bearer " : "", signed_in ? token : "", signed_in ? "\r\n" : "", websocket ?
 					  "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
 					  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" : "Accept: text/event-stream\r\n");
 	if (send(stream->fd, request, (size_t) length, MSG_NOSIGNAL) != length)
@@ -222,11 +230,13 @@ main(int argc, char **argv)
 	uint64_t	before;
 	uint64_t	began;
 
-	if (argc != 6)
+	if (argc < 6 || argc > 8 || (argc > 6 && inet_pton(AF_INET, argv[6], &from.sin_addr) != 1))
 	{
-		fprintf(stderr, "crowd ws|sse PORT PATH CLIENTS SECONDS\n");
+		fprintf(stderr, "crowd ws|sse PORT PATH CLIENTS SECONDS [ADDRESS [TOKENS]]\n");
 		return 2;
 	}
+	if (argc > 7 && (tokens = fopen(argv[7], "r")) == NULL)
+		fail(argv[7]);
 	websocket = strcmp(argv[1], "ws") == 0;
 	server.sin_port = htons((uint16_t) atoi(argv[2]));
 	server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

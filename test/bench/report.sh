@@ -177,6 +177,11 @@ report_bridge()
 	row 'frame' latency:1:idle latency99:1:idle
 	row 'LISTEN' listen50:1:idle listen99:1:idle
 	row 'frame, beside a flood of forged notifications' latency:1:forged latency99:1:forged
+	printf 'Milliseconds beside %s streams, a tenth signed in, 10,000 increments a minute\n  %-52s%12s%12s%12s\n' "$(number "$CROWD")" '' p50 p95 p99
+	printf '  %-52s %11s' 'POST /v1/scores/increment' ''
+	printf '%12s%12s\n' "$(number "$(median "load:$CROWD:ws")")" "$(number "$(median "load_write99:$CROWD:ws")")"
+	printf '  %-52s %11s%12s%12s\n' 'list, from its commit (interval 20 ms)' "$(number "$(median "load_list50:$CROWD:ws")")" '' "$(number "$(median "load_list99:$CROWD:ws")")"
+	row 'me.updates a second at 21 of the streams' "load_own:$CROWD:ws"
 }
 
 report_goals()
@@ -207,6 +212,8 @@ report_goals()
 	goal_ratio 'the same / node ws' '>=' 1.7 "fan_bridge:$CROWD:ws" "fan_ws:$CROWD:ws"
 	goal_ratio "fan-out, $(number "$CROWD") SSE clients / bare loop" '>=' 0.9 "fan_bridge:$CROWD:sse" "fan_bare:$CROWD:sse"
 	goal_value 'requests beside ten lists a second to them: p95' '<=' 10 "beside:$CROWD:ws" ms
+	goal_value "increments, 10,000 a minute beside $(number "$CROWD") streams: p95" '<=' 20 "load:$CROWD:ws" ms
+	goal_value 'lists beside them, from their commit: p99' '<=' 50 "load_list99:$CROWD:ws" ms
 	goal_value 'memory of an idle WebSocket connection' '<=' 5.5 "idle:$CROWD:ws" KB
 	goal_value 'memory of an idle SSE connection' '<=' 1 "idle:$CROWD:sse" KB
 	goal_value 'processor time of an idle WebSocket stream a second' '<=' 1 "idle_cpu:$CROWD:ws" us
