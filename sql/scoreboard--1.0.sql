@@ -603,6 +603,38 @@ CREATE TYPE @extschema@.scoreboard_adjusted AS (
     user_id text, board text, season integer, previous_score bigint, score bigint, applied_points bigint, adjusted_at timestamptz, replayed boolean);
 COMMENT ON TYPE @extschema@.scoreboard_adjusted IS 'what a correction did to a score';
 
+CREATE TYPE @extschema@.scoreboard_outcome AS (ordinal integer, status integer, body json, retry_after integer);
+COMMENT ON TYPE @extschema@.scoreboard_outcome IS 'what became of one request of a batch';
+
+CREATE TYPE @extschema@.scoreboard_board AS (
+    board text, title text, score_order text, period text, visibility text, players bigint, season integer, version bigint);
+COMMENT ON TYPE @extschema@.scoreboard_board IS 'a board that the caller may see';
+
+CREATE TYPE @extschema@.scoreboard_document AS (
+    board text, season integer, version bigint, document json, stamp text, top_size integer, visibility text, permission text);
+COMMENT ON TYPE @extschema@.scoreboard_document IS 'a published document, and who may see it';
+
+CREATE TYPE @extschema@.scoreboard_identity AS (user_id text, expires_at timestamptz, permissions text[]);
+COMMENT ON TYPE @extschema@.scoreboard_identity IS 'whom a token stands for';
+
+CREATE TYPE @extschema@.scoreboard_ticket AS (ticket text, expires_at timestamptz);
+COMMENT ON TYPE @extschema@.scoreboard_ticket IS 'what opens a stream in place of a token';
+
+CREATE TYPE @extschema@.scoreboard_board_stats AS (board text, season integer, version bigint, rank_state text, players bigint, rank_memory bigint);
+COMMENT ON TYPE @extschema@.scoreboard_board_stats IS 'the state of a board';
+
+CREATE TYPE @extschema@.scoreboard_server_state AS (
+    library_version text, rate_entries bigint, rate_capacity bigint, rate_refusals_full bigint,
+    refusals_lost bigint, rank_memory_used bigint, rank_memory bigint);
+COMMENT ON TYPE @extschema@.scoreboard_server_state IS 'what all databases of the server share';
+
+CREATE TYPE @extschema@.scoreboard_finding AS (
+    board_name text, season integer, finding text, user_id text, expected text, found text, repaired boolean);
+COMMENT ON TYPE @extschema@.scoreboard_finding IS 'a difference between what is recorded and what is derived from it';
+
+CREATE TYPE @extschema@.scoreboard_setup_step AS (done boolean, what text, statement text);
+COMMENT ON TYPE @extschema@.scoreboard_setup_step IS 'what scoreboard_setup did, or what is left to an administrator';
+
 -- What every call pays for: those without a SET clause pin the search_path in C, around whatever could resolve a name (base/plan.h).
 CREATE FUNCTION @extschema@.scoreboard_increment(
     action_type text, action_id text, board text DEFAULT 'global', points bigint DEFAULT NULL, issued_at bigint DEFAULT NULL,
@@ -633,7 +665,7 @@ The same as scoreboard_increment without a token; action types of proof "trusted
   here, the others do.';
 
 CREATE FUNCTION @extschema@.scoreboard_submit(requests json)
-RETURNS TABLE (ordinal integer, status integer, body json, retry_after integer) AS 'MODULE_PATHNAME', 'scoreboard_submit'
+RETURNS SETOF @extschema@.scoreboard_outcome AS 'MODULE_PATHNAME', 'scoreboard_submit'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER;
 COMMENT ON FUNCTION @extschema@.scoreboard_submit IS
 'Counts the actions of many players in one transaction, each with its own token and its own outcome.
@@ -720,7 +752,7 @@ next: who stands directly ahead; its "missing" is the difference between both sc
 Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED ACTION_NOT_ALLOWED UNAVAILABLE.';
 
 CREATE FUNCTION @extschema@.scoreboard_boards(token text DEFAULT NULL)
-RETURNS TABLE (board text, title text, score_order text, period text, visibility text, players bigint, season integer, version bigint)
+RETURNS SETOF @extschema@.scoreboard_board
 AS 'MODULE_PATHNAME', 'scoreboard_boards' LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 10;
 COMMENT ON FUNCTION @extschema@.scoreboard_boards IS
 'The boards that the caller may see.
@@ -755,7 +787,7 @@ The same as scoreboard_history without a token.
 Errors: INVALID_REQUEST NOT_FOUND.';
 
 CREATE FUNCTION @extschema@.scoreboard_documents(known json DEFAULT '{}')
-RETURNS TABLE (board text, season integer, version bigint, document json, stamp text, top_size integer, visibility text, permission text) AS 'MODULE_PATHNAME', 'scoreboard_documents'
+RETURNS SETOF @extschema@.scoreboard_document AS 'MODULE_PATHNAME', 'scoreboard_documents'
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION @extschema@.scoreboard_documents IS
 'The published documents that differ from those that the caller knows.
@@ -793,8 +825,8 @@ AS 'MODULE_PATHNAME', 'scoreboard_authenticate'
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION scoreboard.authenticate(text) IS 'scoreboard_authenticate() for bridges';
 
-CREATE FUNCTION @extschema@.scoreboard_authenticate(token text DEFAULT NULL, OUT user_id text, OUT expires_at timestamptz, OUT permissions text[])
-AS 'MODULE_PATHNAME', 'scoreboard_authenticate'
+CREATE FUNCTION @extschema@.scoreboard_authenticate(token text DEFAULT NULL)
+RETURNS @extschema@.scoreboard_identity AS 'MODULE_PATHNAME', 'scoreboard_authenticate'
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION @extschema@.scoreboard_authenticate IS
 'Who a token stands for, until when, and the permissions it gives.
@@ -802,15 +834,8 @@ expires_at: the token''s exp; whoever keeps something open for its player ends i
 permissions: empty where the issuer maps no claim to them.
 Errors: UNAUTHORIZED.';
 
-CREATE FUNCTION scoreboard.check_tickets() RETURNS void LANGUAGE plpgsql STABLE
-    SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF pg_is_in_recovery() THEN
-        RAISE EXCEPTION USING ERRCODE = 'PT503', MESSAGE = 'tickets are made and redeemed by the primary server only',
-            DETAIL = '{"code":"UNAVAILABLE","retryAfter":1}', HINT = 'Ask the primary.';
-    END IF;
-END
-$$;
+CREATE FUNCTION scoreboard.check_tickets() RETURNS void
+    AS 'MODULE_PATHNAME', 'scoreboard_check_tickets' LANGUAGE C STABLE;
 COMMENT ON FUNCTION scoreboard.check_tickets() IS 'refuses on a standby, which has no unlogged tables';
 
 -- At most 1000 players a call.
@@ -856,9 +881,9 @@ END
 $$;
 COMMENT ON FUNCTION scoreboard.create_ticket(text) IS 'scoreboard_create_ticket() for bridges';
 
-CREATE FUNCTION @extschema@.scoreboard_create_ticket(token text DEFAULT NULL, OUT ticket text, OUT expires_at timestamptz)
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT * FROM scoreboard.create_ticket(token)
+CREATE FUNCTION @extschema@.scoreboard_create_ticket(token text DEFAULT NULL)
+RETURNS @extschema@.scoreboard_ticket LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT t.ticket, t.expires_at FROM scoreboard.create_ticket(token) t
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_create_ticket IS
 'A ticket that opens one stream of the authenticated player, where a token can''t go: in a URL.
@@ -1154,7 +1179,7 @@ CREATE FUNCTION scoreboard.rank_check(board_id integer, season integer) RETURNS 
 COMMENT ON FUNCTION scoreboard.rank_check(integer, integer) IS 'what is wrong with the structure of the rank tree, or null; holds up writers meanwhile, for tests';
 
 CREATE FUNCTION @extschema@.scoreboard_stats()
-RETURNS TABLE (board text, season integer, version bigint, rank_state text, players bigint, rank_memory bigint)
+RETURNS SETOF @extschema@.scoreboard_board_stats
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT scoreboard.hide_statement();
     SELECT b.name, 1, t.version, r.state, r.players, r.memory
@@ -1165,9 +1190,7 @@ COMMENT ON FUNCTION @extschema@.scoreboard_stats() IS
 'The state of each board: last published version, rank tree, players in it, its shared memory.
 rank_state: none, wanted, building, ready, full, untracked.';
 
-CREATE FUNCTION @extschema@.scoreboard_server_stats(
-    OUT library_version text, OUT rate_entries bigint, OUT rate_capacity bigint, OUT rate_refusals_full bigint,
-    OUT refusals_lost bigint, OUT rank_memory_used bigint, OUT rank_memory bigint)
+CREATE FUNCTION @extschema@.scoreboard_server_stats() RETURNS @extschema@.scoreboard_server_state
     AS 'MODULE_PATHNAME', 'scoreboard_server_stats' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION @extschema@.scoreboard_server_stats() IS
 'What all databases of the server share, and what was lost for want of room since it started.
@@ -1188,9 +1211,8 @@ CREATE FUNCTION scoreboard.server_stats(
     AS 'MODULE_PATHNAME', 'scoreboard_server_stats' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION scoreboard.server_stats() IS 'scoreboard_server_stats() for bridges';
 
-CREATE FUNCTION @extschema@.scoreboard_verify(
-    board text DEFAULT NULL, OUT board_name text, OUT season integer, OUT finding text, OUT user_id text, OUT expected text, OUT found text, OUT repaired boolean)
-RETURNS SETOF record AS 'MODULE_PATHNAME', 'scoreboard_verify'
+CREATE FUNCTION @extschema@.scoreboard_verify(board text DEFAULT NULL)
+RETURNS SETOF @extschema@.scoreboard_finding AS 'MODULE_PATHNAME', 'scoreboard_verify'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION @extschema@.scoreboard_verify IS
 'Compares scores, lists, rank tree and published document with the action log.
@@ -1198,9 +1220,8 @@ A row for each difference; none is as it should be.
 board: null for all. Writers may go on meanwhile.
 Errors: NOT_FOUND.';
 
-CREATE FUNCTION @extschema@.scoreboard_repair(
-    board text DEFAULT NULL, OUT board_name text, OUT season integer, OUT finding text, OUT user_id text, OUT expected text, OUT found text, OUT repaired boolean)
-RETURNS SETOF record AS 'MODULE_PATHNAME', 'scoreboard_repair'
+CREATE FUNCTION @extschema@.scoreboard_repair(board text DEFAULT NULL)
+RETURNS SETOF @extschema@.scoreboard_finding AS 'MODULE_PATHNAME', 'scoreboard_repair'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION @extschema@.scoreboard_repair IS
 'Mends what is derived (scores, lists, rank tree, document) and never what is recorded.
@@ -1304,6 +1325,97 @@ $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_revoke_access IS
 'Takes back every level that scoreboard_grant_access gave to a role.';
 
+CREATE FUNCTION scoreboard.setting_of(role name, wanted text) RETURNS text LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(
+        (SELECT substr(c.line, strpos(c.line, '=') + 1) FROM pg_db_role_setting s, unnest(s.setconfig) AS c(line)
+            WHERE s.setrole IN (0, (SELECT r.oid FROM pg_roles r WHERE r.rolname = role))
+                AND s.setdatabase IN (0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+                AND split_part(c.line, '=', 1) = wanted
+            ORDER BY s.setrole = 0, s.setdatabase = 0 LIMIT 1),
+        (SELECT p.reset_val FROM pg_settings p WHERE p.name = wanted))
+$$;
+COMMENT ON FUNCTION scoreboard.setting_of(name, text) IS 'a setting as sessions of that role in this database begin with it';
+
+CREATE FUNCTION scoreboard.names_in(list text) RETURNS text[] LANGUAGE sql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(array_agg((parse_ident(btrim(part)))[1]), '{}') FROM regexp_split_to_table(list, ',') AS part WHERE btrim(part) <> ''
+$$;
+COMMENT ON FUNCTION scoreboard.names_in(text) IS 'the names of a list that a setting holds';
+
+-- Each looks whether it is there, so that a second call says what is left.
+CREATE FUNCTION scoreboard.setup_left(authenticator name, roles name[]) RETURNS SETOF @extschema@.scoreboard_setup_step LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    role name;
+    exposed text[] := scoreboard.names_in(coalesce(scoreboard.setting_of(authenticator, 'pgrst.db_schemas'), 'public'));
+    trusted text[] := scoreboard.names_in(scoreboard.setting_of(authenticator, 'scoreboard.trusted_request_roles'));
+BEGIN
+    FOREACH role IN ARRAY roles LOOP
+        RETURN QUERY SELECT pg_has_role(authenticator, role, 'MEMBER'), format('"%s" may act as "%s"', authenticator, role), format('GRANT %I TO %I', role, authenticator);
+    END LOOP;
+    RETURN QUERY SELECT authenticator = ANY (trusted), format('claims and headers of the requests that "%s" carries out are believed', authenticator),
+        format('ALTER ROLE %I SET scoreboard.trusted_request_roles = %s', authenticator,
+            (SELECT string_agg(quote_literal(quote_ident(t)), ', ') FROM unnest(array_append(trusted, authenticator::text)) AS t));
+    RETURN QUERY SELECT '@extschema@' = ANY (exposed), 'the schema of the functions is exposed (or PostgREST''s own configuration says so: db-schemas)',
+        format('ALTER ROLE %I SET pgrst.db_schemas = %L', authenticator, array_to_string(array_append(exposed, '@extschema@'), ', '));
+    RETURN QUERY SELECT EXISTS (SELECT FROM scoreboard.jwt_issuer), 'somebody may issue the tokens whose claims name players',
+        'SELECT @extschema@.scoreboard_set_issuer(''https://…'', ''{"keys": []}'')';
+    RETURN QUERY SELECT 'scoreboard' = ANY (scoreboard.names_in(current_setting('shared_preload_libraries'))), 'the library is preloaded',
+        'ALTER SYSTEM SET shared_preload_libraries = ''scoreboard''';
+END
+$$;
+COMMENT ON FUNCTION scoreboard.setup_left(name, name[]) IS 'what an administrator sets for an HTTP layer, and whether it is there';
+
+CREATE FUNCTION @extschema@.scoreboard_setup(
+    layer text, anonymous name DEFAULT NULL, authenticated name DEFAULT NULL, service name DEFAULT NULL, authenticator name DEFAULT 'authenticator')
+RETURNS SETOF @extschema@.scoreboard_setup_step LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    roles name[];
+    levels text[] := '{reader,player,server}';
+    missing name;
+    had boolean;
+BEGIN
+    PERFORM scoreboard.hide_statement();
+    IF layer = 'supabase' THEN
+        roles := ARRAY[coalesce(anonymous, 'anon'), coalesce(authenticated, 'authenticated'), coalesce(service, 'service_role')];
+    ELSIF layer = 'postgrest' THEN
+        roles := ARRAY[anonymous, authenticated, service];
+    ELSE
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('there is no layer "%s"', layer), DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = 'Layers are postgrest and supabase.';
+    END IF;
+    IF coalesce(roles[1], roles[2], roles[3]) IS NULL OR authenticator IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'the layer''s roles must be named', DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = 'Name as whom it logs in (authenticator) and those that tokens lead to: anonymous (level reader), authenticated (player), service (server).';
+    END IF;
+    SELECT r INTO missing FROM unnest(array_append(roles, authenticator)) WITH ORDINALITY AS t(r, n)
+        WHERE r IS NOT NULL AND NOT EXISTS (SELECT FROM pg_roles o WHERE o.rolname = r) ORDER BY n LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no role "%s"', missing), DETAIL = '{"code":"NOT_FOUND"}',
+            HINT = 'Create it, or name another one: scoreboard_setup(layer, anonymous, authenticated, service, authenticator).';
+    END IF;
+    FOR n IN 1..3 LOOP
+        CONTINUE WHEN roles[n] IS NULL;
+        had := EXISTS (SELECT FROM scoreboard.access_level a WHERE a.role_name = roles[n] AND a.level = levels[n]);
+        PERFORM @extschema@.scoreboard_grant_access(roles[n], levels[n]);
+        RETURN QUERY SELECT true, format('"%s" %s level %s', roles[n], CASE WHEN had THEN 'has' ELSE 'was given' END, levels[n]),
+            format('SELECT @extschema@.scoreboard_grant_access(%L, %L)', roles[n], levels[n]);
+    END LOOP;
+    PERFORM pg_notify('pgrst', 'reload schema');
+    RETURN QUERY SELECT true, 'PostgREST is told to look at the functions again', 'NOTIFY pgrst, ''reload schema''';
+    RETURN QUERY SELECT l.done, l.what, CASE WHEN NOT l.done THEN l.statement END FROM scoreboard.setup_left(authenticator, array_remove(roles, NULL)) l;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.scoreboard_setup IS
+'Gives the roles of an HTTP layer their levels, and says what an administrator has to set besides.
+layer: postgrest, or supabase (whose roles are anon, authenticated, service_role);
+anonymous, authenticated, service: who gets the levels reader, player, server;
+authenticator: as whom the layer logs in.
+Rows: done, what, and the statement that does it: where done is false it is yours to run. A second
+  call changes nothing.
+Errors: INVALID_REQUEST NOT_FOUND.';
+
 ---------------------------------------------------------------------------
 -- Privileges
 ---------------------------------------------------------------------------
@@ -1323,7 +1435,8 @@ INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_verify', 'admin'), ('scoreboard_repair', 'admin'),
     ('scoreboard_adjust', 'admin'),
     ('scoreboard_freeze', 'admin'), ('scoreboard_ban', 'admin'), ('scoreboard_restore', 'admin'), ('scoreboard_hide', 'admin'),
-    ('scoreboard_set_issuer', 'admin'), ('scoreboard_remove_issuer', 'admin'), ('scoreboard_grant_access', 'admin'), ('scoreboard_revoke_access', 'admin');
+    ('scoreboard_set_issuer', 'admin'), ('scoreboard_remove_issuer', 'admin'), ('scoreboard_grant_access', 'admin'), ('scoreboard_revoke_access', 'admin'),
+    ('scoreboard_setup', 'admin');
 
 COMMENT ON FUNCTION @extschema@.scoreboard_library_version() IS 'The version of the loaded library; fails with what to do where it is not preloaded.';
 

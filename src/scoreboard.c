@@ -45,6 +45,7 @@ char	   *scoreboard_audience = NULL;
 
 /* Who may hand over verified claims in request.jwt.claims: PostgREST's authenticator, nobody by default. */
 char	   *scoreboard_trusted_request_roles = NULL;
+int			scoreboard_forwarded_hops = 1;
 
 /* Lower them against cheating by scripts, raise them for games of many quick actions. */
 int			scoreboard_rate_limit = 10;
@@ -192,6 +193,13 @@ define_trust_settings(void)
 							   "",
 							   PGC_SUSET, GUC_LIST_INPUT | GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
+	DefineCustomIntVariable("scoreboard.forwarded_hops",
+							"How many proxies stand before a trusted layer and add to X-Forwarded-For.",
+							"What the first of them added is stored as the client's address.",
+							&scoreboard_forwarded_hops,
+							1, 1, 100,
+							PGC_SUSET, 0,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("scoreboard.receipt_window",
 							"How far issued_at of a receipt may lie from the server's clock.",
 							NULL,

@@ -22,6 +22,7 @@
 /* Settings (scoreboard.c defines them and says why one would change them). */
 extern char *scoreboard_audience;
 extern char *scoreboard_trusted_request_roles;
+extern int	scoreboard_forwarded_hops;
 extern int	scoreboard_rate_limit;	/* attempts a minute; 0 = off */
 extern int	scoreboard_burst_limit; /* attempts a second; 0 = off */
 extern int	scoreboard_rate_memory; /* kB */

@@ -41,6 +41,12 @@ claims_open(const char *text, size_t length, struct json_t **object,
 	return NULL;
 }
 
+bool
+claims_name_somebody(const struct json_t *object)
+{
+	return json_object_get(object, "sub") != NULL;
+}
+
 void
 claims_close(struct json_t *object)
 {

@@ -8,6 +8,7 @@
 #ifndef SCOREBOARD_PLAIN_CLAIMS_H
 #define SCOREBOARD_PLAIN_CLAIMS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -56,6 +57,9 @@ extern const char *claims_open(const char *text, size_t length, struct json_t **
 extern const char *claims_read(const struct json_t *object,
 							   const ClaimsPolicy *policy, int64_t now,
 							   TextArena *arena, Claims *claims);
+
+/* Is there a sub at all? Without one, and without a row for their iss, claims are those of a layer's anonymous role. */
+extern bool claims_name_somebody(const struct json_t *object);
 
 /* NULL is fine. */
 extern void claims_close(struct json_t *object);

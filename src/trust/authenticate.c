@@ -4,6 +4,8 @@
  * A stream has no call of its own that could carry its token, so the bridge asks once, closes it when the token expires, and
  * judges by the permissions which boards it may have.
  *
+ * Tickets stand in an unlogged table, of which a standby has nothing: it says so.
+ *
  * Owns no state, writes nothing, takes no locks.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
@@ -11,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -24,6 +27,7 @@
 #include "trust/token.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_authenticate);
+PG_FUNCTION_INFO_V1(scoreboard_check_tickets);
 
 #define IDENTITY_COLUMNS 3
 
@@ -59,4 +63,19 @@ scoreboard_authenticate(PG_FUNCTION_ARGS)
 	values[1] = TimestampTzGetDatum((identity.expires_at - (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY) * USECS_PER_SEC);
 	values[2] = PointerGetDatum(permissions_array(identity.permissions));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* scoreboard.check_tickets() */
+Datum
+scoreboard_check_tickets(PG_FUNCTION_ARGS)
+{
+	Refusal		refusal;
+
+	if (RecoveryInProgress())
+	{
+		refuse_for(&refusal, REFUSAL_UNAVAILABLE, 1, "Ask the primary.",
+				   "tickets are made and redeemed by the primary server only");
+		refusal_raise(&refusal);
+	}
+	PG_RETURN_VOID();
 }

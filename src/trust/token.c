@@ -389,8 +389,13 @@ identify_request(Refusal *refusal)
 	}
 	length = strlen(setting);	/* now: looking the issuer up may run SQL */
 	issuer = open_claims(setting, length, &object, refusal);
-	if (issuer == NULL ||
-		!check_claims(issuer, object, length, now_seconds(), &arena, claims, refusal))
+	if (issuer == NULL)
+	{
+		if (object != NULL && !claims_name_somebody(object))
+			refuse_token(refusal, "a token is required: the request's claims name no player");
+		return NULL;
+	}
+	if (!check_claims(issuer, object, length, now_seconds(), &arena, claims, refusal))
 		return NULL;
 	return claims;
 }

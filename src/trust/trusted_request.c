@@ -47,3 +47,11 @@ trusted_request_variable(const char *name)
 		return NULL;
 	return value;
 }
+
+bool
+trusted_request_headers(RequestHeaders *headers)
+{
+	const char *text = trusted_request_variable("request.headers");
+
+	return text != NULL && request_headers_read(text, strlen(text), scoreboard_forwarded_hops, headers);
+}

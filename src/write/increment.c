@@ -33,6 +33,7 @@
 #include "rank/index.h"
 #include "trust/rate_limit.h"
 #include "trust/receipt.h"
+#include "trust/trusted_request.h"
 #include "write/idempotency.h"
 #include "write/increment.h"
 #include "write/replicated.h"
@@ -145,6 +146,9 @@ check_primary(Refusal *refusal)
 	if (RecoveryInProgress())
 		return refuse_for(refusal, REFUSAL_UNAVAILABLE, 1, "Send it to the primary.",
 						  "this server is a standby and can't count actions");
+	if (XactReadOnly && trusted_request_variable("request.method") != NULL)
+		return refuse(refusal, REFUSAL_METHOD_NOT_ALLOWED, "Call it by POST.",
+					  "an action is not counted by a request that only reads");
 	if (XactReadOnly)
 		return refuse_for(refusal, REFUSAL_UNAVAILABLE, 1, "Use a transaction that may write (default_transaction_read_only).",
 						  "the transaction is read-only and can't count actions");
@@ -483,6 +487,25 @@ read_arguments(FunctionCallInfo fcinfo, int first, int subscore, Request *reques
 	request->detail = text_arg(fcinfo, subscore + 1);
 }
 
+/*
+ * What the HTTP layer that we trust was sent, where the caller says nothing itself. A key is checked like any other, since a retry
+ * rests on it; id and address are a service to whoever reads the log, and left out where they are none.
+ */
+static void
+take_headers(Request *request)
+{
+	RequestHeaders headers;
+
+	if (!trusted_request_headers(&headers))
+		return;
+	if (request->idempotency_key == NULL && headers.has_idempotency_key)
+		request->idempotency_key = pstrdup(headers.idempotency_key);
+	if (form_is_visible_ascii(headers.request_id, 128))
+		request->request_id = pstrdup(headers.request_id);
+	if (request_is_address(headers.client_address))
+		request->client_address = pstrdup(headers.client_address);
+}
+
 static Datum
 answer_row(FunctionCallInfo fcinfo, const Answer *answer)
 {
@@ -523,6 +546,7 @@ count_one(FunctionCallInfo fcinfo, Increment *increment)
 	bool		counted;
 
 	config_begin_call();
+	take_headers(&increment->request);
 	if (!request_check(&increment->request, &refusal) || !increment_check(increment, &refusal))
 		refuse_one(increment, &refusal);
 

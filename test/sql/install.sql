@@ -35,6 +35,11 @@ SELECT proname AS overloaded FROM ours GROUP BY pronamespace, proname HAVING cou
 SELECT oid::regprocedure AS reserved_argument FROM ours WHERE proargnames && ARRAY['limit', 'offset', 'select', 'order'];
 SELECT oid::regprocedure AS unnamed_argument FROM ours
     WHERE pronamespace = 'api'::regnamespace AND pronargs > coalesce(cardinality(array_remove(proargnames, '')), 0);
+-- What HTTP layers make types of: rows have a type with a name.
+SELECT oid::regprocedure AS anonymous_record FROM ours WHERE pronamespace = 'api'::regnamespace AND (prorettype = 'record'::regtype OR proargmodes IS NOT NULL);
+SELECT t.oid::regtype AS type_without_comment FROM pg_type t JOIN pg_depend d ON d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
+    JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid WHERE e.extname = 'scoreboard' AND t.typnamespace = 'api'::regnamespace
+    AND t.typcategory <> 'A' AND obj_description(t.oid, 'pg_type') IS NULL;
 -- These five pin it in C: search_path.sql.
 SELECT oid::regprocedure AS search_path_not_pinned FROM ours
     WHERE prosecdef AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false)

@@ -21,6 +21,8 @@ INSERT INTO calls (name, call) VALUES
     ('scoreboard_revoke_key', $$SELECT $f('published-2')$$),
     ('scoreboard_grant_access', $$SELECT $f('regress_sb_published', 'admin')$$),
     ('scoreboard_revoke_access', $$SELECT $f('regress_sb_published')$$),
+    ('scoreboard_setup', $$SELECT count(*) FROM $f('postgrest', anonymous => 'regress_sb_published', authenticator => 'regress_sb_published')$$),
+    ('scoreboard_revoke_access', $$SELECT $f('regress_sb_published')$$),
     ('scoreboard_set_profile', $$SELECT $f('published-a', 'A')$$),
     ('scoreboard_set_profile', $$SELECT $f('published-a', 'B', 'https://img.test/b')$$),
     ('scoreboard_increment_for', $$SELECT score FROM $f('published-a', 'AWARD', 'first', points => 3)$$),
