@@ -109,6 +109,21 @@ COMMENT ON TABLE scoreboard.signing_key IS 'keys of trusted services; the secret
 COMMENT ON COLUMN scoreboard.signing_key.board_ids IS 'boards it is limited to; null: all';
 COMMENT ON COLUMN scoreboard.signing_key.action_type_ids IS 'action types it is limited to; null: all';
 
+-- Not a setting: there are as many as players. Looked up below SQL.
+CREATE TABLE scoreboard.session_key (
+    key_id     text COLLATE "C" PRIMARY KEY,
+    user_id    text COLLATE "C" NOT NULL,
+    secret     text NOT NULL,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    revoked_at timestamptz
+);
+CREATE INDEX session_key_user_id ON scoreboard.session_key (user_id);
+CREATE INDEX session_key_ended ON scoreboard.session_key (least(expires_at, revoked_at));
+COMMENT ON TABLE scoreboard.session_key IS 'keys by which players'' own devices sign actions of proof "session"; no level can read the secret';
+COMMENT ON COLUMN scoreboard.session_key.user_id IS 'the only player that it vouches for';
+COMMENT ON COLUMN scoreboard.session_key.revoked_at IS 'ended before its time: by a logout, a freeze or a ban, or by newer keys';
+
 CREATE TABLE scoreboard.jwt_issuer (
     issuer            text COLLATE "C" PRIMARY KEY CHECK (pg_catalog.length(issuer) BETWEEN 1 AND 1000),
     user_id_prefix    text COLLATE "C" NOT NULL DEFAULT '' CHECK (pg_catalog.length(user_id_prefix) <= 100 AND user_id_prefix !~ '[\u0001-\u001f\u007f-\u009f]'),
@@ -401,6 +416,30 @@ END
 $$;
 COMMENT ON FUNCTION scoreboard.action_rule_check() IS 'refuses settings that are not supported';
 
+-- A key that a player's own device holds must not choose an amount.
+CREATE FUNCTION scoreboard.session_points_check() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    wrong text;
+BEGIN
+    IF TG_TABLE_NAME = 'action_rule' THEN
+        IF NEW.min_points IS NOT NULL THEN
+            SELECT t.name INTO wrong FROM scoreboard.action_type t WHERE t.action_type_id = NEW.action_type_id AND t.proof = 'session';
+        END IF;
+    ELSIF NEW.proof = 'session' AND (NEW.points IS NULL
+            OR EXISTS (SELECT FROM scoreboard.action_rule r WHERE r.action_type_id = NEW.action_type_id AND r.min_points IS NOT NULL)) THEN
+        wrong := NEW.name;
+    END IF;
+    IF wrong IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation',
+            MESSAGE = format('the points of action type "%s" must be fixed on every board, since its proof is "session"', wrong),
+            HINT = 'A player''s own key would sign whatever amount the player likes. Give points, or take another proof.';
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.session_points_check() IS 'refuses open points of action types whose proof is a player''s own key';
+
 -- What every script of pg_dump and every session of pg_restore sets; that of CREATE EXTENSION sets the first alone.
 CREATE FUNCTION scoreboard.restoring() RETURNS boolean LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp AS $$
@@ -534,6 +573,8 @@ CREATE TRIGGER touched AFTER INSERT OR UPDATE OR DELETE ON scoreboard.board FOR 
 CREATE TRIGGER truncated AFTER TRUNCATE ON scoreboard.board FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.board_touched();
 ALTER TABLE scoreboard.board ENABLE ALWAYS TRIGGER check_settings, ENABLE ALWAYS TRIGGER touched, ENABLE ALWAYS TRIGGER truncated;
 CREATE TRIGGER check_settings BEFORE INSERT OR UPDATE ON scoreboard.action_rule FOR EACH ROW EXECUTE FUNCTION scoreboard.action_rule_check();
+CREATE TRIGGER check_session BEFORE INSERT OR UPDATE ON scoreboard.action_rule FOR EACH ROW EXECUTE FUNCTION scoreboard.session_points_check();
+CREATE TRIGGER check_session BEFORE INSERT OR UPDATE ON scoreboard.action_type FOR EACH ROW EXECUTE FUNCTION scoreboard.session_points_check();
 DO $$
 DECLARE
     child text;
@@ -568,7 +609,7 @@ DO $$
 DECLARE
     t text;
 BEGIN
-    FOREACH t IN ARRAY ARRAY['board', 'action_type', 'action_rule', 'signing_key', 'jwt_issuer', 'jwt_key', 'access_level', 'player',
+    FOREACH t IN ARRAY ARRAY['board', 'action_type', 'action_rule', 'signing_key', 'session_key', 'jwt_issuer', 'jwt_key', 'access_level', 'player',
                              'score', 'action', 'credit', 'grant_token', 'quota_use', 'adjustment', 'season', 'refusal',
                              'board_board_id_seq', 'action_type_action_type_id_seq', 'signing_key_signing_key_id_seq', 'player_player_id_seq',
                              'adjustment_adjustment_id_seq', 'refusal_refusal_id_seq'] LOOP
@@ -1048,6 +1089,33 @@ $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_revoke_key IS
 'Ends a signing key: no new action is counted by its receipts from the commit on.';
 
+CREATE FUNCTION @extschema@.scoreboard_create_session_key(
+    user_id text, expires_in interval DEFAULT '1 hour', OUT key_id text, OUT secret text, OUT expires_at timestamptz)
+AS 'MODULE_PATHNAME', 'scoreboard_create_session_key' LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION @extschema@.scoreboard_create_session_key IS
+'Makes a key by which a player''s own device signs actions of proof "session".
+The secret is returned this once; its 64 characters are the HMAC key.
+expires_in: up to 30 days. A player has at most 8 live keys: one more ends the oldest. They end with
+  a logout (scoreboard_revoke_session_keys), a freeze or a ban too.
+Errors: INVALID_REQUEST PLAYER_SUSPENDED.';
+
+CREATE FUNCTION scoreboard.end_session_keys(user_id text) RETURNS integer
+    AS 'MODULE_PATHNAME', 'scoreboard_end_session_keys' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION scoreboard.end_session_keys(text) IS 'ends the keys of a player whose lock is held; how many were alive';
+
+CREATE FUNCTION @extschema@.scoreboard_revoke_session_keys(user_id text)
+RETURNS integer LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.lock_player(user_id);
+    RETURN scoreboard.end_session_keys(user_id);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.scoreboard_revoke_session_keys IS
+'Ends all session keys of a player, and says how many were alive.
+No new action is counted by their receipts from the commit on.
+Errors: INVALID_REQUEST.';
+
 CREATE FUNCTION @extschema@.scoreboard_set_issuer(
     issuer text, jwks text, user_id_prefix text DEFAULT '', user_claim text DEFAULT 'sub', audience text DEFAULT NULL,
     max_lifetime interval DEFAULT '1 hour', name_claim text DEFAULT NULL, avatar_claim text DEFAULT NULL, permissions_claim text DEFAULT NULL)
@@ -1292,6 +1360,7 @@ BEGIN
             ' scoreboard.refusal, scoreboard.top, scoreboard.jwt_issuer, scoreboard.access_level, scoreboard.api_function TO %I', role);
         EXECUTE format('GRANT UPDATE (state, hidden, flagged) ON scoreboard.player TO %I', role);
         EXECUTE format('GRANT SELECT (key_id, board_ids, action_type_ids, valid_from, valid_until, revoked_at, created_at) ON scoreboard.signing_key TO %I', role);
+        EXECUTE format('GRANT SELECT (key_id, user_id, created_at, expires_at, revoked_at) ON scoreboard.session_key TO %I', role);
     END IF;
     PERFORM scoreboard.warn_of_creators();
 END
@@ -1431,6 +1500,7 @@ INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_server_stats', 'gateway'), ('scoreboard_server_stats', 'admin'), ('stats', 'gateway'), ('server_stats', 'gateway'),
     ('scoreboard_authenticate', 'gateway'), ('authenticate', 'gateway'), ('create_ticket', 'gateway'), ('redeem_ticket', 'gateway'), ('standings', 'gateway'),
     ('scoreboard_increment_for', 'server'), ('scoreboard_set_profile', 'server'),
+    ('scoreboard_create_session_key', 'server'), ('scoreboard_revoke_session_keys', 'server'),
     ('scoreboard_create_key', 'admin'), ('scoreboard_rotate_key', 'admin'), ('scoreboard_revoke_key', 'admin'),
     ('scoreboard_verify', 'admin'), ('scoreboard_repair', 'admin'),
     ('scoreboard_adjust', 'admin'),

@@ -1,7 +1,7 @@
 /*
- * admin/keys.c - secrets for signing keys
+ * admin/keys.c - secrets for keys
  *
- * The rest of their administration is SQL, in sql/scoreboard--1.0.sql.
+ * The rest of the administration of signing keys is SQL, in sql/scoreboard--1.0.sql.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -10,23 +10,29 @@
 #include "fmgr.h"
 #include "utils/builtins.h"
 
+#include "admin/keys.h"
+
 PG_FUNCTION_INFO_V1(scoreboard_random_secret);
 
-#define SECRET_BYTES 32
-
-/* 64 lower-case hex characters; these characters are the HMAC key. */
-Datum
-scoreboard_random_secret(PG_FUNCTION_ARGS)
+void
+keys_random_secret(char hex[SECRET_DIGITS + 1])
 {
-	uint8		bytes[SECRET_BYTES];
-	char		hex[2 * SECRET_BYTES + 1];
+	uint8		bytes[SECRET_DIGITS / 2];
 
 	if (!pg_strong_random(bytes, sizeof(bytes)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate a secret"),
 				 errhint("The system's source of random numbers failed.")));
-	for (int i = 0; i < SECRET_BYTES; i++)
+	for (int i = 0; i < sizeof(bytes); i++)
 		snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+}
+
+Datum
+scoreboard_random_secret(PG_FUNCTION_ARGS)
+{
+	char		hex[SECRET_DIGITS + 1];
+
+	keys_random_secret(hex);
 	PG_RETURN_TEXT_P(cstring_to_text(hex));
 }

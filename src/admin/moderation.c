@@ -2,7 +2,7 @@
  * admin/moderation.c - a player's state is changed, within scoreboard.moderation_wait
  *
  * Who is hidden or banned leaves every list with that very commit, who comes back stands in all of them; who is frozen
- * can't score from then on. An action in flight is waited for, since its rows can't be seen yet.
+ * can't score from then on. The session keys of who is frozen or banned end for good. An action in flight is waited for, since its rows can't be seen yet.
  *
  * Who takes itself out of the lists, or back in (write/profile.c), passes the same trigger, but acts for itself: nobody is ended for it.
  *
@@ -31,6 +31,7 @@
 #include "base/plan.h"
 #include "base/seize.h"
 #include "base/tables.h"
+#include "trust/session_key.h"
 #include "write/ledger.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_lock_player);
@@ -210,6 +211,7 @@ typedef struct ChangedPlayer
 	char	   *user_id;
 	int64		player_id;
 	bool		moderated;		/* else it has chosen by itself */
+	bool		suspended;		/* frozen or banned just now */
 	bool		was_listed;
 	bool		listed;
 } ChangedPlayer;
@@ -242,8 +244,8 @@ listed_of(const TableLayout *layout, TupleTableSlot *slot)
 static void
 add_changed(ChangedPlayers *changed, const TableLayout *layout, TupleTableSlot *old, TupleTableSlot *new)
 {
-	bool		moderated = is_set(layout, old, PLAYER_HIDDEN) != is_set(layout, new, PLAYER_HIDDEN) ||
-		strcmp(state_of(layout, old), state_of(layout, new)) != 0;
+	bool		another_state = strcmp(state_of(layout, old), state_of(layout, new)) != 0;
+	bool		moderated = another_state || is_set(layout, old, PLAYER_HIDDEN) != is_set(layout, new, PLAYER_HIDDEN);
 	ChangedPlayer *player;
 
 	if (!moderated && is_set(layout, old, PLAYER_UNLISTED) == is_set(layout, new, PLAYER_UNLISTED))
@@ -260,6 +262,7 @@ add_changed(ChangedPlayers *changed, const TableLayout *layout, TupleTableSlot *
 	player->hash = player_lock_hash(player->user_id);
 	player->player_id = DatumGetInt64(tables_value(layout, new, PLAYER_ID));
 	player->moderated = moderated;
+	player->suspended = another_state && strcmp(state_of(layout, new), "active") != 0;
 	player->was_listed = listed_of(layout, old);
 	player->listed = listed_of(layout, new);
 }
@@ -318,6 +321,8 @@ moderate(ChangedPlayers *changed)
 	for (int i = 0; i < changed->count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (changed->players[i].suspended)
+			(void) session_keys_end(changed->players[i].user_id);
 		if (changed->players[i].listed != changed->players[i].was_listed)
 			set_listed_everywhere(changed->players[i].player_id, changed->players[i].listed);
 	}

@@ -102,7 +102,7 @@ static bool
 shows_secret(const ErrorData *edata)
 {
 	return edata->schema_name && strcmp(edata->schema_name, "scoreboard") == 0 && edata->table_name &&
-		(strcmp(edata->table_name, "signing_key") == 0 || strcmp(edata->table_name, "jwt_key") == 0);
+		(strcmp(edata->table_name, "signing_key") == 0 || strcmp(edata->table_name, "session_key") == 0 || strcmp(edata->table_name, "jwt_key") == 0);
 }
 
 static void

@@ -124,6 +124,14 @@ static const Definition definitions[TABLES] = {
 			[TOP_VERSION] = {"version", INT8OID}, [TOP_DOCUMENT] = {"document", TEXTOID}
 		}
 	},
+	[TABLE_SESSION_KEY] = {
+		.name = "session_key", .keys = 1, .key = {SESSION_KEY_ID},
+		.column = {
+			[SESSION_KEY_ID] = {"key_id", TEXTOID}, [SESSION_KEY_USER_ID] = {"user_id", TEXTOID},
+			[SESSION_KEY_SECRET] = {"secret", TEXTOID}, [SESSION_KEY_EXPIRES_AT] = {"expires_at", TIMESTAMPTZOID},
+			[SESSION_KEY_REVOKED_AT] = {"revoked_at", TIMESTAMPTZOID, true}
+		}
+	},
 };
 
 /* What is known of each in this process. */
@@ -654,6 +662,12 @@ bool
 tables_bool(Table *table, int column)
 {
 	return DatumGetBool(tables_value(&table->layout, table->slot, column));
+}
+
+bool
+tables_is_null(Table *table, int column)
+{
+	return slot_attisnull(table->slot, table->layout.attno[column]);
 }
 
 char *

@@ -25,6 +25,7 @@ typedef enum TableName
 	TABLE_ACTION,
 	TABLE_SCORE,
 	TABLE_TOP,
+	TABLE_SESSION_KEY,
 	TABLES						/* how many there are */
 } TableName;
 
@@ -53,6 +54,11 @@ enum ScoreColumn
 enum TopColumn
 {
 	TOP_BOARD, TOP_SEASON, TOP_VERSION, TOP_DOCUMENT
+};
+
+enum SessionKeyColumn
+{
+	SESSION_KEY_ID, SESSION_KEY_USER_ID, SESSION_KEY_SECRET, SESSION_KEY_EXPIRES_AT, SESSION_KEY_REVOKED_AT
 };
 
 #define TABLE_COLUMNS_MAX 24
@@ -125,6 +131,7 @@ extern bool tables_find(Table *table, Snapshot snapshot);
 extern int64 tables_int8(Table *table, int column);
 extern bool tables_bool(Table *table, int column);
 extern char *tables_text(Table *table, int column);
+extern bool tables_is_null(Table *table, int column);
 
 /*
  * What is committed now, without this transaction's own changes; to be given to UnregisterSnapshot(). After the tables were

@@ -16,6 +16,7 @@
 #include "utils/backend_status.h"
 #include "utils/snapmgr.h"
 
+#include "base/plan.h"
 #include "base/refusal_log.h"
 #include "publish/builder.h"
 #include "publish/chores.h"
@@ -25,12 +26,16 @@
 #include "publish/worker.h"
 #include "rank/build.h"
 #include "trust/rate_limit.h"
+#include "trust/session_key.h"
 
 /* They are gathered for so long. */
 #define CHORES_INTERVAL_MS 100
 
 /* How long a chore waits for a lock. */
 #define CHORE_PATIENCE_MS 20
+
+/* Nobody makes it due: what has lived long enough is looked for at our start, and so often. */
+#define PURGE_INTERVAL_MS 600000
 
 #define FIRST_BACK_OFF_MS 500
 #define LONGEST_BACK_OFF_MS 15000
@@ -47,6 +52,7 @@ typedef struct Chore
 static int64 gathered_at = 0;	/* no look before that */
 static bool put_off = false;	/* one waits for the end of its back-off */
 static int	build_failures = 0;	/* in a row, of the builder */
+static int64 purge_at = 0;
 static bool boards_wanted = false;	/* we have asked for every board's ranks, at our start */
 
 /* Whoever has locked the table or a row of it holds up no list. */
@@ -84,15 +90,40 @@ build_ranks(void)
 	MemoryContextSwitchTo(worker_turn_context());
 }
 
+static bool
+purge_pending(void)
+{
+	return purge_at <= worker_clock_ms();
+}
+
+/* A slice at a time, so that publishing goes on in between. */
+static void
+purge(void)
+{
+	bool		more;
+	int			pin;
+
+	publisher_begin_transaction();
+	LockTimeout = CHORE_PATIENCE_MS;
+	pin = plan_connect();
+	more = session_keys_purge();
+	plan_finish(pin);
+	publisher_commit_transaction();
+	LockTimeout = 0;
+	if (!more)
+		purge_at = worker_clock_ms() + PURGE_INTERVAL_MS;
+}
+
 enum
 {
-	BUILDING_RANKS, REPORTING_WINDOWS, STORING_REFUSALS
+	BUILDING_RANKS, REPORTING_WINDOWS, STORING_REFUSALS, PURGING
 };
 
 static Chore chores[] = {
 	[BUILDING_RANKS] = {"building ranks", ranks_pending, build_ranks},
 	[REPORTING_WINDOWS] = {"reporting full rate windows", rate_limit_report_pending, rate_limit_report},
-	[STORING_REFUSALS] = {"storing refusals", refusal_log_pending, store_refusals}
+	[STORING_REFUSALS] = {"storing refusals", refusal_log_pending, store_refusals},
+	[PURGING] = {"purging session keys", purge_pending, purge}
 };
 
 static void
@@ -156,7 +187,7 @@ chores_run(void)
 	/* Meanwhile the mark stays, so that nobody wakes us. */
 	if (gathered_at > now)
 		return gathered_at - now;
-	if (!slots_take_chores() && !put_off)
+	if (!slots_take_chores() && !put_off && !purge_pending())
 		return WORKER_LONGEST_SLEEP_MS;
 	put_off = false;
 	for (int which = 0; which < lengthof(chores); which++)

@@ -43,9 +43,10 @@
 #include "base/config_cache.h"
 #include "plain/receipt_form.h"
 #include "trust/receipt.h"
+#include "trust/session_key.h"
 
-#define RECEIPT_HINT \
-	"The service that saw the action signs it; the README says which bytes, and has examples."
+static const char *const service_hint = "The service that saw the action signs it; the README says which bytes, and has examples.";
+static const char *const session_hint = "The player's own session key signs it; the README says which bytes, and has examples.";
 
 StaticAssertDecl(RECEIPT_KEY_ID_MAX == SCOREBOARD_NAME_MAX, "key ids have one length");
 StaticAssertDecl(RECEIPT_SIGNED_MAX >= 8 * SCOREBOARD_ID_MAX + 4 * SCOREBOARD_NAME_MAX + 192,
@@ -229,64 +230,77 @@ signed_bytes_of(const ReceiptSubject *subject)
 	return bytes_datum(bytes, length);
 }
 
-static bool
-key_is_valid(const SigningKey *key, TimestampTz now)
+const SigningKey *
+receipt_key(const char *key_id, const char *user_id, const Board *board, const ActionRule *rule, SigningKey *room)
+{
+	const SigningKey *key;
+
+	if (rule->proof == PROOF_SESSION)
+		return session_key_find(key_id, user_id, room) ? room : NULL;
+	key = config_signing_key(key_id);
+	return key && key_covers(key, board, rule) ? key : NULL;
+}
+
+bool
+receipt_key_is_valid(const SigningKey *key, TimestampTz now)
 {
 	return !key->revoked && now >= key->valid_from && now < key->valid_until;
 }
 
 /*
  * The first part that verifies by a key that is valid now says which key. Where there is none, the first that verifies at
- * all: a retry is answered whatever has become of the key since.
+ * all: a retry is answered whatever has become of the key since. NULL where no part verifies.
  */
-static const SigningKey *
+static const ReceiptPart *
 find_signer(const ReceiptPart *parts, int count, const ReceiptSubject *subject,
 			const Board *board, const ActionRule *rule)
 {
 	Datum		signed_bytes = signed_bytes_of(subject);
 	TimestampTz now = GetCurrentTimestamp();
-	const SigningKey *first = NULL;
+	const ReceiptPart *first = NULL;
 
 	for (int i = 0; i < count; i++)
 	{
-		const SigningKey *key = config_signing_key(parts[i].key_id);
+		SigningKey	room;
+		const SigningKey *key = receipt_key(parts[i].key_id, subject->user_id, board, rule, &room);
 
-		if (key == NULL || !key_covers(key, board, rule) ||
-			!mac_matches(signed_bytes, key, parts[i].mac))
+		if (key == NULL || !mac_matches(signed_bytes, key, parts[i].mac))
 			continue;
-		if (key_is_valid(key, now))
-			return key;
+		if (receipt_key_is_valid(key, now))
+			return &parts[i];
 		if (first == NULL)
-			first = key;
+			first = &parts[i];
 	}
 	return first;
 }
 
 bool
-receipt_verify(const char *receipt, const ReceiptSubject *subject,
-			   const Board *board, const ActionRule *rule,
-			   const SigningKey **key, Refusal *refusal)
+receipt_verify(const char *receipt, const ReceiptSubject *subject, const Board *board, const ActionRule *rule,
+			   char key_id[SCOREBOARD_NAME_MAX + 1], Refusal *refusal)
 {
 	ReceiptPart parts[RECEIPT_MAX_PARTS];
+	const ReceiptPart *signer;
+	const char *hint = rule->proof == PROOF_SESSION ? session_hint : service_hint;
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext work;
 	int			count;
 
 	if (receipt == NULL)
-		return refuse(refusal, REFUSAL_INVALID_SIGNATURE, RECEIPT_HINT,
+		return refuse(refusal, REFUSAL_INVALID_SIGNATURE, hint,
 					  "the action needs a receipt");
 	count = receipt_form_read(receipt, parts);
 	if (count == 0)
-		return refuse(refusal, REFUSAL_INVALID_SIGNATURE, RECEIPT_HINT,
+		return refuse(refusal, REFUSAL_INVALID_SIGNATURE, hint,
 					  "the receipt is ill-formed: it is v1:<key id>:<64 lower-case hex digits>, at most 4 of them with one space between");
 
 	work = AllocSetContextCreate(caller, "scoreboard receipt", ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(work);
-	*key = find_signer(parts, count, subject, board, rule);
+	signer = find_signer(parts, count, subject, board, rule);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(work);
-	if (*key == NULL)
-		return refuse(refusal, REFUSAL_INVALID_SIGNATURE, RECEIPT_HINT,
+	if (signer == NULL)
+		return refuse(refusal, REFUSAL_INVALID_SIGNATURE, hint,
 					  "the receipt's signature is wrong for this action");
+	strlcpy(key_id, signer->key_id, SCOREBOARD_NAME_MAX + 1);
 	return true;
 }

@@ -30,13 +30,19 @@ typedef struct ReceiptSubject
 extern const char *receipt_audience(void);
 
 /*
- * Finds the key that signed: *key is that key (whatever its validity now; the
- * caller checks that under the player's lock). A key limited to other boards or action types does not count.
- * False with INVALID_SIGNATURE in *refusal.
+ * The key that a receipt for an action of this kind may name: a service's, or where the proof is "session" one of the player's own,
+ * which is put into *room. NULL where there is none, or where it is limited to other boards or action types. Whether it is
+ * valid is another question.
  */
-extern bool receipt_verify(const char *receipt, const ReceiptSubject *subject,
-						   const Board *board, const ActionRule *rule,
-						   const SigningKey **key, Refusal *refusal);
+extern const SigningKey *receipt_key(const char *key_id, const char *user_id, const Board *board, const ActionRule *rule, SigningKey *room);
+extern bool receipt_key_is_valid(const SigningKey *key, TimestampTz now);
+
+/*
+ * Finds the key that signed, and writes its name to key_id. Whatever its validity now: the caller asks
+ * for it under the player's lock. False with INVALID_SIGNATURE in *refusal.
+ */
+extern bool receipt_verify(const char *receipt, const ReceiptSubject *subject, const Board *board, const ActionRule *rule,
+						   char key_id[SCOREBOARD_NAME_MAX + 1], Refusal *refusal);
 
 /* Drops the cached hmac() if pg_proc changed; called once per process. */
 extern void receipt_init(void);

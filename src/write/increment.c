@@ -26,6 +26,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/arguments.h"
 #include "base/form.h"
 #include "base/hidden_statement.h"
 #include "base/locks.h"
@@ -70,7 +71,6 @@ resolve(Increment *increment, Refusal *refusal)
 	if (increment->rule == NULL)
 		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "scoreboard.action_type lists the action types.",
 					  "there is no action type \"%s\"", request->action_type);
-	increment->key = increment->key_id[0] ? config_signing_key(increment->key_id) : NULL;
 	return true;
 }
 
@@ -78,6 +78,10 @@ resolve(Increment *increment, Refusal *refusal)
 static bool
 check_points_given(const Increment *increment, Refusal *refusal)
 {
+	/* Refused where it is configured; but two changes may have been made at once. */
+	if (increment->rule->proof == PROOF_SESSION && !increment->rule->points_fixed)
+		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "Give it fixed points, on every board.",
+					  "action type \"%s\" of proof \"session\" leaves its points open", increment->request.action_type);
 	if (increment->request.has_points && increment->rule->points_fixed)
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, "Leave points out.",
 					  "the points of action type \"%s\" are fixed", increment->request.action_type);
@@ -87,7 +91,7 @@ check_points_given(const Increment *increment, Refusal *refusal)
 	return true;
 }
 
-/* Who vouches for what stands beside the score: a service by its receipt, or a server that names the player. */
+/* Who vouches for what stands beside the score: a service by its receipt, or a server that names the player; never the player. */
 static bool
 check_subscore_vouched(const Increment *increment, Refusal *refusal)
 {
@@ -112,10 +116,11 @@ check_proof(Increment *increment, Refusal *refusal)
 					  "only a trusted server may submit action type \"%s\"", request->action_type);
 	if (!check_points_given(increment, refusal) || !check_subscore_vouched(increment, refusal))
 		return false;
-	if (increment->rule->proof == PROOF_SESSION || increment->rule->proof == PROOF_GRANT)
-		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "Use an action type of proof \"service\" or \"trusted\".",
+	if (increment->rule->proof == PROOF_GRANT)
+		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "Use an action type of another proof.",
 					  "action type \"%s\" demands a proof that is not supported yet", request->action_type);
-	if (increment->rule->proof == PROOF_TRUSTED)
+	increment->proof = increment->rule->proof;
+	if (increment->proof == PROOF_TRUSTED)
 		return true;
 
 	subject = (ReceiptSubject) {
@@ -130,10 +135,7 @@ check_proof(Increment *increment, Refusal *refusal)
 		.detail = request->detail,
 		.issued_at = request->issued_at,
 	};
-	if (!receipt_verify(request->receipt, &subject, increment->board, increment->rule, &increment->key, refusal))
-		return false;
-	strlcpy(increment->key_id, increment->key->key_id, sizeof(increment->key_id));
-	return true;
+	return receipt_verify(request->receipt, &subject, increment->board, increment->rule, increment->key_id, refusal);
 }
 
 /*
@@ -174,17 +176,23 @@ check_player(const LedgerPlayer *player, Refusal *refusal)
 	return true;
 }
 
-/* The key that signed may have ended since, or not have begun. */
+/* The key that signed may have ended since, or not have begun; and what the action type demands may be another proof by now. */
 static bool
-check_key(const Increment *increment, TimestampTz now, Refusal *refusal)
+check_key(Increment *increment, TimestampTz now, Refusal *refusal)
 {
-	const SigningKey *key = increment->key;
+	SigningKey	room;
+	const SigningKey *key;
 
+	if (increment->proof != increment->rule->proof)
+		return refuse_for(refusal, REFUSAL_UNAVAILABLE, 1, "Send the request again.",
+						  "action type \"%s\" has just been given another proof", increment->request.action_type);
 	if (increment->key_id[0] == '\0')
 		return true;
-	if (key == NULL || key->revoked || now < key->valid_from || now >= key->valid_until)
+	key = receipt_key(increment->key_id, increment->user_id, increment->board, increment->rule, &room);
+	if (key == NULL || !receipt_key_is_valid(key, now))
 		return refuse(refusal, REFUSAL_INVALID_SIGNATURE, "Sign with a key that is valid now.",
 					  "the signing key is revoked or outside its validity");
+	increment->signing_key_id = key->signing_key_id;
 	return true;
 }
 
@@ -244,7 +252,7 @@ check_issued_at(const Increment *increment, TimestampTz now, Refusal *refusal)
 
 /* Step 6, in SPEC's order. */
 static bool
-check_allowed(const Increment *increment, const LedgerPlayer *player, TimestampTz now, Refusal *refusal)
+check_allowed(Increment *increment, const LedgerPlayer *player, TimestampTz now, Refusal *refusal)
 {
 	return check_player(player, refusal) &&
 		check_key(increment, now, refusal) &&
@@ -373,7 +381,7 @@ write_action(const Increment *increment, Ledger *ledger, LedgerPlayer *player, c
 		.previous_score = old->score,
 		.score = score,
 		.created_at = now,
-		.signing_key_id = increment->key ? increment->key->signing_key_id : 0,
+		.signing_key_id = increment->signing_key_id,
 	};
 	place_action(increment, ledger, player, &new, action);
 	ledger_add_action(ledger, player->player_id, &increment->request, action);
@@ -452,30 +460,17 @@ increment_count(Increment *increment, Ledger *ledger, Answer *answer, Refusal *r
 	return false;
 }
 
-static const char *
-text_arg(FunctionCallInfo fcinfo, int argument)
-{
-	return PG_ARGISNULL(argument) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argument));
-}
-
-static int64
-int64_arg(FunctionCallInfo fcinfo, int argument, bool *given)
-{
-	*given = !PG_ARGISNULL(argument);
-	return *given ? PG_GETARG_INT64(argument) : 0;
-}
-
 /* The arguments from action_type on, and from subscore on; metadata {} counts as none. */
 static void
 read_arguments(FunctionCallInfo fcinfo, int first, int subscore, Request *request)
 {
-	request->action_type = text_arg(fcinfo, first);
-	request->action_id = text_arg(fcinfo, first + 1);
-	request->board = PG_ARGISNULL(first + 2) ? "global" : text_arg(fcinfo, first + 2);
-	request->points = int64_arg(fcinfo, first + 3, &request->has_points);
-	request->issued_at = int64_arg(fcinfo, first + 4, &request->has_issued_at);
-	request->receipt = text_arg(fcinfo, first + 5);
-	request->idempotency_key = text_arg(fcinfo, first + 6);
+	request->action_type = argument_text(fcinfo, first);
+	request->action_id = argument_text(fcinfo, first + 1);
+	request->board = PG_ARGISNULL(first + 2) ? "global" : argument_text(fcinfo, first + 2);
+	request->points = argument_int64(fcinfo, first + 3, &request->has_points);
+	request->issued_at = argument_int64(fcinfo, first + 4, &request->has_issued_at);
+	request->receipt = argument_text(fcinfo, first + 5);
+	request->idempotency_key = argument_text(fcinfo, first + 6);
 	if (!PG_ARGISNULL(first + 7))
 	{
 		Jsonb	   *metadata = PG_GETARG_JSONB_P(first + 7);
@@ -483,8 +478,8 @@ read_arguments(FunctionCallInfo fcinfo, int first, int subscore, Request *reques
 		if (!JB_ROOT_IS_OBJECT(metadata) || JB_ROOT_COUNT(metadata) > 0)
 			request->metadata = metadata;
 	}
-	request->subscore = int64_arg(fcinfo, subscore, &request->has_subscore);
-	request->detail = text_arg(fcinfo, subscore + 1);
+	request->subscore = argument_int64(fcinfo, subscore, &request->has_subscore);
+	request->detail = argument_text(fcinfo, subscore + 1);
 }
 
 /*
@@ -569,7 +564,7 @@ scoreboard_increment(PG_FUNCTION_ARGS)
 
 	hide_statement();
 	read_arguments(fcinfo, 0, 9, &increment.request);
-	increment.request.token = text_arg(fcinfo, 8);
+	increment.request.token = argument_text(fcinfo, 8);
 	return count_one(fcinfo, &increment);
 }
 
@@ -580,7 +575,7 @@ scoreboard_increment_for(PG_FUNCTION_ARGS)
 	Refusal		refusal;
 
 	hide_statement();
-	increment.user_id = text_arg(fcinfo, 0);
+	increment.user_id = argument_text(fcinfo, 0);
 	read_arguments(fcinfo, 1, 9, &increment.request);
 	if (increment.user_id == NULL || !form_is_id(increment.user_id))
 	{

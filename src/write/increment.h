@@ -21,11 +21,12 @@ typedef struct Increment
 	const char *user_id;		/* known once step 2 has passed, or named by a trusted server */
 	bool		by_server;		/* a trusted server names the player: no token */
 	TokenIdentity identity;		/* where not by_server */
-	const Board *board;			/* these three as of the last increment_resolve */
+	const Board *board;			/* these two as of the generation below */
 	const ActionRule *rule;
-	const SigningKey *key;		/* that signed; NULL where the proof needs none */
-	char		key_id[SCOREBOARD_NAME_MAX + 1];	/* its name; empty where there is none */
 	uint64		generation;		/* of the configuration that they are from */
+	ActionProof proof;			/* that was given */
+	char		key_id[SCOREBOARD_NAME_MAX + 1];	/* of the key that signed; empty where there is none */
+	int32		signing_key_id; /* its number, once it was found valid; 0: it has none */
 	uint64		lock_hash;		/* of the player's lock */
 	bool		counted_before;	/* the answer rests on a committed row: it waits as write/replicated.h says */
 } Increment;

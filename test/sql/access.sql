@@ -40,8 +40,9 @@ INSERT INTO calls SELECT n, replace(replace(call, '$token', quote_literal(sign.t
         (16, $$INSERT INTO scoreboard.board (name) VALUES ('acc-' || substr(session_user, 12)) RETURNING name$$), (17, $$UPDATE scoreboard.player SET state = 'active', hidden = false WHERE user_id = 'acc-ada' RETURNING state$$),
         (18, $$UPDATE scoreboard.player SET user_id = 'stolen' WHERE user_id = 'acc-ada'$$), (19, 'UPDATE scoreboard.score SET score = 0'), (20, 'DELETE FROM scoreboard.action'), (21, 'SELECT scoreboard.random_secret()'),
         (22, $$INSERT INTO scoreboard.signing_key (key_id, secret) VALUES ('own', repeat('0', 64))$$), (23, $$SET scoreboard.trusted_request_roles = 'regress_sb_player'$$), (24, 'SET scoreboard.rate_limit = 0'),
-        (25, $$SELECT count(*) FROM pg_stats WHERE tablename IN ('signing_key', 'jwt_key') AND attname IN ('secret', 'jwk')$$), (26, $$SELECT count(*) > 0 FROM scoreboard.player$$),
-        (27, 'SELECT count(*) FROM scoreboard_server_stats()')) AS t(n, call), (SELECT sign.now() AS s) AS u;
+        (25, $$SELECT count(*) FROM pg_stats WHERE tablename IN ('signing_key', 'session_key', 'jwt_key') AND attname IN ('secret', 'jwk')$$), (26, $$SELECT count(*) > 0 FROM scoreboard.player$$),
+        (27, 'SELECT count(*) FROM scoreboard_server_stats()'), (28, $$SELECT length(secret) FROM scoreboard_create_session_key('acc-ada')$$), (29, $$SELECT scoreboard_revoke_session_keys('acc-ada')$$),
+        (30, 'SELECT count(secret) FROM scoreboard.session_key'), (31, 'SELECT count(key_id) FROM scoreboard.session_key')) AS t(n, call), (SELECT sign.now() AS s) AS u;
 CREATE FUNCTION pg_temp.calls() RETURNS TABLE (n int, answer text) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -64,7 +65,7 @@ $$;
 CREATE TABLE sign.called (level text, n int, answer text);
 GRANT INSERT ON sign.called TO PUBLIC;
 SET client_min_messages = warning;
-ANALYZE scoreboard.signing_key, scoreboard.jwt_key;
+ANALYZE scoreboard.signing_key, scoreboard.session_key, scoreboard.jwt_key;
 RESET client_min_messages;
 SET scoreboard.rate_limit = 0;
 SET scoreboard.burst_limit = 0;

@@ -320,6 +320,30 @@ SELECT bent.outcome($$ SELECT scoreboard_increment_for('bent best', 'AWARD', 'nu
 DELETE FROM scoreboard.board WHERE operator IS NULL;
 ALTER TABLE scoreboard.board ALTER operator SET NOT NULL;
 
+-- Session keys are looked up below SQL.
+INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('BENT_STEP', 'session', 2);
+INSERT INTO sign.key SELECT k.key_id, k.secret FROM scoreboard_create_session_key('bent step') AS k;
+CREATE FUNCTION pg_temp.step(action_id text) RETURNS text LANGUAGE sql VOLATILE AS $$
+    SELECT bent.outcome(format('SELECT score FROM scoreboard_increment_for(%L, %L, %L, %L, issued_at => %s, receipt => %L)', 'bent step', 'BENT_STEP', action_id, 'bent', s,
+        sign.receipt('bent step', 'BENT_STEP', action_id, 'bent', NULL, s, k.key_id))) FROM (SELECT sign.now()) AS t(s), scoreboard.session_key k WHERE k.user_id = 'bent step'
+$$;
+SELECT pg_temp.step('as it was made');
+ALTER TABLE scoreboard.session_key ADD device text DEFAULT 'any', ADD gone int;
+ALTER TABLE scoreboard.session_key DROP gone;
+SELECT pg_temp.step('more columns');
+ALTER TABLE scoreboard.session_key ALTER secret TYPE varchar(64);
+SELECT pg_temp.step('another type');
+ALTER TABLE scoreboard.session_key ALTER secret TYPE text;
+ALTER TABLE scoreboard.session_key ALTER expires_at DROP NOT NULL;
+SELECT pg_temp.step('null');
+ALTER TABLE scoreboard.session_key ALTER expires_at SET NOT NULL;
+ALTER TABLE scoreboard.session_key DROP CONSTRAINT session_key_pkey;
+SELECT pg_temp.step('keyless');
+ALTER TABLE scoreboard.session_key ADD PRIMARY KEY (key_id), DROP device;
+SELECT pg_temp.step('as it was');
+DELETE FROM scoreboard.session_key WHERE user_id = 'bent step';
+DELETE FROM scoreboard.action_type WHERE name = 'BENT_STEP';
+
 -- Row security, for who is not past it
 CREATE ROLE regress_bent;
 GRANT USAGE ON SCHEMA scoreboard TO regress_bent;

@@ -19,6 +19,8 @@ INSERT INTO calls (name, call) VALUES
     ('scoreboard_create_key', $$SELECT length($f('published', '{global}', '{AWARD}'))$$),
     ('scoreboard_rotate_key', $$SELECT length($f('published', 'published-2'))$$),
     ('scoreboard_revoke_key', $$SELECT $f('published-2')$$),
+    ('scoreboard_create_session_key', $$SELECT max(length(k.secret)) FROM generate_series(1, 9) AS n, $f('published-a', make_interval(hours => n)) AS k$$),
+    ('scoreboard_revoke_session_keys', $$SELECT $f('published-a')$$),
     ('scoreboard_grant_access', $$SELECT $f('regress_sb_published', 'admin')$$),
     ('scoreboard_revoke_access', $$SELECT $f('regress_sb_published')$$),
     ('scoreboard_setup', $$SELECT count(*) FROM $f('postgrest', anonymous => 'regress_sb_published', authenticator => 'regress_sb_published')$$),
@@ -81,5 +83,6 @@ DELETE FROM scoreboard.action WHERE player_id = (SELECT player_id FROM scoreboar
 DELETE FROM scoreboard.score WHERE player_id = (SELECT player_id FROM scoreboard.player WHERE user_id = 'published-a');
 DELETE FROM scoreboard.player WHERE user_id LIKE 'published-%';
 DELETE FROM scoreboard.signing_key WHERE key_id LIKE 'published%';
+DELETE FROM scoreboard.session_key WHERE user_id = 'published-a';
 DROP PUBLICATION sb_everything;
 DROP ROLE regress_sb_published;

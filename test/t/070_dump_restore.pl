@@ -34,6 +34,8 @@ INSERT INTO scoreboard.action_type (name, points) VALUES ('LEVEL', 5);
 INSERT INTO scoreboard.action_rule (board_id, action_type_id, points) SELECT board_id, action_type_id, 9 FROM scoreboard.board, scoreboard.action_type WHERE board.name = 'global' AND action_type.name = 'LEVEL';
 SELECT scoreboard_create_key('game', '{weekly}', '{LEVEL}'), scoreboard_create_key('old');
 SELECT scoreboard_revoke_key('old'), scoreboard_rotate_key('game', 'game-2');
+SELECT scoreboard_create_session_key('p9'), scoreboard_create_session_key('p10');
+SELECT scoreboard_revoke_session_keys('p10');
 SELECT scoreboard_set_issuer('https://a.test', '{"keys": [{"kty": "oct", "alg": "HS256", "kid": "k1", "k": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}]}', 'a:', name_claim => 'name');
 SELECT scoreboard_set_issuer('https://b.test', '{"keys": [{"kty": "oct", "alg": "HS256", "k": "AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}]}', 'b:');
 SELECT scoreboard_increment_for('p' || n, 'AWARD', 'first', points => n, idempotency_key => 'k', metadata => '{"n": 1.50}') FROM generate_series(1, 200) AS n;

@@ -31,6 +31,7 @@ create_database($node, 'game');
 $node->safe_psql('game', q{
 	CREATE EXTENSION pg_stat_statements;
 	INSERT INTO scoreboard.action_type (name, points) VALUES ('LEVEL', 5);
+	INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('STEP', 'session', 1);
 	CREATE FUNCTION base64url(data bytea) RETURNS text LANGUAGE sql AS $$ SELECT translate(encode(data, 'base64'), E'+/=\n', '-_') $$;
 	CREATE TABLE signed (what text, secret text)});
 my $offset = -s $node->logfile;
@@ -40,18 +41,21 @@ my $jwt_secret = 'Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5LWNhbmFyeSE';
 $node->safe_psql('game', qq{
 	INSERT INTO signed SELECT 'key', scoreboard_create_key('game');
 	INSERT INTO signed SELECT 'rotated', scoreboard_rotate_key('game', 'game-2');
+	INSERT INTO signed SELECT unnest(ARRAY['session', 'session key']), unnest(ARRAY[k.secret, k.key_id]) FROM scoreboard_create_session_key('a:ada') AS k;
 	SELECT scoreboard_set_issuer('https://a.test', '{"keys": [{"kty": "oct", "alg": "HS256", "kid": "k1", "k": "$jwt_secret"}]}', 'a:');
 	INSERT INTO signed SELECT 'token', p || '.' || base64url(hmac(p::bytea, decode('$jwt_secret=', 'base64'), 'sha256'))
 		FROM (SELECT base64url('{"alg":"HS256","kid":"k1"}') || '.' || base64url(format('{"iss":"https://a.test","sub":"ada","exp":%s}', floor(extract(epoch FROM now()))::bigint + 3000)::bytea)) AS t (p)});
 my %secret = map { split(/\|/) } split(/\n/, $node->safe_psql('game', 'SELECT what, secret FROM signed'));
 my $now = $node->safe_psql('game', 'SELECT floor(extract(epoch FROM now()))::bigint');
 
+my $session_key = delete $secret{'session key'};
+
 sub receipt
 {
-	my ($action) = @_;
+	my ($action, $key, $what, $type) = (@_, 'game', 'key', 'LEVEL');
 
-	return 'v1:game:' . $node->safe_psql('game', qq{
-		SELECT encode(hmac(concat_ws(E'\\n', 'scoreboard-receipt-v1', 'game', 'global', 'a:ada', 'LEVEL', '$action', '', '', '', $now), secret, 'sha256'), 'hex') FROM signed WHERE what = 'key'});
+	return "v1:$key:" . $node->safe_psql('game', qq{
+		SELECT encode(hmac(concat_ws(E'\\n', 'scoreboard-receipt-v1', 'game', 'global', 'a:ada', '$type', '$action', '', '', '', $now), secret, 'sha256'), 'hex') FROM signed WHERE what = '$what'});
 }
 
 my $receipt = receipt('a');
@@ -69,6 +73,9 @@ sub call
 }
 
 like(call("SELECT score FROM scoreboard_increment('LEVEL', 'a', issued_at => $now, receipt => '$receipt', token => '$token')"), qr/^5$/, 'counted, with literals');
+
+$secret{'session receipt'} = receipt('s', $session_key, 'session', 'STEP');
+like(call("SELECT score FROM scoreboard_increment('STEP', 's', issued_at => $now, receipt => '$secret{'session receipt'}', token => '$token')"), qr/^6$/, 'counted by a session key, with literals');
 
 $secret{ticket} = call("SELECT ticket FROM scoreboard_create_ticket('$token')");
 is(call("SELECT user_id FROM scoreboard.redeem_ticket('$secret{ticket}')"), 'a:ada', 'a ticket, as a literal');
@@ -92,6 +99,8 @@ my %refused = (
 	'a ticket that was used' => "SELECT scoreboard.redeem_ticket('$secret{ticket}')",
 	'batch' => qq{SELECT * FROM scoreboard_submit('{"token": "$token", "receipt": "$receipt"}')},
 	'within PL/pgSQL' => qq{DO \$\$ BEGIN PERFORM scoreboard_increment('LEVEL', 'a', issued_at => $now, receipt => '$receipt', token => '$token'); END \$\$},
+	'another receipt of a session key' => "SELECT scoreboard_increment('STEP', 't', issued_at => $now, receipt => '$secret{'session receipt'}', token => '$token')",
+	'a session key that lives too long' => "SELECT scoreboard_create_session_key('a:ada', '1 year')",
 	'issuer' => qq{SELECT scoreboard_set_issuer('https://c.test', '{"keys": [{"kty": "oct", "alg": "none", "k": "$jwt_secret"}]}', 'c:')},
 );
 foreach my $name (sort keys %refused)
@@ -125,6 +134,8 @@ foreach my $case (
 	['a signing key without a beginning', q{UPDATE scoreboard.signing_key SET valid_from = NULL WHERE key_id = 'game'}],
 	['a signing key a second time', qq{INSERT INTO scoreboard.signing_key (key_id, secret) VALUES ('copy', '$secret{key}')}],
 	['a signing key that a constraint of theirs forbids', qq{UPDATE scoreboard.signing_key SET key_id = 'game-3' WHERE secret = '$secret{key}'}],
+	['a session key without an end', q{UPDATE scoreboard.session_key SET expires_at = NULL}],
+	['a session key a second time', qq{INSERT INTO scoreboard.session_key SELECT k.* FROM scoreboard.session_key k WHERE k.secret = '$secret{session}'}],
 	['a JWT key of no algorithm', q{UPDATE scoreboard.jwt_key SET algorithm = 'none'}],
 	['a JWT key without an issuer', q{UPDATE scoreboard.jwt_key SET issuer = NULL}])
 {
