@@ -22,12 +22,12 @@
 #define FIRST_MS 500
 #define DEADLINE_MS 2000
 #define STATS "SELECT s.library_version, s.rate_entries, s.rate_capacity, s.rate_refusals_full, s.refusals_lost," \
-	" s.rank_memory_used, s.rank_memory, b.board, b.players, b.rank_memory, (b.rank_state = 'ready')::int" \
+	" s.rank_memory_used, s.rank_memory, s.rate_memory_used, s.rate_memory, s.rate_nearly_full::int, b.board, b.players, b.rank_memory, (b.rank_state = 'ready')::int" \
 	" FROM scoreboard.server_stats() s LEFT JOIN scoreboard.stats() b ON true"
 
 #define COLUMN_VERSION 0
-#define COLUMN_BOARD 7
-#define COLUMNS 11
+#define COLUMN_BOARD 10
+#define COLUMNS 14
 
 typedef struct DatabaseMetrics
 {
@@ -46,12 +46,15 @@ static const struct
 	const char *help;
 }			columns[COLUMNS] = {
 	{NULL, NULL, NULL},
-	{"scoreboard_rate_entries", "gauge", "Players with rate windows in the server's memory."},
+	{"scoreboard_rate_entries", "gauge", "Rate windows of active players in the server's memory."},
 	{"scoreboard_rate_capacity", "gauge", "About how many fit."},
 	{"scoreboard_rate_refusals_full_total", "counter", "Attempts refused since no window was free."},
 	{"scoreboard_refusals_lost_total", "counter", "Refusals that came faster than they were stored."},
 	{"scoreboard_rank_memory_used_bytes", "gauge", "Shared memory of the rank trees."},
 	{"scoreboard_rank_memory_bytes", "gauge", "How much there may be."},
+	{"scoreboard_rate_memory_used_bytes", "gauge", "Shared memory of the players' rate windows."},
+	{"scoreboard_rate_memory_bytes", "gauge", "How much there may be."},
+	{"scoreboard_rate_nearly_full", "gauge", "1 since 80 % of it were reached, until less than 70 % are used."},
 	{NULL, NULL, NULL},
 	{"scoreboard_board_players", "gauge", "Players in a board's rank tree."},
 	{"scoreboard_board_rank_memory_bytes", "gauge", "Shared memory of a board's rank tree."},

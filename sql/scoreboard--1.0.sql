@@ -666,7 +666,8 @@ COMMENT ON TYPE @extschema@.scoreboard_board_stats IS 'the state of a board';
 
 CREATE TYPE @extschema@.scoreboard_server_state AS (
     library_version text, rate_entries bigint, rate_capacity bigint, rate_refusals_full bigint,
-    refusals_lost bigint, rank_memory_used bigint, rank_memory bigint);
+    refusals_lost bigint, rank_memory_used bigint, rank_memory bigint, rate_memory_used bigint, rate_memory bigint,
+    rate_nearly_full boolean);
 COMMENT ON TYPE @extschema@.scoreboard_server_state IS 'what all databases of the server share';
 
 CREATE TYPE @extschema@.scoreboard_finding AS (
@@ -1262,9 +1263,9 @@ CREATE FUNCTION @extschema@.scoreboard_server_stats() RETURNS @extschema@.scoreb
     AS 'MODULE_PATHNAME', 'scoreboard_server_stats' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION @extschema@.scoreboard_server_stats() IS
 'What all databases of the server share, and what was lost for want of room since it started.
-rate_entries: players with rate windows, of about rate_capacity that fit (idle ones stay until their
-  place is needed);
+rate_entries: rate windows of active players, of about rate_capacity that fit;
 rate_refusals_full: attempts refused since none was free (raise scoreboard.rate_memory);
+rate_memory_used of rate_memory: bytes of the rate windows; rate_nearly_full: 80 % were reached;
 refusals_lost: refusals that came faster than they were stored, and were dropped;
 rank_memory_used of rank_memory: bytes of the rank trees.';
 
@@ -1275,7 +1276,8 @@ COMMENT ON FUNCTION scoreboard.stats() IS 'scoreboard_stats() for bridges';
 
 CREATE FUNCTION scoreboard.server_stats(
     OUT library_version text, OUT rate_entries bigint, OUT rate_capacity bigint, OUT rate_refusals_full bigint,
-    OUT refusals_lost bigint, OUT rank_memory_used bigint, OUT rank_memory bigint)
+    OUT refusals_lost bigint, OUT rank_memory_used bigint, OUT rank_memory bigint, OUT rate_memory_used bigint, OUT rate_memory bigint,
+    OUT rate_nearly_full boolean)
     AS 'MODULE_PATHNAME', 'scoreboard_server_stats' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION scoreboard.server_stats() IS 'scoreboard_server_stats() for bridges';
 

@@ -52,7 +52,7 @@ int			scoreboard_rate_limit = 10;
 int			scoreboard_burst_limit = 5;
 
 /* Raise it where more players than fit are active within a minute (the server's log says so). */
-int			scoreboard_rate_memory = 16 * 1024;
+int			scoreboard_rate_memory = 48 * 1024;
 
 /* How far a service's clock may be off, and how long a receipt may travel. */
 int			scoreboard_receipt_window = 120;
@@ -136,9 +136,9 @@ define_memory_settings(void)
 {
 	DefineCustomIntVariable("scoreboard.rate_memory",
 							"Shared memory for the players' rate windows.",
-							"A full table refuses new players until others have been idle for a minute.",
+							"96 bytes for each player active within a minute; a full table refuses new players until others have been idle for a minute.",
 							&scoreboard_rate_memory,
-							16 * 1024, 256, INT_MAX / 2,
+							48 * 1024, 256, INT_MAX / 2,
 							PGC_POSTMASTER, GUC_UNIT_KB,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("scoreboard.rank_memory",

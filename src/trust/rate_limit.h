@@ -22,13 +22,20 @@ extern bool rate_limit_take(const char *user_id, uint64 attempt, Refusal *refusa
 /* The keyed hash of one attempt. */
 extern uint64 rate_limit_attempt(const char *action_id, const char *idempotency_key);
 
-/*
- * Counters of the whole server: entries in use (idle ones among them, until
- * their place is needed), how many would fit with the limits of this session, refusals for a full table.
- */
-extern void rate_limit_stats(int64 *entries, int64 *capacity, int64 *full_refusals);
+/* Of the whole server. */
+typedef struct RateStats
+{
+	int64		entries;		/* windows of players that are active: one for each player */
+	int64		capacity;		/* how many fit, with up to ten attempts each */
+	int64		full_refusals;
+	int64		memory;			/* bytes */
+	int64		memory_used;
+	bool		nearly_full;	/* since 80 % of the memory were reached, until less than 70 % are used */
+} RateStats;
 
-/* For the publisher: was somebody refused for a full table, and the log doesn't say so yet? Says so. Needs no transaction. */
+extern RateStats rate_limit_stats(void);
+
+/* For the publisher: is the memory full or nearly so, and the log doesn't say so yet? Says so. Needs no transaction. */
 extern bool rate_limit_report_pending(void);
 extern void rate_limit_report(void);
 

@@ -193,6 +193,9 @@ test("the database's own counters are there, of published boards only", async ()
   assert.equal(value(metrics, labelled('scoreboard_board_rank_ready', { board: 'global' })), 1);
   assert.ok(value(metrics, 'scoreboard_rank_memory_used_bytes') > 0);
   assert.ok(value(metrics, 'scoreboard_rank_memory_bytes') >= value(metrics, 'scoreboard_rank_memory_used_bytes'));
+  assert.equal(value(metrics, 'scoreboard_rate_memory_bytes'), 48 * 1024 * 1024);
+  assert.ok(value(metrics, 'scoreboard_rate_memory_used_bytes') < value(metrics, 'scoreboard_rate_memory_bytes'));
+  assert.equal(value(metrics, 'scoreboard_rate_nearly_full'), 0);
   assert.ok(metrics.samples.has('scoreboard_stats_age_seconds'));
   await ask(bridge, `${TOP}?board=made.up`);
   const { text } = await scrape(bridge);
@@ -288,6 +291,7 @@ const CASES = {
   ScoreboardSuspicious: [['scoreboard_bridge_suspicious_requests_total{code="DUPLICATE_ACTION"}', '0+0.9x20'], ['scoreboard_bridge_suspicious_requests_total{code="INVALID_SIGNATURE"}', '0+0.9x20']],
   ScoreboardRestarted: [['process_start_time_seconds{job="x"}', '100x14 200x6'], ['scoreboard_bridge_info{job="x"}', '1x20']],
   ScoreboardDown: [['up{job="x"}', '1x5 0x15'], ['scoreboard_bridge_info{job="x"}', '1x5']],
+  ScoreboardRateMemory: [['scoreboard_rate_nearly_full', '1x20']],
   ScoreboardCertificate: [['scoreboard_bridge_tls_certificate_expires_seconds', '1200000x20']],
   ScoreboardLogDropped: [['scoreboard_bridge_log_lines_dropped_total', '0+1x20']],
 };
@@ -300,6 +304,7 @@ const QUIET = {
   ScoreboardRestarted: [['process_start_time_seconds{job="x"}', '100x20'], ['scoreboard_bridge_info{job="x"}', '1x20'],
     ['process_start_time_seconds{job="other"}', '100x14 200x6']],
   ScoreboardDown: [['up{job="x"}', '1x20'], ['scoreboard_bridge_info{job="x"}', '1x20'], ['up{job="other"}', '0x20']],
+  ScoreboardRateMemory: [['scoreboard_rate_nearly_full', '0x20']],
   ScoreboardCertificate: [['scoreboard_bridge_tls_certificate_expires_seconds', '1300000x20']],
   ScoreboardLogDropped: [['scoreboard_bridge_log_lines_dropped_total', '7x20']],
 };

@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use ScoreboardTest;
 use Test::More;
 
-# 256 kB hold 4,000 cells; a player takes three of them.
+# 256 kB hold about 2,800 players, each with ten attempts a minute.
 my $node = new_node('rate',
 	conf => "scoreboard.rate_memory = 256\nscoreboard.burst_limit = 0\n");
 
@@ -56,27 +56,37 @@ sub stats
 }
 
 my $full = qr/WARNING:  scoreboard has no memory for the rate windows of more players/;
-sub times_logged { my @lines = slurp_file($node->logfile) =~ /$full/g; return scalar(@lines); }
+my $nearly = qr/WARNING:  scoreboard's rate windows have reached 80 % of their memory/;
+sub times_logged { my ($line) = @_; my @lines = slurp_file($node->logfile) =~ /$line/g; return scalar(@lines); }
 
 prepare('postgres');
-is(stats('rate_entries, rate_refusals_full, refusals_lost'), '0|0|0', 'a server starts with nothing counted');
+is(stats('rate_entries, rate_refusals_full, refusals_lost, rate_memory_used, rate_memory, rate_nearly_full'), '0|0|0|0|262144|f', 'a server starts with nothing counted');
 
-# How many players fit is the layout's business; that it is above a thousand, the documentation's.
+# Four fifths of it: said once, when they are reached.
+attempts(10, q{'player', 1, 2150, 'fill'});
+is(stats('rate_entries, rate_nearly_full, rate_memory_used BETWEEN 2150 * 92 AND 2150 * 96'), '2150|f|t', 'most of the memory is not nearly all of it');
+attempts(10, q{'player', 2151, 2300, 'fill'});
+is(stats('rate_entries, rate_nearly_full, rate_memory_used >= 0.8 * rate_memory'), '2300|t|t', 'four fifths are');
+$node->wait_for_log($nearly);
+
+# At most 96 bytes a player.
 my $filled = attempts(10, q{'player', 1, 3000, 'fill'});
 my ($refused) = $filled =~ /"UNAVAILABLE" : (\d+)/;
 my ($fit) = $filled =~ /"ACTION_NOT_ALLOWED" : (\d+)/;
-cmp_ok($fit, '>', 1000, 'players fit into the table');
+cmp_ok($fit, '>=', 256 * 1024 / 96, 'players fit into the table');
 is($fit + $refused, 3000, 'the others are refused with UNAVAILABLE');
+is(stats('rate_capacity'), $fit, 'as many as are said to');
 is(stats('rate_entries, rate_refusals_full, rate_entries <= rate_capacity'), "$fit|$refused|t", 'both are counted');
 $node->wait_for_log($full);
-is(times_logged(), 1, 'the log says that the table is full');
+is(times_logged($full), 1, 'the log says that the table is full');
+is(times_logged($nearly), 1, 'and that it would be, once');
 like(slurp_file($node->logfile), qr/DETAIL:  It has those of $fit players\..*\n.*HINT:  Raise scoreboard\.rate_memory \(now 256 kB; .*restart the server\./,
 	'and what to do about it');
 is(attempts(10, q{'stranger', 1, 10, 'a'}), '{ "UNAVAILABLE" : 10 }', 'a full table refuses new players');
 is(stats('rate_refusals_full'), $refused + 10, 'each refusal is counted');
 # The publisher stores refusals after it has reported, so by now it would have done so again.
 wait_until($node, 'postgres', q{EXISTS (SELECT FROM scoreboard.refusal WHERE user_id = 'stranger10')}, 'the last refusal is stored');
-is(times_logged(), 1, 'and not each is logged');
+is(times_logged($full), 1, 'and not each is logged');
 is($node->safe_psql('postgres', q{SELECT count(DISTINCT attempt('player7', 'more' || i)) FROM generate_series(1, 9) i}),
 	1, 'who is in the table goes on to its limit');
 is($node->safe_psql('postgres', q{SELECT attempt('player7', 'eleventh')}), 'RATE_LIMITED', 'and no further');
@@ -84,7 +94,6 @@ is($node->safe_psql('postgres', q{SELECT attempt('player7', 'fill7')}), 'ACTION_
 
 # With the minute's window off an entry is idle after a second: a stranger takes the place. Only that it happens is waited for.
 # It is the place of who was idle for longest, not of who came first: the first player goes on all the while, and keeps its own.
-# Ten a second, so that each player takes as much memory as before and the stranger doesn't get by with what others give back.
 $node->append_conf('postgresql.conf', "scoreboard.rate_limit = 0\nscoreboard.burst_limit = 10\n");
 $node->reload;
 wait_until($node, 'postgres', q{(ARRAY[attempt('player1', 'on' || clock_timestamp()), attempt('late', 'a')])[2] = 'ACTION_NOT_ALLOWED'}, 'an idle entry gives way');
@@ -104,6 +113,24 @@ is($node->safe_psql('other', q{SET scoreboard.rate_limit = 1; SELECT attempts('t
 	'{ "ACTION_NOT_ALLOWED" : 1 }', 'one there');
 is(stats('rate_entries'), 12, 'both databases count');
 is(stats('rate_entries', 'other'), 12, 'and each shows the whole server');
+
+# Less than 70 % in use, and four fifths again, is another warning: twenty-nine players of a thousand attempts take as much as two thousand of ten.
+attempts(10, q{'few', 1, 200, 'a'});
+is(times_logged($nearly), 1, 'no warning since the restart');
+sub attempt_often
+{
+	$node->safe_psql('postgres', q{SET scoreboard.rate_limit = 1000; SELECT count(attempt('often' || p, 'a' || i)) FROM generate_series(1, 29) p, generate_series(1, 1000) i});
+	return;
+}
+attempt_often();
+is(stats('rate_nearly_full'), 't', 'attempts of a few fill it too');
+wait_until($node, 'postgres', q{(SELECT count(pg_catalog.set_config('scoreboard.' || s, v, false)) FROM (VALUES ('rate_limit', '0'), ('burst_limit', '1000')) t (s, v)) = 2
+	AND (SELECT count(attempt('often' || p, clock_timestamp()::text)) FROM generate_series(1, 29) p) = 29
+	AND NOT (SELECT rate_nearly_full FROM scoreboard_server_stats())}, 'they are given back');
+attempt_often();
+is(stats('rate_nearly_full'), 't', 'and taken again');
+$node->wait_for_log(qr/$nearly.*$nearly.*$nearly/s);
+is(times_logged($nearly), 3, 'each crossing is said once');
 
 # Refusals that can't be stored as fast as they come: 1024 wait for the publisher, and those that gave way are counted.
 my $holder = $node->background_psql('postgres');
