@@ -254,16 +254,20 @@ CREATE TABLE scoreboard.credit (
 );
 COMMENT ON TABLE scoreboard.credit IS 'what an action added to further boards; its own board stands in the action';
 
+-- Looked up below SQL.
 CREATE TABLE scoreboard.grant_token (
     grant_id       text COLLATE "C" PRIMARY KEY,
-    player_id      bigint NOT NULL,
+    user_id        text COLLATE "C" NOT NULL,
     action_type_id integer NOT NULL,
     board_id       integer NOT NULL,
     points         bigint,
-    expires_at     timestamptz NOT NULL,
-    consumed_at    timestamptz
+    subscore       bigint,
+    detail         text,
+    created_at     timestamptz NOT NULL,
+    expires_at     timestamptz NOT NULL
 );
-COMMENT ON TABLE scoreboard.grant_token IS 'one-time permissions; the id is the action_id';
+CREATE INDEX grant_token_expires_at ON scoreboard.grant_token (expires_at);
+COMMENT ON TABLE scoreboard.grant_token IS 'one-time permissions that were not used yet; the id is the action_id';
 
 -- No WAL: a ticket lives for a minute, and a crash only makes its player ask for another. So a standby has none.
 CREATE UNLOGGED TABLE scoreboard.stream_ticket (
@@ -634,6 +638,9 @@ COMMENT ON TYPE @extschema@.scoreboard_result IS 'what an increment answers';
 CREATE TYPE @extschema@.scoreboard_row AS (
     rank bigint, user_id text, display_name text, avatar_url text, score bigint, reached_at timestamptz);
 COMMENT ON TYPE @extschema@.scoreboard_row IS 'a player where it stands';
+
+CREATE TYPE @extschema@.scoreboard_session_key AS (key_id text, secret text, expires_at timestamptz);
+COMMENT ON TYPE @extschema@.scoreboard_session_key IS 'a key for a player''s own device; the secret is shown this once';
 
 CREATE TYPE @extschema@.scoreboard_action AS (
     action_id text, action_type text, board text, season integer, applied_points bigint, previous_score bigint, score bigint,
@@ -1090,9 +1097,21 @@ $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_revoke_key IS
 'Ends a signing key: no new action is counted by its receipts from the commit on.';
 
+CREATE FUNCTION @extschema@.scoreboard_create_grant(
+    user_id text, action_type text, board text DEFAULT 'global', points bigint DEFAULT NULL, expires_in interval DEFAULT '1 hour',
+    subscore bigint DEFAULT NULL, detail text DEFAULT NULL)
+RETURNS text AS 'MODULE_PATHNAME', 'scoreboard_create_grant' LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION @extschema@.scoreboard_create_grant IS
+'Makes a permission for one action of proof "grant", and returns its id.
+The player sends that id as the action_id, once, and the rest as it is given here.
+points: only where the action type leaves them open; expires_in: up to 7 days;
+subscore, detail: what the action brings to stand beside the score.
+Errors: INVALID_REQUEST NOT_FOUND ACTION_NOT_ALLOWED.';
+
 CREATE FUNCTION @extschema@.scoreboard_create_session_key(
-    user_id text, expires_in interval DEFAULT '1 hour', OUT key_id text, OUT secret text, OUT expires_at timestamptz)
-AS 'MODULE_PATHNAME', 'scoreboard_create_session_key' LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+    user_id text, expires_in interval DEFAULT '1 hour')
+RETURNS @extschema@.scoreboard_session_key AS 'MODULE_PATHNAME', 'scoreboard_create_session_key'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION @extschema@.scoreboard_create_session_key IS
 'Makes a key by which a player''s own device signs actions of proof "session".
 The secret is returned this once; its 64 characters are the HMAC key.
@@ -1363,6 +1382,7 @@ BEGIN
         EXECUTE format('GRANT UPDATE (state, hidden, flagged) ON scoreboard.player TO %I', role);
         EXECUTE format('GRANT SELECT (key_id, board_ids, action_type_ids, valid_from, valid_until, revoked_at, created_at) ON scoreboard.signing_key TO %I', role);
         EXECUTE format('GRANT SELECT (key_id, user_id, created_at, expires_at, revoked_at) ON scoreboard.session_key TO %I', role);
+        EXECUTE format('GRANT SELECT (user_id, action_type_id, board_id, points, subscore, detail, created_at, expires_at) ON scoreboard.grant_token TO %I', role);
     END IF;
     PERFORM scoreboard.warn_of_creators();
 END
@@ -1502,7 +1522,7 @@ INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_server_stats', 'gateway'), ('scoreboard_server_stats', 'admin'), ('stats', 'gateway'), ('server_stats', 'gateway'),
     ('scoreboard_authenticate', 'gateway'), ('authenticate', 'gateway'), ('create_ticket', 'gateway'), ('redeem_ticket', 'gateway'), ('standings', 'gateway'),
     ('scoreboard_increment_for', 'server'), ('scoreboard_set_profile', 'server'),
-    ('scoreboard_create_session_key', 'server'), ('scoreboard_revoke_session_keys', 'server'),
+    ('scoreboard_create_grant', 'server'), ('scoreboard_create_session_key', 'server'), ('scoreboard_revoke_session_keys', 'server'),
     ('scoreboard_create_key', 'admin'), ('scoreboard_rotate_key', 'admin'), ('scoreboard_revoke_key', 'admin'),
     ('scoreboard_verify', 'admin'), ('scoreboard_repair', 'admin'),
     ('scoreboard_adjust', 'admin'),

@@ -132,6 +132,15 @@ static const Definition definitions[TABLES] = {
 			[SESSION_KEY_REVOKED_AT] = {"revoked_at", TIMESTAMPTZOID, true}
 		}
 	},
+	[TABLE_GRANT_TOKEN] = {
+		.name = "grant_token", .keys = 1, .key = {GRANT_ID},
+		.column = {
+			[GRANT_ID] = {"grant_id", TEXTOID}, [GRANT_USER_ID] = {"user_id", TEXTOID},
+			[GRANT_TYPE_ID] = {"action_type_id", INT4OID}, [GRANT_BOARD_ID] = {"board_id", INT4OID},
+			[GRANT_POINTS] = {"points", INT8OID, true}, [GRANT_SUBSCORE] = {"subscore", INT8OID, true},
+			[GRANT_DETAIL] = {"detail", TEXTOID, true}, [GRANT_EXPIRES_AT] = {"expires_at", TIMESTAMPTZOID}
+		}
+	},
 };
 
 /* What is known of each in this process. */
@@ -650,6 +659,12 @@ tables_value(const TableLayout *layout, TupleTableSlot *slot, int column)
 	bool		is_null;
 
 	return slot_getattr(slot, layout->attno[column], &is_null);
+}
+
+int32
+tables_int4(Table *table, int column)
+{
+	return DatumGetInt32(tables_value(&table->layout, table->slot, column));
 }
 
 int64

@@ -26,6 +26,7 @@ typedef enum TableName
 	TABLE_SCORE,
 	TABLE_TOP,
 	TABLE_SESSION_KEY,
+	TABLE_GRANT_TOKEN,
 	TABLES						/* how many there are */
 } TableName;
 
@@ -59,6 +60,11 @@ enum TopColumn
 enum SessionKeyColumn
 {
 	SESSION_KEY_ID, SESSION_KEY_USER_ID, SESSION_KEY_SECRET, SESSION_KEY_EXPIRES_AT, SESSION_KEY_REVOKED_AT
+};
+
+enum GrantColumn
+{
+	GRANT_ID, GRANT_USER_ID, GRANT_TYPE_ID, GRANT_BOARD_ID, GRANT_POINTS, GRANT_SUBSCORE, GRANT_DETAIL, GRANT_EXPIRES_AT
 };
 
 #define TABLE_COLUMNS_MAX 24
@@ -128,6 +134,7 @@ extern void tables_key_text(Table *table, int column, const char *value);
 extern bool tables_find(Table *table, Snapshot snapshot);
 
 /* A column of the row found last. Texts are copies; null is NULL, 0 or false. */
+extern int32 tables_int4(Table *table, int column);
 extern int64 tables_int8(Table *table, int column);
 extern bool tables_bool(Table *table, int column);
 extern char *tables_text(Table *table, int column);

@@ -25,6 +25,7 @@
 #include "publish/slots.h"
 #include "publish/worker.h"
 #include "rank/build.h"
+#include "trust/grant.h"
 #include "trust/rate_limit.h"
 #include "trust/session_key.h"
 
@@ -106,7 +107,7 @@ purge(void)
 	publisher_begin_transaction();
 	LockTimeout = CHORE_PATIENCE_MS;
 	pin = plan_connect();
-	more = session_keys_purge();
+	more = session_keys_purge() | grants_purge();
 	plan_finish(pin);
 	publisher_commit_transaction();
 	LockTimeout = 0;
@@ -123,7 +124,7 @@ static Chore chores[] = {
 	[BUILDING_RANKS] = {"building ranks", ranks_pending, build_ranks},
 	[REPORTING_WINDOWS] = {"reporting full rate windows", rate_limit_report_pending, rate_limit_report},
 	[STORING_REFUSALS] = {"storing refusals", refusal_log_pending, store_refusals},
-	[PURGING] = {"purging session keys", purge_pending, purge}
+	[PURGING] = {"purging session keys and grants", purge_pending, purge}
 };
 
 static void

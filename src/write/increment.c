@@ -3,7 +3,7 @@
  *
  * Everything that can refuse comes before anything is written:
  *
- *   1 input       request.c      4 signature         receipt.c
+ *   1 input       request.c      4 signature         receipt.c, grant.c
  *   2 who         token.c        - the player's lock base/locks.c
  *   3 rate        rate_limit.c   5 retry or replay   idempotency.c
  *                                6 allowed now, then the writes (ledger.c)
@@ -32,6 +32,7 @@
 #include "base/locks.h"
 #include "base/refusal_log.h"
 #include "rank/index.h"
+#include "trust/grant.h"
 #include "trust/rate_limit.h"
 #include "trust/receipt.h"
 #include "trust/trusted_request.h"
@@ -91,15 +92,27 @@ check_points_given(const Increment *increment, Refusal *refusal)
 	return true;
 }
 
-/* Who vouches for what stands beside the score: a service by its receipt, or a server that names the player; never the player. */
+/* Who vouches for what stands beside the score: a service by its receipt, a grant, or a server that names the player; never the player. */
 static bool
 check_subscore_vouched(const Increment *increment, Refusal *refusal)
 {
-	if ((increment->request.has_subscore || increment->request.detail) &&
-		!increment->by_server && increment->rule->proof != PROOF_SERVICE)
+	if ((increment->request.has_subscore || increment->request.detail) && !increment->by_server &&
+		increment->rule->proof != PROOF_SERVICE && increment->rule->proof != PROOF_GRANT)
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, "Leave subscore and detail out.",
 					  "nothing vouches for subscore and detail of action type \"%s\"", increment->request.action_type);
 	return true;
+}
+
+static GrantUse
+grant_use(const Increment *increment)
+{
+	return (GrantUse) {
+		.user_id = increment->user_id,
+		.by_server = increment->by_server,
+		.request = &increment->request,
+		.board = increment->board,
+		.rule = increment->rule,
+	};
 }
 
 /* Step 4: the proof that the action type demands. */
@@ -116,12 +129,15 @@ check_proof(Increment *increment, Refusal *refusal)
 					  "only a trusted server may submit action type \"%s\"", request->action_type);
 	if (!check_points_given(increment, refusal) || !check_subscore_vouched(increment, refusal))
 		return false;
-	if (increment->rule->proof == PROOF_GRANT)
-		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "Use an action type of another proof.",
-					  "action type \"%s\" demands a proof that is not supported yet", request->action_type);
 	increment->proof = increment->rule->proof;
 	if (increment->proof == PROOF_TRUSTED)
 		return true;
+	if (increment->proof == PROOF_GRANT)
+	{
+		GrantUse	use = grant_use(increment);
+
+		return grant_verify(&use, refusal);
+	}
 
 	subject = (ReceiptSubject) {
 		.board = increment->board->name,
@@ -250,6 +266,14 @@ check_issued_at(const Increment *increment, TimestampTz now, Refusal *refusal)
 	return true;
 }
 
+static bool
+check_grant(const Increment *increment, TimestampTz now, Refusal *refusal)
+{
+	GrantUse	use = grant_use(increment);
+
+	return increment->proof != PROOF_GRANT || grant_check(&use, now, refusal);
+}
+
 /* Step 6, in SPEC's order. */
 static bool
 check_allowed(Increment *increment, const LedgerPlayer *player, TimestampTz now, Refusal *refusal)
@@ -257,7 +281,8 @@ check_allowed(Increment *increment, const LedgerPlayer *player, TimestampTz now,
 	return check_player(player, refusal) &&
 		check_key(increment, now, refusal) &&
 		check_action(increment, refusal) &&
-		check_issued_at(increment, now, refusal);
+		check_issued_at(increment, now, refusal) &&
+		check_grant(increment, now, refusal);
 }
 
 /* The new score by the board's operator. Points and scores stay far from overflowing 64 bits. */
@@ -422,7 +447,8 @@ count_new(Increment *increment, Ledger *ledger, LedgerPlayer *player, Answer *an
 		return false;
 	if (player->exists)
 		ledger_find_score(ledger, board->board_id, board->season, player->player_id, &old);
-	if (!next_score(board, &old, points, &score, refusal))
+	if (!next_score(board, &old, points, &score, refusal) ||
+		(increment->proof == PROOF_GRANT && !grant_consume(increment->request.action_id, refusal)))
 		return false;
 	write_action(increment, ledger, player, &old, points, score, now, &action);
 	fill_answer(increment, &action, false, answer);

@@ -26,6 +26,7 @@ SELECT l.level FROM unnest(ARRAY['reader', 'player', 'gateway', 'server', 'admin
 SELECT p.oid::regprocedure AS internal, l.level FROM pg_proc p, unnest(ARRAY['reader', 'player', 'gateway', 'server', 'admin', 'nobody']) AS l(level)
     WHERE p.pronamespace = 'scoreboard'::regnamespace AND p.proname NOT LIKE 'valid\_%' AND has_function_privilege('regress_sb_' || l.level, p.oid, 'EXECUTE') ORDER BY 1, 2;
 -- Real calls
+INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('ACC_GRANT', 'grant', 1);
 GRANT USAGE ON SCHEMA sign TO PUBLIC;
 GRANT SELECT ON sign.key TO PUBLIC;
 CREATE TEMP TABLE calls (n int, call text);
@@ -42,7 +43,8 @@ INSERT INTO calls SELECT n, replace(replace(call, '$token', quote_literal(sign.t
         (22, $$INSERT INTO scoreboard.signing_key (key_id, secret) VALUES ('own', repeat('0', 64))$$), (23, $$SET scoreboard.trusted_request_roles = 'regress_sb_player'$$), (24, 'SET scoreboard.rate_limit = 0'),
         (25, $$SELECT count(*) FROM pg_stats WHERE tablename IN ('signing_key', 'session_key', 'jwt_key') AND attname IN ('secret', 'jwk')$$), (26, $$SELECT count(*) > 0 FROM scoreboard.player$$),
         (27, 'SELECT count(*) FROM scoreboard_server_stats()'), (28, $$SELECT length(secret) FROM scoreboard_create_session_key('acc-ada')$$), (29, $$SELECT scoreboard_revoke_session_keys('acc-ada')$$),
-        (30, 'SELECT count(secret) FROM scoreboard.session_key'), (31, 'SELECT count(key_id) FROM scoreboard.session_key')) AS t(n, call), (SELECT sign.now() AS s) AS u;
+        (30, 'SELECT count(secret) FROM scoreboard.session_key'), (31, 'SELECT count(key_id) FROM scoreboard.session_key'),
+        (32, $$SELECT length(scoreboard_create_grant('acc-ada', 'ACC_GRANT'))$$), (33, 'SELECT count(grant_id) FROM scoreboard.grant_token'), (34, 'SELECT count(user_id) FROM scoreboard.grant_token')) AS t(n, call), (SELECT sign.now() AS s) AS u;
 CREATE FUNCTION pg_temp.calls() RETURNS TABLE (n int, answer text) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -85,6 +87,7 @@ INSERT INTO sign.called SELECT 'nobody', * FROM pg_temp.calls();
 RESET SESSION AUTHORIZATION;
 SELECT n, string_agg(level, ' ' ORDER BY array_position(ARRAY['reader', 'player', 'gateway', 'server', 'admin', 'nobody'], level)) AS levels, answer FROM sign.called GROUP BY n, answer ORDER BY n, 2;
 DROP TABLE sign.called;
+DELETE FROM scoreboard.action_type WHERE name = 'ACC_GRANT';
 -- A temporary function or table can't stand in for ours.
 SET SESSION AUTHORIZATION regress_sb_server;
 CREATE TEMP TABLE score (board_id int);

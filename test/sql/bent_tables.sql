@@ -344,6 +344,27 @@ SELECT pg_temp.step('as it was');
 DELETE FROM scoreboard.session_key WHERE user_id = 'bent step';
 DELETE FROM scoreboard.action_type WHERE name = 'BENT_STEP';
 
+-- So are grants.
+INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('BENT_GRANT', 'grant', 2);
+CREATE FUNCTION pg_temp.granted() RETURNS text LANGUAGE sql VOLATILE AS $$
+    SELECT bent.outcome(format('SELECT score FROM scoreboard_increment_for(%L, %L, %L, %L)', 'bent grant', 'BENT_GRANT', (SELECT min(g.grant_id) FROM scoreboard.grant_token g WHERE g.user_id = 'bent grant'), 'bent'))
+$$;
+SELECT count(scoreboard_create_grant('bent grant', 'BENT_GRANT', 'bent')) FROM generate_series(1, 3);
+SELECT pg_temp.granted();
+ALTER TABLE scoreboard.grant_token ADD note text DEFAULT 'any', ADD gone int;
+ALTER TABLE scoreboard.grant_token DROP gone;
+SELECT pg_temp.granted();
+ALTER TABLE scoreboard.grant_token ALTER points TYPE integer;
+SELECT pg_temp.granted();
+ALTER TABLE scoreboard.grant_token ALTER points TYPE bigint, ALTER user_id DROP NOT NULL;
+SELECT pg_temp.granted();
+ALTER TABLE scoreboard.grant_token ALTER user_id SET NOT NULL, DROP CONSTRAINT grant_token_pkey;
+SELECT pg_temp.granted();
+ALTER TABLE scoreboard.grant_token ADD PRIMARY KEY (grant_id), DROP note;
+SELECT pg_temp.granted();
+SELECT count(*) FROM scoreboard.grant_token WHERE user_id = 'bent grant';
+DELETE FROM scoreboard.action_type WHERE name = 'BENT_GRANT';
+
 -- Row security, for who is not past it
 CREATE ROLE regress_bent;
 GRANT USAGE ON SCHEMA scoreboard TO regress_bent;

@@ -97,7 +97,7 @@ SELECT sign.outcome($$ SELECT * FROM scoreboard_increment_for('inc-new', 'AWARD'
 SELECT sign.outcome($$ SELECT * FROM scoreboard_increment_for('inc-new', 'NO_SUCH_TYPE', 'a', 'inc') $$);
 SELECT sign.outcome($$ SELECT * FROM scoreboard_increment_for('inc-new', 'AWARD', 'a', 'no-such-board', 1) $$);
 SELECT sign.written() = :'before' AS nothing_written;
--- Proofs of other kinds are missing, whoever asks; grants are not there yet.
+-- Proofs of other kinds are missing, whoever asks.
 INSERT INTO scoreboard.action_type (name, points, proof) VALUES ('BY_SESSION', 1, 'session'), ('BY_GRANT', 1, 'grant');
 SELECT pg_temp.with('{}', action_type => 'BY_SESSION');
 SELECT pg_temp.with('{}', action_type => 'BY_GRANT');

@@ -65,6 +65,9 @@ INSERT INTO calls (name, call) VALUES
     ('scoreboard_verify', $$SELECT count(*) FROM $f('global') WHERE user_id LIKE 'published-%'$$),
     (NULL, $$UPDATE scoreboard.score s SET score = 5 FROM scoreboard.player p WHERE p.player_id = s.player_id AND p.user_id = 'published-a' RETURNING s.score$$),
     ('scoreboard_repair', $$SELECT score_repaired.found, score_repaired.expected FROM $f('global') AS score_repaired WHERE user_id LIKE 'published-%' LIMIT 1$$),
+    (NULL, $$INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('PUBLISHED', 'grant', 1) RETURNING name$$),
+    ('scoreboard_create_grant', $$SELECT length($f('published-a', 'PUBLISHED'))$$),
+    (NULL, $$SELECT r.score FROM scoreboard.grant_token g, scoreboard_increment_for('published-a', 'PUBLISHED', g.grant_id) AS r WHERE g.user_id = 'published-a'$$),
     ('scoreboard_remove_issuer', $$SELECT $f('https://id.test')$$);
 CREATE TEMP VIEW functions AS
     SELECT DISTINCT p.proname::text AS name, format('%I.%I', p.pronamespace::regnamespace, p.proname) AS qualified FROM scoreboard.api_members() m JOIN pg_proc p ON p.oid = m.function;
@@ -84,5 +87,6 @@ DELETE FROM scoreboard.score WHERE player_id = (SELECT player_id FROM scoreboard
 DELETE FROM scoreboard.player WHERE user_id LIKE 'published-%';
 DELETE FROM scoreboard.signing_key WHERE key_id LIKE 'published%';
 DELETE FROM scoreboard.session_key WHERE user_id = 'published-a';
+DELETE FROM scoreboard.action_type WHERE name = 'PUBLISHED';
 DROP PUBLICATION sb_everything;
 DROP ROLE regress_sb_published;

@@ -64,14 +64,18 @@ my $since = time;
 wait_until($node, $db, ranks('ready ready'), 'ranks are built when they can be');
 cmp_ok(time - $since, '<', 30, 'they are built when they can be: after the back-off, not when the publisher looks anyway, once a minute');
 
-# Session keys that have been dead for a week go when the publisher starts, and every ten minutes; what lives, and who has died since, stays.
+# Session keys and grants that have been dead for a week go when the publisher starts, and every ten minutes; what lives, and who has died since, stays.
 sql(q{INSERT INTO scoreboard.session_key (key_id, user_id, secret, created_at, expires_at, revoked_at)
 	SELECT kind || n, 'p', repeat('0', 64), now() - interval '20 days', now() + expires, now() + revoked FROM generate_series(1, 10001) AS n,
 		(VALUES ('expired', interval '-7 days -1 second', NULL), ('revoked', '1 day', interval '-7 days -1 second'), ('both', '-8 days', '-1 day')) AS v (kind, expires, revoked)
 	UNION ALL VALUES ('alive', 'p', repeat('0', 64), now(), now() + interval '1 hour', NULL), ('late', 'p', repeat('0', 64), now(), now() - interval '6 days', NULL),
 		('out', 'p', repeat('0', 64), now(), now() + interval '1 hour', now() - interval '6 days')});
+sql(q{INSERT INTO scoreboard.grant_token (grant_id, user_id, action_type_id, board_id, created_at, expires_at)
+	SELECT 'g' || n, 'p', 1, 1, now() - interval '20 days', now() - interval '7 days 1 second' FROM generate_series(1, 10001) AS n
+	UNION ALL VALUES ('alive', 'p', 1, 1, now(), now() + interval '1 hour'), ('late', 'p', 1, 1, now(), now() - interval '6 days')});
 $node->restart;
-wait_until($node, $db, 'count(*) = 3 FROM scoreboard.session_key', 'the dead are gone');
+wait_until($node, $db, '(SELECT count(*) FROM scoreboard.session_key) = 3 AND (SELECT count(*) FROM scoreboard.grant_token) = 2', 'the dead are gone');
+is(sql(q{SELECT string_agg(grant_id, ' ' ORDER BY grant_id) FROM scoreboard.grant_token}), 'alive late', 'expired grants are purged after a week');
 is(sql(q{SELECT string_agg(key_id, ' ' ORDER BY key_id) FROM scoreboard.session_key}), 'alive late out', 'dead session keys are purged after a week');
 
 $node->stop;

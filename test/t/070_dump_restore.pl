@@ -47,7 +47,8 @@ UPDATE scoreboard.player SET state = 'frozen' WHERE user_id = 'p4';
 INSERT INTO scoreboard.adjustment (reference, kind, reason) VALUES ('r', 'note', 'kept');
 SELECT scoreboard_adjust('p150', 'global', -1, 'a mistake', 'r-150');
 INSERT INTO scoreboard.season VALUES (1, 0, now(), now(), '{}');
-INSERT INTO scoreboard.grant_token VALUES ('g', 1, 1, 1, NULL, now());
+INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('GRANTED', 'grant', 1);
+SELECT scoreboard_create_grant('p9', 'GRANTED', subscore => 7, detail => 'kept');
 EOT
 wait_for_list($node, 'game', 'global', '1 4 5');
 
