@@ -135,3 +135,13 @@ refusal_raise(const Refusal *refusal)
 			 refusal->hint ? errhint("%s", refusal->hint) : 0));
 	pg_unreachable();
 }
+
+void
+raise_no_memory(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OUT_OF_MEMORY),
+			 errmsg("out of memory"),
+			 errdetail("A token, a key or a request's headers could not be checked.")));
+	pg_unreachable();
+}

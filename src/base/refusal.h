@@ -59,4 +59,7 @@ extern int	refusal_http_status(RefusalCode code);
 /* Raises it: SQLSTATE PTxyz, DETAIL as JSON. */
 compat_noreturn extern void refusal_raise(const Refusal *refusal);
 
+/* Where plain C had no memory to check something (guard_no_memory): 53200, since it says nothing about the request. */
+compat_noreturn extern void raise_no_memory(void);
+
 #endif

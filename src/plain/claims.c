@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "plain/guard.h"
 #include "plain/jws.h"
 #include "plain/strict_json.h"
 
@@ -26,14 +27,15 @@ claims_open(const char *text, size_t length, struct json_t **object,
 			char issuer[CLAIMS_ISSUER_MAX + 1])
 {
 	const char *name;
+	const char *why;
 	size_t		name_length;
 
 	*object = NULL;
 	if (length > JWS_MAX_BYTES)
 		return TOO_MUCH;
-	*object = strict_json_object(text, length, JWS_MAX_DEPTH);
-	if (*object == NULL)
-		return NOT_JSON;
+	why = strict_json_object(text, length, JWS_MAX_DEPTH, object);
+	if (why != NULL)
+		return why == guard_no_memory ? why : NOT_JSON;
 	name = strict_json_string(json_object_get(*object, "iss"), &name_length);
 	if (name == NULL || name_length == 0 || name_length > CLAIMS_ISSUER_MAX)
 		return "the token has no iss that names an issuer";

@@ -19,6 +19,7 @@
 #include <jansson.h>
 #include <openssl/crypto.h>
 
+#include "plain/guard.h"
 #include "plain/strict_json.h"
 
 #define RSA_MIN_EXPONENT 65537
@@ -210,55 +211,55 @@ read_kid(const json_t *jwk, TextArena *arena, JwksKey *key)
 	return key->kid != NULL ? NULL : TOO_MUCH;
 }
 
-/* What verifying needs, in a fixed order. */
-static json_t *
-bare_jwk(const json_t *jwk, JwsAlgorithm algorithm)
+static const char *
+member(const json_t *jwk, const char *name)
+{
+	return json_string_value(json_object_get(jwk, name));
+}
+
+/* What verifying needs, in a fixed order. The members were checked: base64url needs no escapes. */
+static int
+write_bare(const json_t *jwk, JwsAlgorithm algorithm, char *text, size_t size)
 {
 	const char *alg = jws_algorithm_name(algorithm);
 
 	switch (algorithm)
 	{
 		case JWS_HS256:
-			return json_pack("{s:s, s:O, s:s}", "kty", "oct",
-							 "k", json_object_get(jwk, "k"), "alg", alg);
+			return snprintf(text, size, "{\"kty\":\"oct\",\"k\":\"%s\",\"alg\":\"%s\"}", member(jwk, "k"), alg);
 		case JWS_RS256:
 		case JWS_PS256:
-			return json_pack("{s:s, s:O, s:O, s:s}", "kty", "RSA",
-							 "n", json_object_get(jwk, "n"),
-							 "e", json_object_get(jwk, "e"), "alg", alg);
+			return snprintf(text, size, "{\"kty\":\"RSA\",\"n\":\"%s\",\"e\":\"%s\",\"alg\":\"%s\"}",
+							member(jwk, "n"), member(jwk, "e"), alg);
 		case JWS_ES256:
-			return json_pack("{s:s, s:s, s:O, s:O, s:s}", "kty", "EC", "crv", "P-256",
-							 "x", json_object_get(jwk, "x"),
-							 "y", json_object_get(jwk, "y"), "alg", alg);
+			return snprintf(text, size, "{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"%s\",\"y\":\"%s\",\"alg\":\"%s\"}",
+							member(jwk, "x"), member(jwk, "y"), alg);
 		case JWS_ALGORITHMS:
 			break;
 	}
-	return NULL;
+	return -1;
 }
 
 /* Will it be read when a token comes? A point off the curve shows here, for one. */
-static bool
-key_reads(const char *jwk)
+static const char *
+check_reading(const char *jwk)
 {
-	JwsKey	   *key = jws_key_read(jwk);
+	JwsKey	   *key;
+	const char *why = jws_key_read(jwk, &key);
 
 	jws_key_free(key);
-	return key != NULL;
+	return why == NULL || why == guard_no_memory ? why : "is no valid key of its kind";
 }
 
 static const char *
 store_key(const json_t *jwk, TextArena *arena, JwksKey *key)
 {
 	char		text[JWK_MAX_BYTES];
-	json_t	   *bare = bare_jwk(jwk, key->algorithm);
-	size_t		length = bare != NULL ? json_dumpb(bare, text, sizeof(text), JSON_COMPACT) : 0;
+	int			length = write_bare(jwk, key->algorithm, text, sizeof(text));
 
-	json_decref(bare);
-	key->jwk = length <= sizeof(text) ? text_arena_copy(arena, text, length) : NULL;
+	key->jwk = length > 0 && (size_t) length < sizeof(text) ? text_arena_copy(arena, text, (size_t) length) : NULL;
 	OPENSSL_cleanse(text, sizeof(text));
-	if (key->jwk == NULL)
-		return TOO_MUCH;
-	return key_reads(key->jwk) ? NULL : "is no valid key of its kind";
+	return key->jwk != NULL ? check_reading(key->jwk) : TOO_MUCH;
 }
 
 static bool
@@ -320,6 +321,7 @@ read_keys(const json_t *keys, TextArena *arena, JwksSet *set)
 
 		if (why != NULL)
 		{
+			set->no_memory = why == guard_no_memory;
 			snprintf(set->why, sizeof(set->why), "key %d of the set %s", (int) i + 1, why);
 			return false;
 		}
@@ -332,12 +334,14 @@ bool
 jwks_read(const char *text, size_t length, TextArena *arena, JwksSet *set)
 {
 	json_t	   *object = NULL;
+	const char *why = NULL;
 	bool		good;
 
 	set->count = 0;
 	set->why[0] = '\0';
 	if (length <= JWKS_MAX_BYTES)
-		object = strict_json_object(text, length, JWS_MAX_DEPTH);
+		why = strict_json_object(text, length, JWS_MAX_DEPTH, &object);
+	set->no_memory = why == guard_no_memory;
 	if (object == NULL)
 	{
 		snprintf(set->why, sizeof(set->why),

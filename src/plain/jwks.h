@@ -29,6 +29,7 @@ typedef struct JwksSet
 	int			count;
 	JwksKey		keys[JWKS_MAX_KEYS];
 	char		why[160];		/* where reading failed: what is wrong, nothing secret */
+	bool		no_memory;		/* where it failed for want of memory: why means nothing then */
 } JwksSet;
 
 /* Arena that is never too small for a set of that many bytes. */

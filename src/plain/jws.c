@@ -17,7 +17,8 @@
  *    key's structure as a secret, and compared before it looks at the signature's length:
  *    algorithms are compared, and lengths known, before it is called;
  *  - it takes keys of any strength: make_key doesn't; and a PS256 signature without its leading zeros: fits_key;
- *  - where malloc gives no room for a copy it writes to address 0: memory_left asks beforehand;
+ *  - it writes to address 0 where malloc gives no room for a copy, and says of what OpenSSL had no
+ *    memory for that the signature is wrong: it runs under plain/guard.c, and errno is looked at;
  *  - cjose_jwk_to_json, cjose_header_new and the JWE functions call jansson's json_object(),
  *    which inside a server process is PostgreSQL's function of that name: never call these.
  *    Import, verify and release don't;
@@ -31,6 +32,7 @@
  */
 #include "plain/jws.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,12 +41,13 @@
 #include <openssl/err.h>
 
 #include "plain/base64url.h"
+#include "plain/guard.h"
 #include "plain/strict_json.h"
 
-#define HEADER_KEPT 512			/* characters; longer headers are read each time */
+#define WRONG_SIGNATURE "the token's signature is wrong"
 
-/* More than cjose copies of the longest token. */
-#define ROOM_BYTES (4 * JWS_MAX_BYTES)
+#define SIGNATURE_ROOM 4096
+#define HEADER_KEPT 512			/* characters; longer headers are read each time */
 
 struct JwsKey
 {
@@ -159,9 +162,9 @@ parse_header(JwsForm *form)
 	if (!base64url_decode(form->header, form->header_length,
 						  (unsigned char *) text, sizeof(text), &length))
 		return "the token's header is not strict base64url";
-	header = strict_json_object(text, length, JWS_MAX_DEPTH);
-	if (header == NULL)
-		return "the token's header is not a strict JSON object";
+	why = strict_json_object(text, length, JWS_MAX_DEPTH, &header);
+	if (why != NULL)
+		return why == guard_no_memory ? why : "the token's header is not a strict JSON object";
 	why = check_header(header, form);
 	json_decref(header);
 	return why;
@@ -245,17 +248,24 @@ jws_key_member(const json_t *jwk, const char *name, unsigned char *out, size_t s
 	return text != NULL && base64url_decode(text, text_length, out, size, length);
 }
 
-static cjose_jwk_t *
-make_secret(const json_t *jwk)
+/* What becomes a key under guard_run. */
+typedef struct KeyMaking
 {
-	unsigned char k[JWS_HS_MAX_BYTES];
-	size_t		length;
-	cjose_jwk_t *key = NULL;
+	const json_t *jwk;
+	JwsAlgorithm algorithm;
+	unsigned char secret[JWS_HS_MAX_BYTES]; /* here, since a run may end in the middle */
+	cjose_jwk_t *made;
+} KeyMaking;
 
-	if (jws_key_member(jwk, "k", k, sizeof(k), &length) && length >= JWS_HS_MIN_BYTES)
-		key = cjose_jwk_create_oct_spec(k, length, NULL);
-	OPENSSL_cleanse(k, sizeof(k));
-	return key;
+static cjose_jwk_t *
+make_secret(KeyMaking *making)
+{
+	size_t		length;
+
+	if (!jws_key_member(making->jwk, "k", making->secret, sizeof(making->secret), &length) ||
+		length < JWS_HS_MIN_BYTES)
+		return NULL;
+	return cjose_jwk_create_oct_spec(making->secret, length, NULL);
 }
 
 static cjose_jwk_t *
@@ -291,44 +301,71 @@ make_p256(const json_t *jwk)
 }
 
 /* The algorithm alone says which members are looked at: a key of another kind has none of them. */
-static cjose_jwk_t *
-make_key(const json_t *jwk, JwsAlgorithm algorithm)
+static void
+make_key(void *argument)
 {
-	switch (algorithm)
+	KeyMaking  *making = argument;
+
+	switch (making->algorithm)
 	{
 		case JWS_HS256:
-			return make_secret(jwk);
+			making->made = make_secret(making);
+			break;
 		case JWS_RS256:
 		case JWS_PS256:
-			return make_rsa(jwk);
+			making->made = make_rsa(making->jwk);
+			break;
 		case JWS_ES256:
-			return make_p256(jwk);
+			making->made = make_p256(making->jwk);
+			break;
 		case JWS_ALGORITHMS:
 			break;
 	}
-	return NULL;
 }
 
-JwsKey *
-jws_key_read(const char *jwk)
+/* A key for which OpenSSL had too little memory may lack something. */
+static const char *
+make_key_of(const json_t *jwk, JwsKey *key)
 {
-	json_t	   *object = strict_json_object(jwk, strlen(jwk), JWS_MAX_DEPTH);
-	const char *name = json_string_value(json_object_get(object, "alg"));
-	JwsKey	   *key = name != NULL ? calloc(1, sizeof(JwsKey)) : NULL;
+	KeyMaking	making = {.jwk = jwk, .algorithm = key->algorithm};
+	bool		enough = guard_run(make_key, &making) && errno != ENOMEM;
 
-	if (key != NULL)
-	{
-		key->algorithm = jws_algorithm_of(name);
-		key->jwk = make_key(object, key->algorithm);
-	}
-	json_decref(object);
+	OPENSSL_cleanse(making.secret, sizeof(making.secret));
 	ERR_clear_error();
-	if (key != NULL && key->jwk == NULL)
+	if (!enough)
 	{
-		free(key);
-		return NULL;
+		cjose_jwk_release(making.made);
+		return guard_no_memory;
 	}
-	return key;
+	key->jwk = making.made;
+	return key->jwk != NULL ? NULL : "no key of its algorithm, or a weak one";
+}
+
+const char *
+jws_key_read(const char *jwk, JwsKey **key)
+{
+	json_t	   *object;
+	const char *why = strict_json_object(jwk, strlen(jwk), JWS_MAX_DEPTH, &object);
+	const char *name = json_string_value(json_object_get(object, "alg"));
+	JwsKey	   *made;
+
+	*key = NULL;
+	if (why != NULL)
+		return why;
+	made = calloc(1, sizeof(JwsKey));
+	if (made != NULL)
+	{
+		made->algorithm = name != NULL ? jws_algorithm_of(name) : JWS_ALGORITHMS;
+		why = make_key_of(object, made);
+	}
+	else
+		why = guard_no_memory;
+	json_decref(object);
+	if (why == NULL)
+		*key = made;
+	else
+		free(made);
+	return why;
 }
 
 void
@@ -340,16 +377,6 @@ jws_key_free(JwsKey *key)
 	free(key);
 }
 
-/* What is freed here serves the small allocations that follow; volatile, since compilers do away with such pairs. */
-static bool
-memory_left(void)
-{
-	void	   *volatile room = malloc(ROOM_BYTES);
-
-	free(room);
-	return room != NULL;
-}
-
 /* RFC 8017, 8.1.2 and 8.2.2, step 1. The library takes a PS256 signature that lacks its leading zeros. */
 static bool
 fits_key(const JwsForm *form, const JwsKey *key)
@@ -359,19 +386,52 @@ fits_key(const JwsForm *form, const JwsKey *key)
 	return true;
 }
 
-bool
-jws_form_verify(const JwsForm *form, const JwsKey *key)
+/*
+ * cjose takes for granted that OpenSSL has room for a signature of ES256, some hundred bytes, and reads from
+ * address 0 otherwise. What is freed here serves these small allocations; volatile, since compilers do away with such pairs.
+ */
+static bool
+signature_has_room(void)
 {
+	void	   *volatile room = malloc(SIGNATURE_ROOM);
+
+	free(room);
+	return room != NULL;
+}
+
+typedef struct Verifying
+{
+	const JwsForm *form;
+	const JwsKey *key;
+	bool		verified;
+} Verifying;
+
+static void
+verify(void *argument)
+{
+	Verifying  *verifying = argument;
+	const JwsForm *form = verifying->form;
+
 	/* The three parts and their dots are one text. */
 	size_t		length = (size_t) (form->signature + form->signature_length - form->header);
-	cjose_jws_t *jws;
-	bool		verified;
+	cjose_jws_t *jws = cjose_jws_import(form->header, length, NULL);
 
-	if (key == NULL || key->algorithm != form->algorithm || !fits_key(form, key) || !memory_left())
-		return false;
-	jws = cjose_jws_import(form->header, length, NULL);
-	verified = jws != NULL && cjose_jws_verify(jws, key->jwk, NULL);
+	verifying->verified = jws != NULL && signature_has_room() && cjose_jws_verify(jws, verifying->key->jwk, NULL);
 	cjose_jws_release(jws);
+}
+
+/* cjose says no to a wrong signature and to what OpenSSL had no memory for alike: errno knows better. */
+const char *
+jws_form_verify(const JwsForm *form, const JwsKey *key)
+{
+	Verifying	verifying = {form, key, false};
+	bool		enough;
+
+	if (key == NULL || key->algorithm != form->algorithm || !fits_key(form, key))
+		return WRONG_SIGNATURE;
+	enough = guard_run(verify, &verifying) && (verifying.verified || errno != ENOMEM);
 	ERR_clear_error();
-	return verified;
+	if (!enough)
+		return guard_no_memory;
+	return verifying.verified ? NULL : WRONG_SIGNATURE;
 }

@@ -53,7 +53,7 @@ typedef struct JwsForm
 extern const char *jws_algorithm_name(JwsAlgorithm algorithm);
 extern JwsAlgorithm jws_algorithm_of(const char *name);
 
-/* NULL where the token is well-formed, else what is wrong, in words that hold nothing of the token. */
+/* NULL where the token is well-formed, else what is wrong, in words that hold nothing of the token (or guard_no_memory). */
 extern const char *jws_form_read(const char *token, size_t length, JwsForm *form);
 
 /* A member's bytes; false where it is no strict base64url, or too long. */
@@ -61,17 +61,17 @@ extern bool jws_key_member(const struct json_t *jwk, const char *name,
 						   unsigned char *out, size_t size, size_t *length);
 
 /*
- * A key (JWK, JSON text, with alg) as jws_form_verify takes it, to be given to jws_key_free. NULL: no key
- * of that algorithm, or a weak one. Leaves OpenSSL's error queue empty.
+ * A key (JWK, JSON text, with alg) as jws_form_verify takes it, to be given to jws_key_free. NULL, or what is wrong and no
+ * key: none of that algorithm, a weak one, guard_no_memory. Leaves OpenSSL's error queue empty.
  */
-extern JwsKey *jws_key_read(const char *jwk);
+extern const char *jws_key_read(const char *jwk, JwsKey **key);
 extern void jws_key_free(JwsKey *key);
 
 /*
  * Does this key verify (NULL does not, nor does one of another algorithm) the signature of a form that jws_form_read
- * accepted? Its text must still be there; the kid is the caller's matter. Frees all that it allocates, leaves
- * OpenSSL's error queue empty.
+ * accepted? NULL, or what is wrong; guard_no_memory where that is not known. The form's text must still be there; the kid is the
+ * caller's matter. Frees all that it allocates, leaves OpenSSL's error queue empty.
  */
-extern bool jws_form_verify(const JwsForm *form, const JwsKey *key);
+extern const char *jws_form_verify(const JwsForm *form, const JwsKey *key);
 
 #endif

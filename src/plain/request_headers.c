@@ -65,20 +65,21 @@ copy_forwarded(const char *list, size_t length, int hops, char *to, size_t size)
 	copy(start, (size_t) (end - start), to, size);
 }
 
-bool
+const char *
 request_headers_read(const char *text, size_t length, int hops, RequestHeaders *headers)
 {
-	json_t	   *object = strict_json_object(text, length, MAX_DEPTH);
+	json_t	   *object;
+	const char *why = strict_json_object(text, length, MAX_DEPTH, &object);
 	const char *forwarded;
 
 	*headers = (RequestHeaders) {.has_idempotency_key = false};
-	if (object == NULL)
-		return false;
+	if (why != NULL)
+		return why;
 	headers->has_idempotency_key = copy_header(object, "idempotency-key", headers->idempotency_key, sizeof(headers->idempotency_key));
 	copy_header(object, "x-request-id", headers->request_id, sizeof(headers->request_id));
 	forwarded = strict_json_string(json_object_get(object, "x-forwarded-for"), &length);
 	if (forwarded != NULL)
 		copy_forwarded(forwarded, length, hops, headers->client_address, sizeof(headers->client_address));
 	json_decref(object);
-	return true;
+	return NULL;
 }

@@ -25,8 +25,9 @@ typedef struct RequestHeaders
 
 /*
  * Reads them from a JSON object of lower-case names. hops: how many proxies, the nearest included, have added to X-Forwarded-For;
- * the entry that the first of them added is the client's. False, with nothing filled in, where the text is no strict JSON object.
+ * the entry that the first of them added is the client's. NULL; or, with nothing filled in,
+ * what is wrong: the text is no strict JSON object, or guard_no_memory.
  */
-extern bool request_headers_read(const char *text, size_t length, int hops, RequestHeaders *headers);
+extern const char *request_headers_read(const char *text, size_t length, int hops, RequestHeaders *headers);
 
 #endif

@@ -11,6 +11,10 @@
  */
 #include "plain/strict_json.h"
 
+#include "plain/guard.h"
+
+#define NOT_STRICT "no strict JSON object"
+
 /* Counts brackets outside strings; what is not JSON at all is left to the parser. */
 static bool
 depth_within(const char *text, size_t length, int max_depth)
@@ -42,20 +46,38 @@ depth_within(const char *text, size_t length, int max_depth)
 	return true;
 }
 
-json_t *
-strict_json_object(const char *text, size_t length, int max_depth)
+typedef struct Parsing
 {
+	const char *text;
+	size_t		length;
 	json_t	   *value;
+} Parsing;
 
+static void
+parse(void *argument)
+{
+	Parsing    *parsing = argument;
+
+	parsing->value = json_loadb(parsing->text, parsing->length, JSON_REJECT_DUPLICATES, NULL);
+}
+
+const char *
+strict_json_object(const char *text, size_t length, int max_depth, json_t **object)
+{
+	Parsing		parsing = {text, length, NULL};
+
+	*object = NULL;
 	if (!depth_within(text, length, max_depth))
-		return NULL;
-	value = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
-	if (value != NULL && !json_is_object(value))
+		return NOT_STRICT;
+	if (!guard_run(parse, &parsing))
+		return guard_no_memory;
+	if (!json_is_object(parsing.value))
 	{
-		json_decref(value);
-		return NULL;
+		json_decref(parsing.value);
+		return NOT_STRICT;
 	}
-	return value;
+	*object = parsing.value;
+	return NULL;
 }
 
 const char *

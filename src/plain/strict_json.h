@@ -15,11 +15,11 @@
 #include <jansson.h>
 
 /*
- * The object that text is, to be given to json_decref, or NULL: ill-formed, not an
+ * The object that text is, to be given to json_decref. NULL and an object, or what is wrong and none: ill-formed, not an
  * object, nested deeper than max_depth, a member twice (at any depth), a byte
- * order mark before it or anything but blanks behind it.
+ * order mark before it or anything but blanks behind it; or guard_no_memory.
  */
-extern json_t *strict_json_object(const char *text, size_t length, int max_depth);
+extern const char *strict_json_object(const char *text, size_t length, int max_depth, json_t **object);
 
 /* The string's bytes, or NULL where the value is no string. */
 extern const char *strict_json_string(const json_t *value, size_t *length);

@@ -37,6 +37,7 @@
 #include "scoreboard.h"
 #include "base/config_cache.h"
 #include "plain/claims.h"
+#include "plain/guard.h"
 #include "plain/jwks.h"
 #include "plain/jws.h"
 #include "trust/token.h"
@@ -73,6 +74,8 @@ now_seconds(void)
 static bool
 refuse_token(Refusal *refusal, const char *why)
 {
+	if (why == guard_no_memory)
+		raise_no_memory();
 	return refuse(refusal, REFUSAL_UNAUTHORIZED, TOKEN_HINT, "%s", why);
 }
 
@@ -273,14 +276,17 @@ parsed_key(IssuerKey *key)
 {
 	MemoryContext home = GetMemoryChunkContext(key);
 	MemoryContextCallback *callback;
+	const char *why;
 
 	if (key->parsed != NULL)
 		return key->parsed;
 	callback = MemoryContextAlloc(home, sizeof(MemoryContextCallback));
-	key->parsed = jws_key_read(key->jwk);
-	if (key->parsed == NULL)
+	why = jws_key_read(key->jwk, &key->parsed);
+	if (why != NULL)
 	{
 		pfree(callback);
+		if (why == guard_no_memory)
+			raise_no_memory();
 		return NULL;
 	}
 	callback->func = free_key;
@@ -293,14 +299,14 @@ static bool
 check_signature(const Issuer *issuer, const JwsForm *form, Refusal *refusal)
 {
 	IssuerKey  *key = choose_key(issuer, form);
+	const char *why;
 
 	if (key == NULL)
 		return refuse_token(refusal, form->has_kid ?
 							"the token's issuer has no key of that kid for its algorithm" :
 							"the token has no kid, and its issuer doesn't have exactly one key for its algorithm");
-	if (!jws_form_verify(form, parsed_key(key)))
-		return refuse_token(refusal, "the token's signature is wrong");
-	return true;
+	why = jws_form_verify(form, parsed_key(key));
+	return why == NULL || refuse_token(refusal, why);
 }
 
 static bool
@@ -439,9 +445,13 @@ token_check_jwks(const char *jwks_text, List **keys, Refusal *refusal)
 
 	arena.data = palloc(arena.size);
 	if (!jwks_read(jwks_text, length, &arena, set))
+	{
+		if (set->no_memory)
+			raise_no_memory();
 		return refuse(refusal, REFUSAL_INVALID_REQUEST,
 					  "Give a JWK set (RFC 7517): {\"keys\": [{\"kty\": \"oct\", \"k\": \"...\", \"alg\": \"HS256\", \"kid\": \"...\"}]}.",
 					  "%s", set->why);
+	}
 	*keys = NIL;
 	for (int i = 0; i < set->count; i++)
 		*keys = lappend(*keys, make_issuer_key(&set->keys[i]));

@@ -14,6 +14,8 @@
 #include "utils/varlena.h"
 
 #include "scoreboard.h"
+#include "base/refusal.h"
+#include "plain/guard.h"
 #include "trust/trusted_request.h"
 
 static bool
@@ -53,5 +55,12 @@ trusted_request_headers(RequestHeaders *headers)
 {
 	const char *text = trusted_request_variable("request.headers");
 
-	return text != NULL && request_headers_read(text, strlen(text), scoreboard_forwarded_hops, headers);
+	const char *why;
+
+	if (text == NULL)
+		return false;
+	why = request_headers_read(text, strlen(text), scoreboard_forwarded_hops, headers);
+	if (why == guard_no_memory)
+		raise_no_memory();
+	return why == NULL;
 }

@@ -14,7 +14,7 @@ static RequestHeaders headers;
 static bool
 reads(const char *text, int hops)
 {
-	return request_headers_read(text, strlen(text), hops, &headers);
+	return request_headers_read(text, strlen(text), hops, &headers) == NULL;
 }
 
 /* The client's address in this X-Forwarded-For. */

@@ -1,7 +1,7 @@
 /*
  * token_claims.c - claims against the rules of their issuer
  *
- * Build: src/plain/strict_json.c src/plain/claims.c -ljansson
+ * Build: src/plain/guard.c src/plain/strict_json.c src/plain/claims.c -lcjose
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */

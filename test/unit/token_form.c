@@ -1,7 +1,7 @@
 /*
  * token_form.c - what is refused before any library sees a token
  *
- * Build: src/plain/strict_json.c src/plain/base64url.c src/plain/jws.c -lcjose
+ * Build: src/plain/guard.c src/plain/strict_json.c src/plain/base64url.c src/plain/jws.c -lcjose
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -76,8 +76,8 @@ test_base64url(void)
 static bool
 reads_json(const char *text)
 {
-	json_t	   *value = strict_json_object(text, strlen(text), JWS_MAX_DEPTH);
-	bool		reads = value != NULL;
+	json_t	   *value;
+	bool		reads = strict_json_object(text, strlen(text), JWS_MAX_DEPTH, &value) == NULL;
 
 	json_decref(value);
 	return reads;
