@@ -61,7 +61,7 @@ static uint64 filled_from = 0;	/* the generation at which the tables were empty 
 
 static SavedPlan board_plan = {
 	.text = "SELECT name::text, board_id::int, score_order::text, ties::text, operator::text, top_size::int, lowest_score::bigint, publish_interval_ms::int,"
-	" visibility::text, permission::text"
+	" visibility::text, permission::text, time_zone::text"
 	" FROM scoreboard.board WHERE name = $1 OR board_id = $2",
 	.nargs = 2, .types = {TEXTOID, INT4OID}
 };
@@ -70,7 +70,8 @@ static SavedPlan rule_plan = {
 	.text = "SELECT t.action_type_id::int, t.proof::text, t.enabled AND coalesce(r.enabled, true),"
 	" CASE WHEN r.min_points IS NULL THEN coalesce(r.points, t.points)::bigint END,"
 	" coalesce(r.min_points, t.min_points, 0)::bigint, coalesce(r.max_points, t.max_points, 0)::bigint, t.permission::text,"
-	" coalesce(floor(extract(epoch FROM t.receipt_max_age))::bigint, -1)"
+	" coalesce(floor(extract(epoch FROM t.receipt_max_age))::bigint, -1),"
+	" coalesce(r.hourly_quota, t.hourly_quota, 0)::int, coalesce(r.daily_quota, t.daily_quota, 0)::int"
 	" FROM scoreboard.action_type t LEFT JOIN scoreboard.action_rule r ON r.action_type_id = t.action_type_id AND r.board_id = $2"
 	" WHERE t.name = $1",
 	.nargs = 2, .types = {TEXTOID, INT4OID}
@@ -223,6 +224,7 @@ load_board(const char *name, int32 board_id)
 		board->visibility = visibility_from_text(plan_known_text(row, desc, 9));
 		permission = plan_text(row, desc, 10);
 		board->permission = permission ? MemoryContextStrdup(cache_context, permission) : NULL;
+		board->time_zone = MemoryContextStrdup(cache_context, plan_known_text(row, desc, 11));
 	}
 	plan_finish(pin);
 	return board;
@@ -287,6 +289,8 @@ fill_rule(ActionRule *rule, HeapTuple row, TupleDesc desc)
 	rule->min_points = DatumGetInt64(plan_datum(row, desc, 5));
 	rule->max_points = DatumGetInt64(plan_datum(row, desc, 6));
 	rule->receipt_max_age = DatumGetInt64(plan_datum(row, desc, 8));
+	rule->hourly_quota = DatumGetInt32(plan_datum(row, desc, 9));
+	rule->daily_quota = DatumGetInt32(plan_datum(row, desc, 10));
 	rule->permission = permission ? MemoryContextStrdup(cache_context, permission) : NULL;
 }
 

@@ -51,6 +51,7 @@ typedef struct Board
 	int32		season;			/* the running one */
 	BoardVisibility visibility;
 	char	   *permission;		/* or NULL */
+	char	   *time_zone;
 } Board;
 
 typedef enum ActionProof
@@ -73,6 +74,8 @@ typedef struct ActionRule
 	int64		max_points;
 	char	   *permission;		/* that the token must hold, or NULL */
 	int64		receipt_max_age;	/* seconds; -1: scoreboard.receipt_window */
+	int			hourly_quota;	/* of a player on the board; 0: none */
+	int			daily_quota;
 } ActionRule;
 
 typedef struct SigningKey

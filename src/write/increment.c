@@ -33,6 +33,7 @@
 #include "base/refusal_log.h"
 #include "rank/index.h"
 #include "trust/grant.h"
+#include "trust/quota.h"
 #include "trust/rate_limit.h"
 #include "trust/receipt.h"
 #include "trust/trusted_request.h"
@@ -274,6 +275,13 @@ check_grant(const Increment *increment, TimestampTz now, Refusal *refusal)
 	return increment->proof != PROOF_GRANT || grant_check(&use, now, refusal);
 }
 
+static bool
+check_quota(const Increment *increment, const LedgerPlayer *player, TimestampTz now, Refusal *refusal)
+{
+	return !player->exists ||
+		quota_check(increment->board, increment->rule, increment->request.action_type, player->player_id, now, refusal);
+}
+
 /* Step 6, in SPEC's order. */
 static bool
 check_allowed(Increment *increment, const LedgerPlayer *player, TimestampTz now, Refusal *refusal)
@@ -281,6 +289,7 @@ check_allowed(Increment *increment, const LedgerPlayer *player, TimestampTz now,
 	return check_player(player, refusal) &&
 		check_key(increment, now, refusal) &&
 		check_action(increment, refusal) &&
+		check_quota(increment, player, now, refusal) &&
 		check_issued_at(increment, now, refusal) &&
 		check_grant(increment, now, refusal);
 }

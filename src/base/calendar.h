@@ -1,0 +1,25 @@
+/*
+ * base/calendar.h - calendar days in a time zone
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_BASE_CALENDAR_H
+#define SCOREBOARD_BASE_CALENDAR_H
+
+#include "postgres.h"
+#include "datatype/timestamp.h"
+#include "pgtime.h"
+
+typedef struct CalendarDay
+{
+	TimestampTz begin;
+	TimestampTz end;			/* where the next one begins: 24 hours later, but for days on which the clock is set */
+} CalendarDay;
+
+/* The zone's; an error where the server knows no zone of that name. */
+extern pg_tz *calendar_zone(const char *name);
+
+/* The day that a moment belongs to. A day once begun is not left again, although the clock may be set back behind its midnight. */
+extern CalendarDay calendar_day(pg_tz *zone, TimestampTz moment);
+
+#endif
