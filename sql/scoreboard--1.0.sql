@@ -1135,6 +1135,18 @@ $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_revoke_key IS
 'Ends a signing key: no new action is counted by its receipts from the commit on.';
 
+CREATE FUNCTION @extschema@.scoreboard_explain_receipt(
+    receipt text, signed_bytes bytea DEFAULT NULL, user_id text DEFAULT NULL, action_type text DEFAULT NULL, action_id text DEFAULT NULL,
+    board text DEFAULT 'global', points bigint DEFAULT NULL, issued_at bigint DEFAULT NULL, subscore bigint DEFAULT NULL, detail text DEFAULT NULL)
+RETURNS jsonb AS 'MODULE_PATHNAME', 'scoreboard_explain_receipt' LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION @extschema@.scoreboard_explain_receipt IS
+'Why a receipt doesn''t verify for an action: what should have been signed, and what probably was.
+{signedBytes, difference, parts: [{keyId, key, signature, explanation}], verifies, findings}.
+signed_bytes: what the service says it has signed; difference: where that is something else;
+explanation: the usual mistake that would explain the signature, and the state of the key;
+findings: what is wrong beside the signature. Never answers a signature or a secret.
+Errors: INVALID_REQUEST NOT_FOUND ACTION_NOT_ALLOWED.';
+
 CREATE FUNCTION @extschema@.scoreboard_create_grant(
     user_id text, action_type text, board text DEFAULT 'global', points bigint DEFAULT NULL, expires_in interval DEFAULT '1 hour',
     subscore bigint DEFAULT NULL, detail text DEFAULT NULL)
@@ -1560,7 +1572,7 @@ INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_server_stats', 'gateway'), ('scoreboard_server_stats', 'admin'), ('stats', 'gateway'), ('server_stats', 'gateway'),
     ('scoreboard_authenticate', 'gateway'), ('authenticate', 'gateway'), ('create_ticket', 'gateway'), ('redeem_ticket', 'gateway'), ('standings', 'gateway'),
     ('scoreboard_increment_for', 'server'), ('scoreboard_set_profile', 'server'),
-    ('scoreboard_create_grant', 'server'), ('scoreboard_create_session_key', 'server'), ('scoreboard_revoke_session_keys', 'server'),
+    ('scoreboard_explain_receipt', 'server'), ('scoreboard_create_grant', 'server'), ('scoreboard_create_session_key', 'server'), ('scoreboard_revoke_session_keys', 'server'),
     ('scoreboard_create_key', 'admin'), ('scoreboard_rotate_key', 'admin'), ('scoreboard_revoke_key', 'admin'),
     ('scoreboard_verify', 'admin'), ('scoreboard_repair', 'admin'),
     ('scoreboard_adjust', 'admin'),

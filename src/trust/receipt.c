@@ -161,20 +161,16 @@ bytes_datum(const char *bytes, size_t length)
 	return PointerGetDatum(value);
 }
 
-/* Does this key make this MAC of these bytes? In constant time. */
-static bool
-mac_matches(Datum signed_bytes, const SigningKey *key, const unsigned char *mac)
+bool
+receipt_mac_matches(const char *bytes, size_t length, const char *key, size_t key_length, const unsigned char *mac)
 {
 	bytea	   *made;
-	bool		matches;
 
 	find_hmac();
-	made = DatumGetByteaPP(FunctionCall3(&hmac_function, signed_bytes,
-										 bytes_datum(key->secret, strlen(key->secret)),
+	made = DatumGetByteaPP(FunctionCall3(&hmac_function, bytes_datum(bytes, length), bytes_datum(key, key_length),
 										 CStringGetTextDatum("sha256")));
-	matches = VARSIZE_ANY_EXHDR(made) == RECEIPT_MAC_BYTES &&
+	return VARSIZE_ANY_EXHDR(made) == RECEIPT_MAC_BYTES &&
 		CRYPTO_memcmp(VARDATA_ANY(made), mac, RECEIPT_MAC_BYTES) == 0;
-	return matches;
 }
 
 /* ---------- receipts ---------- */
@@ -204,10 +200,9 @@ key_covers(const SigningKey *key, const Board *board, const ActionRule *rule)
 		 list_member_int(key->action_type_ids, rule->action_type_id));
 }
 
-static Datum
-signed_bytes_of(const ReceiptSubject *subject)
+static size_t
+write_signed(const ReceiptSubject *subject, char bytes[RECEIPT_SIGNED_MAX])
 {
-	char		bytes[RECEIPT_SIGNED_MAX];
 	ReceiptFields fields = {
 		.audience = receipt_audience(),
 		.board = subject->board,
@@ -227,7 +222,7 @@ signed_bytes_of(const ReceiptSubject *subject)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg_internal("the bytes that a receipt signs could not be written")));
-	return bytes_datum(bytes, length);
+	return length;
 }
 
 const SigningKey *
@@ -255,7 +250,8 @@ static const ReceiptPart *
 find_signer(const ReceiptPart *parts, int count, const ReceiptSubject *subject,
 			const Board *board, const ActionRule *rule)
 {
-	Datum		signed_bytes = signed_bytes_of(subject);
+	char		bytes[RECEIPT_SIGNED_MAX];
+	size_t		length = write_signed(subject, bytes);
 	TimestampTz now = GetCurrentTimestamp();
 	const ReceiptPart *first = NULL;
 
@@ -264,7 +260,7 @@ find_signer(const ReceiptPart *parts, int count, const ReceiptSubject *subject,
 		SigningKey	room;
 		const SigningKey *key = receipt_key(parts[i].key_id, subject->user_id, board, rule, &room);
 
-		if (key == NULL || !mac_matches(signed_bytes, key, parts[i].mac))
+		if (key == NULL || !receipt_mac_matches(bytes, length, key->secret, strlen(key->secret), parts[i].mac))
 			continue;
 		if (receipt_key_is_valid(key, now))
 			return &parts[i];

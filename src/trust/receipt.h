@@ -44,6 +44,9 @@ extern bool receipt_key_is_valid(const SigningKey *key, TimestampTz now);
 extern bool receipt_verify(const char *receipt, const ReceiptSubject *subject, const Board *board, const ActionRule *rule,
 						   char key_id[SCOREBOARD_NAME_MAX + 1], Refusal *refusal);
 
+/* Does this key make this MAC (RECEIPT_MAC_BYTES) of these bytes? In constant time; leaves some garbage in the current context. */
+extern bool receipt_mac_matches(const char *bytes, size_t length, const char *key, size_t key_length, const unsigned char *mac);
+
 /* Drops the cached hmac() if pg_proc changed; called once per process. */
 extern void receipt_init(void);
 

@@ -68,6 +68,7 @@ INSERT INTO calls (name, call) VALUES
     (NULL, $$INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('PUBLISHED', 'grant', 1) RETURNING name$$),
     ('scoreboard_create_grant', $$SELECT length($f('published-a', 'PUBLISHED'))$$),
     (NULL, $$SELECT r.score FROM scoreboard.grant_token g, scoreboard_increment_for('published-a', 'PUBLISHED', g.grant_id) AS r WHERE g.user_id = 'published-a'$$),
+    ('scoreboard_explain_receipt', $$SELECT $f(sign.receipt('published-a', 'FIND_COIN', 'x', issued_at => s), NULL, 'published-a', 'FIND_COIN', 'x', issued_at => s) ->> 'verifies' AS verifies FROM (SELECT sign.now() AS s) AS t$$),
     ('scoreboard_remove_issuer', $$SELECT $f('https://id.test')$$);
 CREATE TEMP VIEW functions AS
     SELECT DISTINCT p.proname::text AS name, format('%I.%I', p.pronamespace::regnamespace, p.proname) AS qualified FROM scoreboard.api_members() m JOIN pg_proc p ON p.oid = m.function;

@@ -100,6 +100,7 @@ my %refused = (
 	'batch' => qq{SELECT * FROM scoreboard_submit('{"token": "$token", "receipt": "$receipt"}')},
 	'within PL/pgSQL' => qq{DO \$\$ BEGIN PERFORM scoreboard_increment('LEVEL', 'a', issued_at => $now, receipt => '$receipt', token => '$token'); END \$\$},
 	'another receipt of a session key' => "SELECT scoreboard_increment('STEP', 't', issued_at => $now, receipt => '$secret{'session receipt'}', token => '$token')",
+	'an explanation' => "SELECT scoreboard_explain_receipt('$secret{'session receipt'}', '$token', 'a:ada', 'LEVEL', 'none', 'none', issued_at => 1)",
 	'a session key that lives too long' => "SELECT scoreboard_create_session_key('a:ada', '1 year')",
 	'issuer' => qq{SELECT scoreboard_set_issuer('https://c.test', '{"keys": [{"kty": "oct", "alg": "none", "k": "$jwt_secret"}]}', 'c:')},
 );
