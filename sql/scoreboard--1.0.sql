@@ -931,39 +931,33 @@ RETURNS TABLE (user_id text, season integer, score bigint, rank bigint, players 
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION scoreboard.standings(text, text[]) IS 'where these players stand, also who stands in no list (rank null); for bridges, which tell each its own';
 
--- Twins never share a slot: the second to take one waits for the first, sees its ticket, and looks again. Whoever makes one clears
--- some away that have expired, so nobody else has to.
+CREATE FUNCTION scoreboard.lock_tickets(user_id text) RETURNS void
+    AS 'MODULE_PATHNAME', 'scoreboard_lock_tickets' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION scoreboard.lock_tickets(text) IS 'nobody else makes a ticket of the player until the transaction ends';
+
+-- One at a time for each player: rows alone would do, but those who wait for one keep a lock on it when it has become another's, and
+-- so run into each other. The ticket takes the place of none, or of the one that ends first. Whoever makes one then clears some away
+-- that have expired, so nobody else has to; whatever these are, nothing is waited for behind that.
 CREATE FUNCTION scoreboard.create_ticket(token text, OUT ticket text, OUT expires_at timestamptz) LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     who record;
-    hash bytea;
 BEGIN
     PERFORM scoreboard.hide_statement();
     who := scoreboard.authenticate(create_ticket.token);
     PERFORM scoreboard.check_tickets();
+    PERFORM scoreboard.lock_tickets(who.user_id);
     create_ticket.ticket := rtrim(translate(encode(decode(left(scoreboard.random_secret(), 32), 'hex'), 'base64'), '+/', '-_'), '=');
     create_ticket.expires_at := least(clock_timestamp() + interval '60 seconds', who.expires_at);
-    hash := sha256(convert_to(create_ticket.ticket, 'UTF8'));
+    INSERT INTO scoreboard.stream_ticket (user_id, slot, digest, expires_at, token_expires_at, permissions)
+        SELECT who.user_id, n.slot, sha256(convert_to(create_ticket.ticket, 'UTF8')), create_ticket.expires_at, who.expires_at, who.permissions
+        FROM generate_series(1, 3) n (slot) LEFT JOIN scoreboard.stream_ticket o ON (o.user_id, o.slot) = (who.user_id, n.slot)
+        ORDER BY o.expires_at NULLS FIRST, n.slot LIMIT 1
+        ON CONFLICT (user_id, slot) DO UPDATE SET digest = excluded.digest, expires_at = excluded.expires_at,
+            token_expires_at = excluded.token_expires_at, permissions = excluded.permissions;
     DELETE FROM scoreboard.stream_ticket t WHERE t.digest IN (SELECT o.digest FROM scoreboard.stream_ticket o
         WHERE o.expires_at < clock_timestamp() ORDER BY o.expires_at LIMIT 10 FOR UPDATE SKIP LOCKED);
-    LOOP
-        INSERT INTO scoreboard.stream_ticket AS t (user_id, slot, digest, expires_at, token_expires_at, permissions)
-            SELECT who.user_id, s, hash, create_ticket.expires_at, who.expires_at, who.permissions
-            FROM generate_series(1, 3) s WHERE NOT EXISTS (SELECT FROM scoreboard.stream_ticket o
-                WHERE (o.user_id, o.slot) = (who.user_id, s) AND o.expires_at >= clock_timestamp()) ORDER BY s LIMIT 1
-            ON CONFLICT (user_id, slot) DO UPDATE SET digest = excluded.digest, expires_at = excluded.expires_at,
-                token_expires_at = excluded.token_expires_at, permissions = excluded.permissions WHERE t.expires_at < clock_timestamp();
-        EXIT WHEN FOUND;
-        -- All three are live: the oldest goes, unless it has gone by itself meanwhile.
-        UPDATE scoreboard.stream_ticket t SET digest = hash, expires_at = create_ticket.expires_at,
-                token_expires_at = who.expires_at, permissions = who.permissions
-            WHERE (t.user_id, t.slot, t.expires_at) = (SELECT o.user_id, min(o.slot) FILTER (WHERE o.first), min(o.expires_at)
-                FROM (SELECT i.*, i.expires_at = min(i.expires_at) OVER () AS first FROM scoreboard.stream_ticket i WHERE i.user_id = who.user_id) o
-                GROUP BY o.user_id HAVING count(*) = 3);
-        EXIT WHEN FOUND;
-    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION scoreboard.create_ticket(text) IS 'scoreboard_create_ticket() for bridges';

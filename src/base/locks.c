@@ -1,5 +1,5 @@
 /*
- * base/locks.c - the one lock that decides about a player's increments
+ * base/locks.c - the one lock that decides about a player's increments, and the one of its tickets
  *
  * A transaction-scoped heavyweight lock: no row, no WAL, works before the
  * player's row exists. field4 = 3 keeps it apart from users' advisory locks (1 and 2).
@@ -9,6 +9,8 @@
  * Order of locks everywhere: relation scoreboard.score, rows of scoreboard.player, players by hash, boards by id. The row
  * comes before the player's lock, since an administrator's UPDATE has locked it before any trigger of ours runs. An increment,
  * which has the lock first, never waits for the row.
+ *
+ * Tickets of streams have a lock of their own, field4 = 4: they neither wait for what the player does, nor hold that up.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -25,6 +27,7 @@
 #include "plain/keyed_hash.h"
 
 #define PLAYER_LOCK_CLASS 3
+#define TICKET_LOCK_CLASS 4
 
 /* How many of them this transaction holds since each of its nesting levels, and in all. */
 static int *held = NULL;
@@ -157,6 +160,16 @@ void
 player_lock_release_moderate(uint64 hash)
 {
 	release(hash, AccessExclusiveLock);
+}
+
+void
+ticket_lock_acquire(const char *user_id)
+{
+	uint64		hash = player_lock_hash(user_id);
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, TICKET_LOCK_CLASS);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
 /*

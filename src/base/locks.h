@@ -1,5 +1,5 @@
 /*
- * base/locks.h - the one lock that decides about a player's increments
+ * base/locks.h - the one lock that decides about a player's increments, and the one of its tickets
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -31,6 +31,9 @@ extern bool player_lock_moderated(uint64 hash); /* does this transaction hold it
 /* Is there room for one more? Raises an error where there is none for so many new ones: before the first of them is taken. */
 extern bool player_lock_has_room(void);
 extern void player_lock_reserve(int players);
+
+/* To make a ticket of a stream for the player. Waits until it is had; held to the end of the transaction. */
+extern void ticket_lock_acquire(const char *user_id);
 
 /* Once per process, from _PG_init: transaction callbacks. */
 extern void player_lock_init(void);

@@ -4,9 +4,10 @@
  * A stream has no call of its own that could carry its token, so the bridge asks once, closes it when the token expires, and
  * judges by the permissions which boards it may have.
  *
- * Tickets stand in an unlogged table, of which a standby has nothing: it says so.
+ * Tickets stand in an unlogged table, of which a standby has nothing: it says so. One is made in SQL (scoreboard.make_ticket),
+ * under the lock that is taken here.
  *
- * Owns no state, writes nothing, takes no locks.
+ * Owns no state, writes nothing.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -23,11 +24,13 @@
 
 #include "base/config_cache.h"
 #include "base/hidden_statement.h"
+#include "base/locks.h"
 #include "base/refusal.h"
 #include "trust/token.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_authenticate);
 PG_FUNCTION_INFO_V1(scoreboard_check_tickets);
+PG_FUNCTION_INFO_V1(scoreboard_lock_tickets);
 
 #define IDENTITY_COLUMNS 3
 
@@ -77,5 +80,14 @@ scoreboard_check_tickets(PG_FUNCTION_ARGS)
 				   "tickets are made and redeemed by the primary server only");
 		refusal_raise(&refusal);
 	}
+	PG_RETURN_VOID();
+}
+
+/* scoreboard.lock_tickets(user_id text) */
+Datum
+scoreboard_lock_tickets(PG_FUNCTION_ARGS)
+{
+	hide_statement();
+	ticket_lock_acquire(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PG_RETURN_VOID();
 }
