@@ -334,7 +334,7 @@ send_batch(Batches *batches, Company company)
 	batch->next = batches->under_way;
 	batches->under_way = batch;
 	batch->deadline = batch_deadline(batch, now);
-	batch->call = pg_pool_ask(batches->bridge, SUBMIT, 1, parameters, batch->deadline, batch_over, batch);
+	batch->call = pg_pool_submit(batches->bridge, SUBMIT, 1, parameters, batch->deadline, batch_over, batch);
 	free(text);
 	if (batch->call)
 		return true;
@@ -350,7 +350,7 @@ room(const Batches *batches)
 {
 	uint64_t	now = uv_now(&batches->bridge->loop);
 	int			quick = BATCHES;
-	int			all = (int) batches->bridge->options.pool_size;
+	int			all = pg_pool_most_increments(batches->bridge);
 
 	for (const Batch *batch = batches->under_way; batch; batch = batch->next)
 	{

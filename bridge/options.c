@@ -97,7 +97,7 @@ static const Setting settings[] = {
 	{"smoke-action-file", TEXT(smoke_action_file), "", 0, 0,
 	"file with an increment's body, receipt included: it is counted once, however often this is repeated, and replayed", NULL},
 	{"pool-size", NUMBER(pool_size), "4", 1, 64,
-	"database connections for increments; one more is used for listening", NULL},
+	"database connections, of which reads leave one to increments and these one to reads; one more is used for listening", NULL},
 	{"queue-size", NUMBER(queue_size), "1024", 1, 1000000,
 	"increments that may wait for a database connection; more are answered 503", NULL},
 	{"max-connections", NUMBER(max_connections), "16384", 1, 1000000,

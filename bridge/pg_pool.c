@@ -3,6 +3,10 @@
  *
  *	pg_pool_ask -> queue -> a Worker's call -> callback
  *
+ * There are two queues, for increments and for whatever else is asked, which
+ * take turns: calls of one kind, many or stuck behind a lock, never hold up the
+ * other for long. Nor do they get all the connections (most_of).
+ *
  * A worker is a connection of the pool with the call that it carries. A call
  * has a deadline, wherever it is; what is given up while it runs is cancelled
  * at the server with pg_cancel_backend on one more connection, which is made
@@ -41,9 +45,17 @@
 typedef struct Pool Pool;
 typedef struct Worker Worker;
 
+typedef enum Kind
+{
+	INCREMENTS,
+	OTHERS,
+	KINDS
+} Kind;
+
 struct PgCall
 {
-	PgCall	   *next;			/* in the queue */
+	PgCall	   *next;			/* in its queue */
+	Kind		kind;
 	Worker	   *worker;			/* NULL in the queue */
 	Bridge	   *bridge;
 	uint64_t	deadline;
@@ -67,14 +79,20 @@ struct Worker
 	bool		up;
 };
 
+typedef struct Queue
+{
+	PgCall	   *head;
+	PgCall	   *tail;
+	int			length;
+} Queue;
+
 struct Pool
 {
 	Bridge	   *bridge;
 	PgHosts    *hosts;
 	uv_timer_t	sweep;			/* runs while there are calls */
-	PgCall	   *head;
-	PgCall	   *tail;
-	int			queued;
+	Queue		queues[KINDS];
+	Kind		turn;			/* whose call is the next, where both wait */
 	int			calls;			/* queued and carried */
 	PgConnection *canceller;
 	Worker	   *victim;			/* whose call the canceller is cancelling */
@@ -144,30 +162,30 @@ call_new(Bridge *bridge, const char *sql, int count, const char *const *paramete
 }
 
 static void
-push(Pool *pool, PgCall *call)
+push(Queue *queue, PgCall *call)
 {
-	if (pool->tail)
-		pool->tail->next = call;
+	if (queue->tail)
+		queue->tail->next = call;
 	else
-		pool->head = call;
-	pool->tail = call;
-	pool->queued++;
+		queue->head = call;
+	queue->tail = call;
+	queue->length++;
 }
 
 static void
-unqueue(Pool *pool, PgCall *call)
+unqueue(Queue *queue, PgCall *call)
 {
 	PgCall	   *before = NULL;
 
-	for (PgCall *each = pool->head; each != call; each = each->next)
+	for (PgCall *each = queue->head; each != call; each = each->next)
 		before = each;
 	if (before)
 		before->next = call->next;
 	else
-		pool->head = call->next;
-	if (pool->tail == call)
-		pool->tail = before;
-	pool->queued--;
+		queue->head = call->next;
+	if (queue->tail == call)
+		queue->tail = before;
+	queue->length--;
 }
 
 /* ---- what is given up ---- */
@@ -258,13 +276,39 @@ worker_free(const Worker *worker)
 }
 
 static int
-carried(const Pool *pool)
+carried(const Pool *pool, Kind kind)
 {
 	int			count = 0;
 
 	for (int i = 0; i < pool->worker_count; i++)
-		count += pool->workers[i].call != NULL;
+		count += pool->workers[i].call && pool->workers[i].call->kind == kind;
 	return count;
+}
+
+/* So many connections one kind may have. Of two, increments may have both: they come in few calls, and end soon. */
+static int
+most_of(const Pool *pool, Kind kind)
+{
+	if (pool->worker_count == 1 || (pool->worker_count == 2 && kind == INCREMENTS))
+		return pool->worker_count;
+	return pool->worker_count - 1;
+}
+
+/* The one whose turn it is; NULL: none may be sent. */
+static PgCall *
+next_call(Pool *pool)
+{
+	for (int i = 0; i < KINDS; i++)
+	{
+		Kind		kind = (pool->turn + i) % KINDS;
+
+		if (pool->queues[kind].head && carried(pool, kind) < most_of(pool, kind))
+		{
+			pool->turn = (kind + 1) % KINDS;
+			return pool->queues[kind].head;
+		}
+	}
+	return NULL;
 }
 
 static void
@@ -273,7 +317,7 @@ carry(Worker *worker, PgCall *call)
 	/* The deadline is the sweep's business; the connection gets time to hear of a cancelling. */
 	int64_t		left = (int64_t) (call->deadline - uv_now(&worker->pool->bridge->loop));
 
-	unqueue(worker->pool, call);
+	unqueue(&worker->pool->queues[call->kind], call);
 	worker->call = call;
 	worker->sent = uv_hrtime();
 	call->worker = worker;
@@ -287,12 +331,18 @@ pump(Pool *pool)
 {
 	uint64_t	now = uv_now(&pool->bridge->loop);
 
-	for (int i = 0; i < pool->worker_count && pool->head && !pool->ending; i++)
+	for (int i = 0; i < pool->worker_count && !pool->ending; i++)
 	{
-		if (pool->lasting && (now < pool->paused_until || carried(pool) > 0))
+		PgCall	   *call;
+
+		if (pool->lasting && (now < pool->paused_until || carried(pool, INCREMENTS) + carried(pool, OTHERS) > 0))
 			return;
-		if (worker_free(&pool->workers[i]))
-			carry(&pool->workers[i], pool->head);
+		if (!worker_free(&pool->workers[i]))
+			continue;
+		call = next_call(pool);
+		if (call == NULL)
+			return;
+		carry(&pool->workers[i], call);
 	}
 }
 
@@ -405,19 +455,19 @@ static const PgConnectionEvents canceller_events = {canceller_up, canceller_answ
 /* ---- deadlines ---- */
 
 static void
-sweep_queue(Pool *pool, uint64_t now)
+sweep_queue(Queue *queue, uint64_t now)
 {
 	PgCall	   *next;
 
-	for (PgCall *call = pool->head; call; call = next)
+	for (PgCall *call = queue->head; call; call = next)
 	{
 		next = call->next;
 		if (now < call->deadline)
 			continue;
-		unqueue(pool, call);
+		unqueue(queue, call);
 		call_end(call, PG_UNSENT, NULL);
 		call_free(call);
-		next = pool->head;		/* the callback may have changed the queue */
+		next = queue->head;		/* the callback may have changed the queue */
 	}
 }
 
@@ -446,7 +496,8 @@ pool_sweep(uv_timer_t *timer)
 	Pool	   *pool = timer->data;
 	uint64_t	now = uv_now(&pool->bridge->loop);
 
-	sweep_queue(pool, now);
+	sweep_queue(&pool->queues[INCREMENTS], now);
+	sweep_queue(&pool->queues[OTHERS], now);
 	sweep_workers(pool, now);
 	pump(pool);
 	if (pool->calls == 0)
@@ -455,25 +506,46 @@ pool_sweep(uv_timer_t *timer)
 
 /* ---- for the others ---- */
 
-PgCall *
-pg_pool_ask(Bridge *bridge, const char *sql, int count, const char *const *parameters, uint64_t deadline,
-			PgCallback callback, void *data)
+static PgCall *
+ask(Bridge *bridge, Kind kind, const char *sql, int count, const char *const *parameters, uint64_t deadline,
+	PgCallback callback, void *data)
 {
 	Pool	   *pool = bridge->pool;
 	PgCall	   *call;
 
-	if (pool->ending || !pg_pool_live(bridge) || pool->queued >= bridge->options.queue_size)
+	if (pool->ending || !pg_pool_live(bridge) || pool->queues[kind].length >= bridge->options.queue_size)
 		return NULL;
 	call = call_new(bridge, sql, count, parameters);
+	call->kind = kind;
 	call->deadline = deadline;
 	call->callback = callback;
 	call->data = data;
 	pool->calls++;
-	push(pool, call);
+	push(&pool->queues[kind], call);
 	if (!uv_is_active((uv_handle_t *) &pool->sweep))
 		uv_timer_start(&pool->sweep, pool_sweep, SWEEP_MS, SWEEP_MS);
 	pump(pool);
 	return call;
+}
+
+PgCall *
+pg_pool_ask(Bridge *bridge, const char *sql, int count, const char *const *parameters, uint64_t deadline,
+			PgCallback callback, void *data)
+{
+	return ask(bridge, OTHERS, sql, count, parameters, deadline, callback, data);
+}
+
+PgCall *
+pg_pool_submit(Bridge *bridge, const char *sql, int count, const char *const *parameters, uint64_t deadline,
+			   PgCallback callback, void *data)
+{
+	return ask(bridge, INCREMENTS, sql, count, parameters, deadline, callback, data);
+}
+
+int
+pg_pool_most_increments(const Bridge *bridge)
+{
+	return most_of(bridge->pool, INCREMENTS);
 }
 
 void
@@ -484,7 +556,7 @@ pg_pool_forget(PgCall *call)
 		worker_give_up(call->worker);
 	else
 	{
-		unqueue(call->bridge->pool, call);
+		unqueue(&call->bridge->pool->queues[call->kind], call);
 		call_free(call);
 	}
 }
@@ -544,14 +616,8 @@ pg_pool_stop(Bridge *bridge)
 			call_free(call);
 		}
 	}
-	while (pool->head)
-	{
-		PgCall	   *call = pool->head;
-
-		unqueue(pool, call);
-		call_end(call, PG_UNSENT, NULL);
-		call_free(call);
-	}
+	sweep_queue(&pool->queues[INCREMENTS], UINT64_MAX);
+	sweep_queue(&pool->queues[OTHERS], UINT64_MAX);
 	pg_hosts_free(bridge->hosts);
 	bridge->hosts = NULL;
 	bridge->pool = NULL;

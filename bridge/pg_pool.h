@@ -35,6 +35,9 @@ extern void pg_pool_stop(Bridge *bridge);	/* after they have stopped */
  */
 extern PgCall *pg_pool_ask(Bridge *bridge, const char *sql, int count, const char *const *parameters,
 						   uint64_t deadline, PgCallback callback, void *data);
+extern PgCall *pg_pool_submit(Bridge *bridge, const char *sql, int count, const char *const *parameters,
+							  uint64_t deadline, PgCallback callback, void *data);	/* the same, for increments */
+extern int	pg_pool_most_increments(const Bridge *bridge);	/* so many connections these may have */
 
 /* While a callback runs that has the server's answer: when its call was sent, and when that was read, by uv_hrtime. Else NULL. */
 typedef struct PgTimes

@@ -938,20 +938,20 @@ COMMENT ON FUNCTION scoreboard.lock_tickets(text) IS 'nobody else makes a ticket
 -- One at a time for each player: rows alone would do, but those who wait for one keep a lock on it when it has become another's, and
 -- so run into each other. The ticket takes the place of none, or of the one that ends first. Whoever makes one then clears some away
 -- that have expired, so nobody else has to; whatever these are, nothing is waited for behind that.
-CREATE FUNCTION scoreboard.create_ticket(token text, OUT ticket text, OUT expires_at timestamptz) LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION scoreboard.make_ticket(token text, OUT ticket text, OUT expires_at timestamptz) LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     who record;
 BEGIN
     PERFORM scoreboard.hide_statement();
-    who := scoreboard.authenticate(create_ticket.token);
+    who := scoreboard.authenticate(make_ticket.token);
     PERFORM scoreboard.check_tickets();
     PERFORM scoreboard.lock_tickets(who.user_id);
-    create_ticket.ticket := rtrim(translate(encode(decode(left(scoreboard.random_secret(), 32), 'hex'), 'base64'), '+/', '-_'), '=');
-    create_ticket.expires_at := least(clock_timestamp() + interval '60 seconds', who.expires_at);
+    make_ticket.ticket := rtrim(translate(encode(decode(left(scoreboard.random_secret(), 32), 'hex'), 'base64'), '+/', '-_'), '=');
+    make_ticket.expires_at := least(clock_timestamp() + interval '60 seconds', who.expires_at);
     INSERT INTO scoreboard.stream_ticket (user_id, slot, digest, expires_at, token_expires_at, permissions)
-        SELECT who.user_id, n.slot, sha256(convert_to(create_ticket.ticket, 'UTF8')), create_ticket.expires_at, who.expires_at, who.permissions
+        SELECT who.user_id, n.slot, sha256(convert_to(make_ticket.ticket, 'UTF8')), make_ticket.expires_at, who.expires_at, who.permissions
         FROM generate_series(1, 3) n (slot) LEFT JOIN scoreboard.stream_ticket o ON (o.user_id, o.slot) = (who.user_id, n.slot)
         ORDER BY o.expires_at NULLS FIRST, n.slot LIMIT 1
         ON CONFLICT (user_id, slot) DO UPDATE SET digest = excluded.digest, expires_at = excluded.expires_at,
@@ -960,11 +960,18 @@ BEGIN
         WHERE o.expires_at < clock_timestamp() ORDER BY o.expires_at LIMIT 10 FOR UPDATE SKIP LOCKED);
 END
 $$;
+COMMENT ON FUNCTION scoreboard.make_ticket(text) IS 'makes a ticket for whom the token stands for';
+
+-- What bridges call for one player waits for that player's locks only so long: a connection that waits is one less for all others.
+CREATE FUNCTION scoreboard.create_ticket(token text, OUT ticket text, OUT expires_at timestamptz)
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms' AS $$
+    SELECT * FROM scoreboard.make_ticket(token)
+$$;
 COMMENT ON FUNCTION scoreboard.create_ticket(text) IS 'scoreboard_create_ticket() for bridges';
 
 CREATE FUNCTION @extschema@.scoreboard_create_ticket(token text DEFAULT NULL)
 RETURNS @extschema@.scoreboard_ticket LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT t.ticket, t.expires_at FROM scoreboard.create_ticket(token) t
+    SELECT t.ticket, t.expires_at FROM scoreboard.make_ticket(token) t
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_create_ticket IS
 'A ticket that opens one stream of the authenticated player, where a token can''t go: in a URL.
@@ -1021,7 +1028,7 @@ CREATE FUNCTION scoreboard.view(board text, entries integer, radius integer, use
     AS 'MODULE_PATHNAME', 'scoreboard_view' LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION scoreboard.view(text, integer, integer, text[], text, integer, text) IS 'scoreboard_view() for bridges, as JSON';
 CREATE FUNCTION scoreboard.set_listed(listed boolean, anonymous boolean, token text) RETURNS json
-    AS 'MODULE_PATHNAME', 'scoreboard_set_listed' LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+    AS 'MODULE_PATHNAME', 'scoreboard_set_listed' LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms';
 COMMENT ON FUNCTION scoreboard.set_listed(boolean, boolean, text) IS 'scoreboard_set_listed() for bridges, as JSON';
 
 ---------------------------------------------------------------------------

@@ -205,7 +205,7 @@ test('who was with one that failed goes alone from then on', async (t) => {
 });
 
 test('calls that take long leave the other connections to others', async (t) => {
-  const bridge = await narrow(t, '--pool-size', '4', '--submit-timeout', '10m');
+  const bridge = await narrow(t, '--pool-size', '5', '--submit-timeout', '10m');
   await Promise.all(crowd(20, 'ned').map(({ user }) => increment(bridge, cluster, user)));
   const before = batches().length;
   const trap = proxy.hold(SUBMIT);
