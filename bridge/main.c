@@ -18,6 +18,7 @@
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,12 +72,27 @@ typedef struct Program
 /* A WebSocket over TLS has a pair of sockets besides its own, see relay.c. */
 #define FILES_OF_A_CLIENT(options) ((options)->tls_certificate[0] ? 3 : 1)
 
+/* Whoever starts us may have closed 0, 1 and 2. A client's socket in their place would get the log. */
+static bool
+keep_standard_files(void)
+{
+	int			file;
+
+	do
+		file = open("/dev/null", O_RDWR);
+	while (file >= 0 && file <= STDERR_FILENO);
+	if (file < 0)
+		return false;
+	close(file);
+	return true;
+}
+
 /*
  * Raises the limit to what the clients need, as far as that is allowed, and
  * promises no more clients than that. Never higher: the library's table has a
  * place for every descriptor, and a hard limit may be a thousand million.
  */
-static void
+static bool
 limit_files(Options *options)
 {
 	struct rlimit limit;
@@ -85,18 +101,25 @@ limit_files(Options *options)
 	int64_t		room;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return;
+		return true;
 	limit.rlim_cur = (rlim_t) (wanted * files + SPARE_FILES);
 	if (limit.rlim_cur > limit.rlim_max)
 		limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
 	getrlimit(RLIMIT_NOFILE, &limit);
 	room = ((int64_t) limit.rlim_cur - NEEDED_FILES) / files;
+	if (room < 1)
+	{
+		fprintf(stderr, "scoreboard-bridge: a limit of %lld open files is too low, %lld are needed at least, and more for more clients: ulimit -n, or systemd's LimitNOFILE\n",
+				(long long) limit.rlim_cur, (long long) (NEEDED_FILES + files));
+		return false;
+	}
 	if (room >= wanted)
-		return;
-	options->max_connections = room < 1 ? 1 : room;
+		return true;
+	options->max_connections = room;
 	log_warn("fewer connections than wanted", LOG_NUMBER("wanted", wanted),
 			 LOG_NUMBER("open_files", limit.rlim_cur), LOG_NUMBER("connections", options->max_connections));
+	return true;
 }
 
 /* ---- regular work ---- */
@@ -273,9 +296,8 @@ start(Program *program)
 {
 	Bridge	   *bridge = &program->bridge;
 
-	if (!tls_start(bridge))
+	if (!tls_start(bridge) || !limit_files(&bridge->options))
 		return false;
-	limit_files(&bridge->options);
 	uv_loop_init(&bridge->loop);
 	make_date(bridge);
 	metrics_start(bridge);
@@ -300,6 +322,8 @@ main(int argc, char **argv)
 {
 	static Program program;
 
+	if (!keep_standard_files())
+		return 1;
 	switch (options_read(&program.bridge.options, argc, argv))
 	{
 		case OPTIONS_DONE:

@@ -4,8 +4,10 @@
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { readdir } from 'node:fs/promises';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdir, readlink } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { startBridge, startCluster, until } from '../lib/cluster.mjs';
@@ -90,6 +92,33 @@ test('few open files mean fewer connections, which is said', async (t) => {
   await until('room again', async () => !(await enter(bridge)).ended);
   assert.equal((await increment(bridge, cluster, 'few')).status, 200);
   assert.equal(await bridge.stop(), 0);
+});
+
+test('too few open files for anybody end the bridge with a sentence', async () => {
+  for (const files of [4, 8, 16, 64, 128]) {
+    const bridge = promisify(execFile)('prlimit', [`--nofile=${files}:${files}`, process.env.BRIDGE, '--database', cluster.conninfo(), '--listen', '127.0.0.1:0'],
+      { env: { ...process.env, ASAN_OPTIONS: 'detect_leaks=0' } }); /* that looks for leaks by opening files */
+    const { code, stderr } = await bridge.then(() => assert.fail('it goes on'), (error) => error);
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, /^scoreboard-bridge: [^\n]*open files[^\n]*129[^\n]*LimitNOFILE\n$/);
+  }
+});
+
+test('a bridge whose standard files are closed writes its log to nobody', async (t) => {
+  const place = createServer().listen(0, '127.0.0.1');
+  await once(place, 'listening');
+  const { port } = place.address();
+  place.close();
+  await once(place, 'close');
+  const child = spawn('sh', ['-c', 'exec "$@" <&- >&- 2>&-', 'sh', process.env.BRIDGE, '--database', cluster.conninfo(), '--listen', `127.0.0.1:${port}`,
+    '--log-level', 'debug'], { stdio: 'ignore' });
+  const ended = once(child, 'close');
+  t.after(() => child.kill('SIGKILL'));
+  await until('it to be ready', () => ask({ url: `http://127.0.0.1:${port}` }, '/ready').then(({ status }) => status === 200, () => false));
+  const files = await Promise.all([0, 1, 2].map((file) => readlink(`/proc/${child.pid}/fd/${file}`)));
+  assert.deepEqual(files, ['/dev/null', '/dev/null', '/dev/null']);
+  child.kill('SIGTERM');
+  assert.deepEqual(await ended, [0, null]);
 });
 
 test('where files run out whoever comes waits, at no cost, and is served when there are some again', async (t) => {
