@@ -137,6 +137,8 @@ methods_of(const char *pattern)
 	static char text[64];
 	size_t		n = 0;
 
+	if (strcmp(pattern, page_route.pattern) == 0)
+		return "GET, HEAD";
 	for (size_t i = 0; i < ROUTES; i++)
 		if (strcmp(routes[i].pattern, pattern) == 0)
 			n += (size_t) snprintf(text + n, sizeof(text) - n, "%s%s%s", n ? ", " : "", method_name(routes[i].method),
@@ -182,12 +184,14 @@ route_find(Exchange *exchange, const H1Head *head, Problem *problem)
 			return take_items(exchange, found->pattern, head->path, problem);
 		}
 	}
-	if (found)
-		return not_allowed(found->pattern, problem);
-	if (takes(&page_route, exchange->method) && pages_have(exchange))
+	if (found == NULL && pages_have(exchange))
+		found = &page_route;
+	if (found == &page_route && takes(found, exchange->method))
 	{
-		exchange->route = &page_route;
+		exchange->route = found;
 		return true;
 	}
+	if (found)
+		return not_allowed(found->pattern, problem);
 	return problem_set(problem, ERROR_NOT_FOUND, "There is nothing here.");
 }

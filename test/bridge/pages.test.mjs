@@ -81,9 +81,13 @@ test('HEAD has the length of the file and not the file', async () => {
   assert.equal(raw.received.length, size);
 });
 
-test('a page takes no POST', async () => {
-  const answer = await ask(bridge, '/', { method: 'POST', body: '{}' });
-  assert.ok([404, 405].includes(answer.status));
+test('a page takes no POST, and says what it takes', async () => {
+  for (const path of ['/', '/page.js', '/style.css']) {
+    const answer = await ask(bridge, path, { method: 'POST', body: '{}' });
+    assertError(answer, 405, 'METHOD_NOT_ALLOWED');
+    assert.equal(answer.headers.get('allow'), 'GET, HEAD');
+  }
+  assertError(await ask(bridge, '/no-page.js', { method: 'POST', body: '{}' }), 404, 'NOT_FOUND');
 });
 
 test('only files of the directory are served, by their names', async () => {
