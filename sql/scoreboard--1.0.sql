@@ -357,6 +357,47 @@ CREATE TABLE scoreboard.restored (
 );
 COMMENT ON TABLE scoreboard.restored IS 'tables whose rows a restored dump brought';
 
+-- What a CHECK allows, in a sentence: check_form() answers with it. A row of settings that has a CHECK without one is named by a test.
+COMMENT ON CONSTRAINT board_name_check ON scoreboard.board IS 'a board''s name must have 1 to 63 characters of a-z 0-9 _ . -';
+COMMENT ON CONSTRAINT board_title_check ON scoreboard.board IS 'a board''s title must not have more than 200 characters';
+COMMENT ON CONSTRAINT board_score_order_check ON scoreboard.board IS 'score_order of a board must be high or low';
+COMMENT ON CONSTRAINT board_operator_check ON scoreboard.board IS 'operator of a board must be sum, best or latest';
+COMMENT ON CONSTRAINT board_ties_check ON scoreboard.board IS 'ties of a board must be first, shared, subscore high or subscore low';
+COMMENT ON CONSTRAINT board_top_size_check ON scoreboard.board IS 'top_size of a board must be from 1 to 100';
+COMMENT ON CONSTRAINT board_publish_interval_ms_check ON scoreboard.board IS 'publish_interval_ms of a board must be from 10 to 3600000 (an hour)';
+COMMENT ON CONSTRAINT board_lowest_score_check ON scoreboard.board IS 'lowest_score of a board must lie between -9007199254740991 and 9007199254740991';
+COMMENT ON CONSTRAINT board_visibility_check ON scoreboard.board IS 'visibility of a board must be public, token or permission';
+COMMENT ON CONSTRAINT board_check ON scoreboard.board IS 'a board has a permission where its visibility is permission, and else none';
+COMMENT ON CONSTRAINT board_period_check ON scoreboard.board IS 'period of a board must be forever, day, week, month or reset';
+COMMENT ON CONSTRAINT board_rate_limit_check ON scoreboard.board IS 'rate_limit of a board must be from 1 to 1000, or null';
+COMMENT ON CONSTRAINT board_burst_limit_check ON scoreboard.board IS 'burst_limit of a board must be from 1 to 1000, or null';
+COMMENT ON CONSTRAINT action_type_name_check ON scoreboard.action_type IS 'an action type''s name must have 1 to 63 characters of A-Z a-z 0-9 _ . -';
+COMMENT ON CONSTRAINT action_type_proof_check ON scoreboard.action_type IS 'proof of an action type must be service, session, grant or trusted';
+COMMENT ON CONSTRAINT action_type_points_check ON scoreboard.action_type IS 'points of an action type must lie between -9007199254740991 and 9007199254740991';
+COMMENT ON CONSTRAINT action_type_min_points_check ON scoreboard.action_type IS 'min_points of an action type must lie between -9007199254740991 and 9007199254740991';
+COMMENT ON CONSTRAINT action_type_max_points_check ON scoreboard.action_type IS 'max_points of an action type must lie between -9007199254740991 and 9007199254740991';
+COMMENT ON CONSTRAINT action_type_receipt_max_age_check ON scoreboard.action_type IS 'receipt_max_age of an action type must be from 0 to 7 days, or null';
+COMMENT ON CONSTRAINT action_type_points_fixed_or_bounded ON scoreboard.action_type IS 'an action type has either points, or min_points and a max_points that is not below it';
+COMMENT ON CONSTRAINT action_type_session_points_fixed ON scoreboard.action_type IS 'an action type of proof session must have fixed points: its receipts are signed by the player''s own client';
+COMMENT ON CONSTRAINT action_rule_points_check ON scoreboard.action_rule IS 'points of an action rule must lie between -9007199254740991 and 9007199254740991';
+COMMENT ON CONSTRAINT action_rule_min_points_check ON scoreboard.action_rule IS 'min_points of an action rule must lie between -9007199254740991 and 9007199254740991';
+COMMENT ON CONSTRAINT action_rule_max_points_check ON scoreboard.action_rule IS 'max_points of an action rule must lie between -9007199254740991 and 9007199254740991';
+COMMENT ON CONSTRAINT action_rule_hourly_quota_check ON scoreboard.action_rule IS 'hourly_quota of an action rule must be from 0 (any number) to 10000, or null (the action type''s)';
+COMMENT ON CONSTRAINT action_type_hourly_quota_check ON scoreboard.action_type IS 'hourly_quota of an action type must be from 1 to 10000, or null (any number)';
+COMMENT ON CONSTRAINT action_rule_daily_quota_check ON scoreboard.action_rule IS 'daily_quota of an action rule must be from 0 (any number) to 10000, or null (the action type''s)';
+COMMENT ON CONSTRAINT action_type_daily_quota_check ON scoreboard.action_type IS 'daily_quota of an action type must be from 1 to 10000, or null (any number)';
+COMMENT ON CONSTRAINT action_rule_points_fixed_or_bounded ON scoreboard.action_rule IS 'an action rule has either points, or min_points and a max_points that is not below it, or none of them';
+COMMENT ON CONSTRAINT signing_key_key_id_check ON scoreboard.signing_key IS 'a key id must have 1 to 63 characters of A-Z a-z 0-9 _ . -';
+COMMENT ON CONSTRAINT signing_key_secret_check ON scoreboard.signing_key IS 'a key''s secret must have 64 characters of 0-9 a-f';
+COMMENT ON CONSTRAINT signing_key_check ON scoreboard.signing_key IS 'a key must be valid from a moment on, and until a later one';
+COMMENT ON CONSTRAINT jwt_issuer_issuer_check ON scoreboard.jwt_issuer IS 'an issuer must have 1 to 1000 characters';
+COMMENT ON CONSTRAINT jwt_issuer_user_id_prefix_check ON scoreboard.jwt_issuer IS 'user_id_prefix of an issuer must not have more than 100 characters, none of them a control character';
+COMMENT ON CONSTRAINT jwt_issuer_user_claim_check ON scoreboard.jwt_issuer IS 'user_claim of an issuer must have 1 to 100 characters';
+COMMENT ON CONSTRAINT jwt_issuer_max_lifetime_check ON scoreboard.jwt_issuer IS 'max_lifetime of an issuer must be more than 0 and at most 100 years';
+COMMENT ON CONSTRAINT jwt_key_algorithm_check ON scoreboard.jwt_key IS 'algorithm of an issuer''s key must be HS256, RS256, PS256 or ES256';
+COMMENT ON CONSTRAINT access_level_level_check ON scoreboard.access_level IS 'levels are reader, player, gateway, server and admin';
+COMMENT ON CONSTRAINT player_state_check ON scoreboard.player IS 'state of a player must be active, frozen or banned';
+
 ---------------------------------------------------------------------------
 -- Triggers
 ---------------------------------------------------------------------------
@@ -374,6 +415,62 @@ CREATE FUNCTION scoreboard.player_changed() RETURNS trigger
     AS 'MODULE_PATHNAME', 'scoreboard_player_changed' LANGUAGE C;
 COMMENT ON FUNCTION scoreboard.player_changed() IS 'has the publisher look at all boards after commit';
 
+-- The error of a CHECK itself only names the constraint: what is allowed says the constraint's comment, before the row gets there. An
+-- administrator's own constraints, which have none, keep PostgreSQL's error.
+CREATE FUNCTION scoreboard.check_form() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    missing text;
+    broken oid;
+    checks text := (SELECT string_agg(format('(%s::oid, (%s))', c.oid, pg_get_expr(c.conbin, c.conrelid)), ', ') FROM pg_constraint c
+        WHERE c.conrelid = TG_RELID AND c.contype = 'c' AND obj_description(c.oid, 'pg_constraint') IS NOT NULL);
+BEGIN
+    SELECT a.attname INTO missing FROM pg_attribute a
+        WHERE a.attrelid = TG_RELID AND a.attnotnull AND NOT a.attisdropped AND to_jsonb(NEW) -> a.attname::text = 'null' ORDER BY a.attnum LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'not_null_violation', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = missing,
+            MESSAGE = format('%s of table %s.%s must not be null', missing, TG_TABLE_SCHEMA, TG_TABLE_NAME);
+    END IF;
+    IF checks IS NULL THEN
+        RETURN NEW;
+    END IF;
+    EXECUTE format('SELECT v.id FROM (SELECT ($1).*) AS r, LATERAL (VALUES %s) AS v(id, holds) WHERE NOT v.holds ORDER BY v.id LIMIT 1', checks) INTO broken USING NEW;
+    IF broken IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME,
+            CONSTRAINT = (SELECT c.conname FROM pg_constraint c WHERE c.oid = broken), MESSAGE = obj_description(broken, 'pg_constraint');
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.check_form() IS 'refuses a row that a constraint would refuse, with the constraint''s comment';
+
+CREATE FUNCTION scoreboard.refuse_change() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME,
+        MESSAGE = format('%s of table %s.%s can''t be changed', TG_ARGV[0], TG_TABLE_SCHEMA, TG_TABLE_NAME),
+        HINT = 'What is recorded refers to it. Change the name, or make another row.';
+END
+$$;
+COMMENT ON FUNCTION scoreboard.refuse_change() IS 'refuses a new number for a row that records refer to (argument: the column)';
+
+-- A board goes with its scores; who counts on it meanwhile is waited for, or finds no board. That wait holds up every increment, so it is short.
+CREATE FUNCTION scoreboard.board_goes() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $$
+BEGIN
+    -- An older snapshot wouldn't see the scores that were waited for.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = 'a board can be deleted at isolation level READ COMMITTED only';
+    END IF;
+    LOCK TABLE scoreboard.score IN SHARE ROW EXCLUSIVE MODE;
+    RETURN NULL;
+EXCEPTION WHEN lock_not_available THEN
+    RAISE EXCEPTION USING ERRCODE = 'lock_not_available', MESSAGE = 'a board can''t be deleted while increments are under way',
+        HINT = 'Try again; a transaction that stays open after an increment stands in pg_stat_activity.';
+END
+$$;
+COMMENT ON FUNCTION scoreboard.board_goes() IS 'no increment is under way while a board is deleted';
+
 CREATE FUNCTION scoreboard.board_check() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -388,9 +485,6 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
             MESSAGE = format('only the default of board setting "%s" is supported yet', setting),
             HINT = 'README.md lists the settings that are honoured.';
-    END IF;
-    IF TG_OP = 'UPDATE' AND NEW.board_id <> OLD.board_id THEN
-        RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = 'the board_id of a board can''t be changed';
     END IF;
     IF TG_OP = 'UPDATE' AND (NEW.score_order, NEW.operator) IS DISTINCT FROM (OLD.score_order, OLD.operator)
        AND EXISTS (SELECT FROM scoreboard.score s WHERE s.board_id = NEW.board_id) THEN
@@ -412,26 +506,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION scoreboard.board_check() IS 'refuses settings that are not supported, and changes that scores forbid';
-
--- In sentences what the constraints say in formulas.
-CREATE FUNCTION scoreboard.action_limits_check() RETURNS trigger LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    least int := CASE TG_TABLE_NAME WHEN 'action_rule' THEN 0 ELSE 1 END;
-    off text := CASE TG_TABLE_NAME WHEN 'action_rule' THEN '0 lets this board count any number, null takes the action type''s quota.' ELSE 'null counts any number.' END;
-BEGIN
-    IF NEW.hourly_quota NOT BETWEEN least AND 10000 THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, COLUMN = 'hourly_quota',
-            MESSAGE = format('hourly_quota must lie between %s and 10000, not be %s', least, NEW.hourly_quota), HINT = off;
-    END IF;
-    IF NEW.daily_quota NOT BETWEEN least AND 10000 THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, COLUMN = 'daily_quota',
-            MESSAGE = format('daily_quota must lie between %s and 10000, not be %s', least, NEW.daily_quota), HINT = off;
-    END IF;
-    RETURN NEW;
-END
-$$;
-COMMENT ON FUNCTION scoreboard.action_limits_check() IS 'says which quotas there may be';
 
 CREATE FUNCTION scoreboard.action_type_check() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
@@ -611,11 +685,27 @@ CREATE TRIGGER check_settings BEFORE INSERT OR UPDATE ON scoreboard.board FOR EA
 CREATE TRIGGER touched AFTER INSERT OR UPDATE OR DELETE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.board_touched();
 CREATE TRIGGER truncated AFTER TRUNCATE ON scoreboard.board FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.board_touched();
 ALTER TABLE scoreboard.board ENABLE ALWAYS TRIGGER check_settings, ENABLE ALWAYS TRIGGER touched, ENABLE ALWAYS TRIGGER truncated;
-CREATE TRIGGER check_limits BEFORE INSERT OR UPDATE ON scoreboard.action_rule FOR EACH ROW EXECUTE FUNCTION scoreboard.action_limits_check();
-CREATE TRIGGER check_limits BEFORE INSERT OR UPDATE ON scoreboard.action_type FOR EACH ROW EXECUTE FUNCTION scoreboard.action_limits_check();
 CREATE TRIGGER check_permission BEFORE INSERT OR UPDATE ON scoreboard.action_type FOR EACH ROW EXECUTE FUNCTION scoreboard.action_type_check();
 CREATE TRIGGER check_session BEFORE INSERT OR UPDATE ON scoreboard.action_rule FOR EACH ROW EXECUTE FUNCTION scoreboard.session_points_check();
 CREATE TRIGGER check_session BEFORE INSERT OR UPDATE ON scoreboard.action_type FOR EACH ROW EXECUTE FUNCTION scoreboard.session_points_check();
+CREATE TRIGGER board_goes BEFORE DELETE ON scoreboard.board FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.board_goes();
+CREATE TRIGGER keep_score AFTER DELETE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.keep_references('score', 'board_id');
+CREATE TRIGGER check_form BEFORE UPDATE OF state ON scoreboard.player FOR EACH ROW EXECUTE FUNCTION scoreboard.check_form();
+DO $$
+DECLARE
+    t text;
+    key text;
+BEGIN
+    FOREACH t IN ARRAY ARRAY['board', 'action_type', 'action_rule', 'signing_key', 'jwt_issuer', 'jwt_key', 'access_level'] LOOP
+        EXECUTE pg_catalog.format('CREATE TRIGGER check_form BEFORE INSERT OR UPDATE ON scoreboard.%I FOR EACH ROW EXECUTE FUNCTION scoreboard.check_form()', t);
+    END LOOP;
+    FOR t, key IN VALUES ('board', 'board_id'), ('action_type', 'action_type_id'), ('signing_key', 'signing_key_id') LOOP
+        EXECUTE pg_catalog.format('CREATE TRIGGER keep_number BEFORE UPDATE OF %I ON scoreboard.%I FOR EACH ROW WHEN (OLD.%1$I IS DISTINCT FROM NEW.%1$I)'
+            ' EXECUTE FUNCTION scoreboard.refuse_change(%1$I)', key, t);
+        EXECUTE pg_catalog.format('ALTER TABLE scoreboard.%I ENABLE ALWAYS TRIGGER keep_number', t);
+    END LOOP;
+END
+$$;
 DO $$
 DECLARE
     child text;
@@ -1055,6 +1145,15 @@ END
 $$;
 COMMENT ON FUNCTION scoreboard.check_key IS 'refuses what a signing key can''t have';
 
+CREATE FUNCTION scoreboard.refuse_key_id(key_id text) RETURNS void LANGUAGE plpgsql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('there is a signing key "%s" already', key_id), DETAIL = '{"code":"INVALID_REQUEST"}',
+        HINT = 'Choose another name: also that of a revoked key is never used again.';
+END
+$$;
+COMMENT ON FUNCTION scoreboard.refuse_key_id(text) IS 'refuses a key''s name that is taken';
+
 CREATE FUNCTION @extschema@.scoreboard_create_key(
     key_id text, boards text[] DEFAULT NULL, action_types text[] DEFAULT NULL,
     valid_from timestamptz DEFAULT pg_catalog.now(), valid_until timestamptz DEFAULT NULL)
@@ -1086,7 +1185,11 @@ BEGIN
         END IF;
     END IF;
     INSERT INTO scoreboard.signing_key (key_id, secret, board_ids, action_type_ids, valid_from, valid_until)
-        VALUES (key_id, new_secret, board_ids, action_type_ids, valid_from, valid_until);
+        VALUES (scoreboard_create_key.key_id, new_secret, board_ids, action_type_ids, scoreboard_create_key.valid_from, scoreboard_create_key.valid_until)
+        ON CONFLICT ON CONSTRAINT signing_key_key_id_key DO NOTHING;
+    IF NOT FOUND THEN
+        PERFORM scoreboard.refuse_key_id(scoreboard_create_key.key_id);
+    END IF;
     RETURN new_secret;
 END
 $$;
@@ -1106,12 +1209,17 @@ BEGIN
     IF overlap IS NULL OR overlap < interval '0' THEN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'overlap must not be negative', DETAIL = '{"code":"INVALID_REQUEST"}', HINT = 'Give an interval, for example ''1 day''.';
     END IF;
-    INSERT INTO scoreboard.signing_key (key_id, secret, board_ids, action_type_ids)
-        SELECT scoreboard_rotate_key.new_key_id, new_secret, k.board_ids, k.action_type_ids
-        FROM scoreboard.signing_key k WHERE k.key_id = scoreboard_rotate_key.key_id AND k.revoked_at IS NULL;
+    PERFORM FROM scoreboard.signing_key k WHERE k.key_id = scoreboard_rotate_key.key_id AND k.revoked_at IS NULL FOR UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no signing key "%s", or it is revoked', scoreboard_rotate_key.key_id), DETAIL = '{"code":"NOT_FOUND"}',
             HINT = 'Make a key with scoreboard_create_key().';
+    END IF;
+    INSERT INTO scoreboard.signing_key (key_id, secret, board_ids, action_type_ids)
+        SELECT scoreboard_rotate_key.new_key_id, new_secret, k.board_ids, k.action_type_ids
+        FROM scoreboard.signing_key k WHERE k.key_id = scoreboard_rotate_key.key_id
+        ON CONFLICT ON CONSTRAINT signing_key_key_id_key DO NOTHING;
+    IF NOT FOUND THEN
+        PERFORM scoreboard.refuse_key_id(scoreboard_rotate_key.new_key_id);
     END IF;
     UPDATE scoreboard.signing_key k SET valid_until = greatest(least(k.valid_until, now() + overlap), k.valid_from + interval '1 microsecond')
         WHERE k.key_id = scoreboard_rotate_key.key_id;

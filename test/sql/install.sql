@@ -94,6 +94,15 @@ CREATE EXTENSION scoreboard SCHEMA api;
 SELECT * FROM api.scoreboard_top();
 ROLLBACK;
 SELECT count(*) AS schemas FROM pg_namespace WHERE nspname = 'scoreboard';
+-- Only by superusers: a database's owner alone may not make functions in C.
+CREATE ROLE regress_sb_owner;
+GRANT CREATE ON DATABASE scoreboard_install TO regress_sb_owner;
+SET ROLE regress_sb_owner;
+CREATE EXTENSION scoreboard SCHEMA api;
+RESET ROLE;
+SELECT count(*) AS schemas FROM pg_namespace WHERE nspname = 'scoreboard';
+DROP OWNED BY regress_sb_owner;
+DROP ROLE regress_sb_owner;
 -- Only UTF8 databases.
 CREATE DATABASE scoreboard_latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C';
 \connect scoreboard_latin
