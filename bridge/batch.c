@@ -18,7 +18,8 @@
  * after all, the client's own retry under that key gets the stored answer.
  *
  * Whoever makes trouble travels without the others: one whose player is locked
- * goes apart, with its like; after a call that failed, or took more than a part
+ * goes apart, with its like; one that a function of an administrator's has to look at (503 with
+ * 0 seconds to wait) goes alone; after a call that failed, or took more than a part
  * of anybody's time, each entry goes alone, since one of them is the reason.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
@@ -209,7 +210,7 @@ row_answered(BatchEntry *entry, const PGresult *result, int row)
 	if (!PQgetisnull(result, row, 3))
 		answer.retry_after = atoi(PQgetvalue(result, row, 3));
 	if (answer.status == 503)
-		try_later(entry, APART);
+		try_later(entry, !PQgetisnull(result, row, 3) && answer.retry_after == 0 ? ALONE : APART);
 	else
 		finish(entry, &answer);
 }

@@ -81,6 +81,15 @@
 #define compat_lock_held_by_me(tag, mode) LockHeldByMe((tag), (mode))
 #endif
 
+/* 16 asks one way of all kinds of objects ("catalog/pg_proc.h", "utils/acl.h"). */
+#if PG_VERSION_NUM >= 160000
+#define compat_may_execute(function, role) (object_aclcheck(ProcedureRelationId, function, role, ACL_EXECUTE) == ACLCHECK_OK)
+#define compat_owns_function(function, role) object_ownercheck(ProcedureRelationId, function, role)
+#else
+#define compat_may_execute(function, role) (pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK)
+#define compat_owns_function(function, role) pg_proc_ownercheck(function, role)
+#endif
+
 /* 16 can update only an index that summarises; before, it was all of them or none. */
 #if PG_VERSION_NUM >= 160000
 #define CompatUpdateIndexes TU_UpdateIndexes

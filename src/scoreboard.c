@@ -72,6 +72,9 @@ int			scoreboard_max_scans = 2;
 /* How long moderation is patient with whoever acts for the player, before it ends that session. */
 int			scoreboard_moderation_wait = 5 * 1000;
 
+/* Raise it for verifiers that have more to look at; an increment waits that long. */
+int			scoreboard_verifier_timeout = 200;
+
 /* Raise it to look further back at who was refused what; each row is about 300 bytes. */
 int			scoreboard_refusals_kept = 100000;
 
@@ -206,6 +209,13 @@ define_trust_settings(void)
 							&scoreboard_receipt_window,
 							120, 1, 24 * 60 * 60,
 							PGC_SUSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("scoreboard.verifier_timeout",
+							"How long a verifier may take.",
+							"Then its action is refused; in a batch none begins after that time.",
+							&scoreboard_verifier_timeout,
+							200, 1, 60 * 1000,
+							PGC_SUSET, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 }
 

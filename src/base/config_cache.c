@@ -33,7 +33,7 @@
 PG_FUNCTION_INFO_V1(scoreboard_config_changed);
 
 static const char *const config_tables[] = {
-	"board", "action_type", "action_rule", "signing_key", "jwt_issuer", "jwt_key"
+	"board", "action_type", "action_rule", "signing_key", "jwt_issuer", "jwt_key", "verifier"
 };
 
 typedef struct RuleKey
@@ -71,8 +71,10 @@ static SavedPlan rule_plan = {
 	" CASE WHEN r.min_points IS NULL THEN coalesce(r.points, t.points)::bigint END,"
 	" coalesce(r.min_points, t.min_points, 0)::bigint, coalesce(r.max_points, t.max_points, 0)::bigint, t.permission::text,"
 	" coalesce(floor(extract(epoch FROM t.receipt_max_age))::bigint, -1),"
-	" coalesce(r.hourly_quota, t.hourly_quota, 0)::int, coalesce(r.daily_quota, t.daily_quota, 0)::int"
+	" coalesce(r.hourly_quota, t.hourly_quota, 0)::int, coalesce(r.daily_quota, t.daily_quota, 0)::int,"
+	" v.function_schema::text, v.function_name::text, v.owner::text, v.fraction::float8"
 	" FROM scoreboard.action_type t LEFT JOIN scoreboard.action_rule r ON r.action_type_id = t.action_type_id AND r.board_id = $2"
+	" LEFT JOIN scoreboard.verifier v ON v.action_type_id = t.action_type_id"
 	" WHERE t.name = $1",
 	.nargs = 2, .types = {TEXTOID, INT4OID}
 };
@@ -260,6 +262,14 @@ config_board_by_id(int32 board_id)
 	return load_board(NULL, board_id);
 }
 
+static char *
+kept_text(HeapTuple row, TupleDesc desc, int column)
+{
+	char	   *text = plan_text(row, desc, column);
+
+	return text ? MemoryContextStrdup(cache_context, text) : NULL;
+}
+
 static ActionProof
 proof_from_text(const char *proof)
 {
@@ -272,6 +282,22 @@ proof_from_text(const char *proof)
 		default:
 			return strcmp(proof, "session") == 0 ? PROOF_SESSION : PROOF_SERVICE;
 	}
+}
+
+static const Verifier *
+read_verifier(HeapTuple row, TupleDesc desc, int column)
+{
+	char	   *schema = kept_text(row, desc, column);
+	Verifier   *verifier;
+
+	if (schema == NULL)
+		return NULL;
+	verifier = MemoryContextAllocZero(cache_context, sizeof(Verifier));
+	verifier->function_schema = schema;
+	verifier->function_name = kept_text(row, desc, column + 1);
+	verifier->owner = kept_text(row, desc, column + 2);
+	verifier->fraction = DatumGetFloat8(plan_datum(row, desc, column + 3));
+	return verifier;
 }
 
 static void
@@ -291,6 +317,7 @@ fill_rule(ActionRule *rule, HeapTuple row, TupleDesc desc)
 	rule->receipt_max_age = DatumGetInt64(plan_datum(row, desc, 8));
 	rule->hourly_quota = DatumGetInt32(plan_datum(row, desc, 9));
 	rule->daily_quota = DatumGetInt32(plan_datum(row, desc, 10));
+	rule->verifier = read_verifier(row, desc, 11);
 	rule->permission = permission ? MemoryContextStrdup(cache_context, permission) : NULL;
 }
 
@@ -383,14 +410,6 @@ config_signing_key(const char *key_id)
 	}
 	plan_finish(pin);
 	return key;
-}
-
-static char *
-kept_text(HeapTuple row, TupleDesc desc, int column)
-{
-	char	   *text = plan_text(row, desc, column);
-
-	return text ? MemoryContextStrdup(cache_context, text) : NULL;
 }
 
 static List *

@@ -62,6 +62,15 @@ typedef enum ActionProof
 	PROOF_TRUSTED = 't'
 } ActionProof;
 
+/* Which function looks at new actions of a type; by name, as a dump holds it. */
+typedef struct Verifier
+{
+	char	   *function_schema;
+	char	   *function_name;
+	char	   *owner;
+	double		fraction;		/* of the actions of players who are not flagged */
+} Verifier;
+
 /* An action type as it stands on one board: the type with the board's rule over it. */
 typedef struct ActionRule
 {
@@ -76,6 +85,7 @@ typedef struct ActionRule
 	int64		receipt_max_age;	/* seconds; -1: scoreboard.receipt_window */
 	int			hourly_quota;	/* of a player on the board; 0: none */
 	int			daily_quota;
+	const Verifier *verifier;	/* or NULL */
 } ActionRule;
 
 typedef struct SigningKey

@@ -67,6 +67,7 @@ refusal_line_say(const RefusalNote *note, int64 unsaid)
 	append_member(&line, "requestId", note->request_id);
 	append_member(&line, "clientAddress", note->client_address);
 	append_member(&line, "message", note->message);
+	append_member(&line, "flag", note->flag);
 	if (unsaid > 0)
 		appendStringInfo(&line, ",\"unsaid\":" INT64_FORMAT, unsaid);
 	appendStringInfoChar(&line, '}');

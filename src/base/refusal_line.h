@@ -29,6 +29,7 @@ typedef struct RefusalNote
 	char		key_id[SCOREBOARD_NAME_MAX + 1];
 	char		request_id[REFUSAL_TEXT_SIZE];
 	char		message[REFUSAL_MESSAGE_MAX];
+	char		flag[REFUSAL_MESSAGE_MAX];	/* why the player is to be flagged */
 	char		client_address[REFUSAL_ADDRESS_SIZE];
 } RefusalNote;
 

@@ -75,6 +75,13 @@ static SavedPlan store_plan = {
 	}
 };
 
+static SavedPlan flag_plan = {
+	.text = "INSERT INTO scoreboard.flag AS f (user_id, board_id, kind, reason, raised_at, seen_at)"
+	" SELECT $1, b.board_id, 'verifier', $3, $4, $4 FROM scoreboard.board b WHERE b.name = $2"
+	" ON CONFLICT (user_id, board_id, kind) WHERE cleared_at IS NULL DO UPDATE SET reason = excluded.reason, seen_at = excluded.seen_at, times = f.times + 1",
+	.nargs = 4, .types = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
+};
+
 static SavedPlan purge_plan = {
 	.text = "DELETE FROM scoreboard.refusal WHERE refusal_id <= (SELECT refusal_id FROM scoreboard.refusal ORDER BY refusal_id DESC OFFSET $1 LIMIT 1)",
 	.nargs = 1, .types = {INT8OID}
@@ -130,7 +137,7 @@ copy_key_id(char *target, Size size, const char *key_id, const char *receipt)
 }
 
 static void
-fill_note(RefusalNote *note, const Refusal *refusal, const char *user_id, const char *key_id, const Request *request)
+fill_note(RefusalNote *note, const Refusal *refusal, const char *user_id, const char *key_id, const char *flag, const Request *request)
 {
 	const char *address = request->client_address;
 
@@ -147,6 +154,7 @@ fill_note(RefusalNote *note, const Refusal *refusal, const char *user_id, const 
 	copy_key_id(note->key_id, sizeof(note->key_id), key_id, request->receipt);
 	copy_text(note->request_id, sizeof(note->request_id), request->request_id);
 	copy_text(note->message, sizeof(note->message), refusal->message);
+	copy_text(note->flag, sizeof(note->flag), flag);
 	copy_text(note->client_address, sizeof(note->client_address), address);
 }
 
@@ -243,14 +251,14 @@ take_line(TimestampTz now, int64 *unsaid)
 }
 
 void
-refusal_log_note(const Refusal *refusal, const char *user_id, const char *key_id, const Request *request)
+refusal_log_note(const Refusal *refusal, const char *user_id, const char *key_id, const char *flag, const Request *request)
 {
 	RefusalNote note;
 	uint64	   *latest;
 	int64		unsaid = 0;
 	bool		line;
 
-	fill_note(&note, refusal, user_id, key_id, request);
+	fill_note(&note, refusal, user_id, key_id, flag, request);
 	latest = is_repeatable(&note) ? latest_alike(&note) : NULL;
 
 	LWLockAcquire(&ring->lock, LW_EXCLUSIVE);
@@ -369,6 +377,18 @@ store_note(const RefusalNote *note)
 	plan_write(&store_plan, values, nulls, SPI_OK_INSERT);
 }
 
+/* Stands until it is cleared, however often it is raised. */
+static void
+raise_flag(const RefusalNote *note)
+{
+	Datum		values[4] = {
+		CStringGetTextDatum(note->user_id), CStringGetTextDatum(note->board), CStringGetTextDatum(note->flag),
+		TimestampTzGetDatum(note->refused_at)
+	};
+
+	plan_write(&flag_plan, values, NULL, SPI_OK_INSERT);
+}
+
 /* Rows are counted, since ids have gaps: after a crash, and for each time that storing failed. So not every time. */
 static void
 purge(void)
@@ -387,7 +407,11 @@ refusal_log_store(void)
 {
 	copy_notes();
 	for (int i = 0; i < copied; i++)
+	{
 		store_note(&copies[i].note);
+		if (copies[i].note.flag[0])
+			raise_flag(&copies[i].note);
+	}
 	if (copied > 0)
 		purge();
 }

@@ -13,14 +13,14 @@
 
 /*
  * Hands a refused increment over to the publisher, and says it in the log where scoreboard.log_refusals asks for that;
- * user_id is NULL where the player is not known, key_id empty where no key has signed.
+ * user_id is NULL where the player is not known, key_id empty where no key has signed, flag NULL or why the player is to be flagged.
  */
-extern void refusal_log_note(const Refusal *refusal, const char *user_id, const char *key_id, const Request *request);
+extern void refusal_log_note(const Refusal *refusal, const char *user_id, const char *key_id, const char *flag, const Request *request);
 
 /* Is something of this database waiting? */
 extern bool refusal_log_pending(void);
 
-/* Writes what is waiting to scoreboard.refusal, and removes what is beyond scoreboard.refusals_kept. Needs a transaction and SPI. */
+/* Writes what is waiting to scoreboard.refusal and scoreboard.flag, and removes what is beyond scoreboard.refusals_kept. Needs a transaction and SPI. */
 extern void refusal_log_store(void);
 
 /* After that transaction's commit: their places are free. Until then nothing is lost. */

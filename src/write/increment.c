@@ -37,6 +37,7 @@
 #include "trust/rate_limit.h"
 #include "trust/receipt.h"
 #include "trust/trusted_request.h"
+#include "trust/verifier.h"
 #include "write/idempotency.h"
 #include "write/increment.h"
 #include "write/replicated.h"
@@ -562,8 +563,17 @@ answer_row(FunctionCallInfo fcinfo, const Answer *answer)
 static void
 refuse_one(const Increment *increment, const Refusal *refusal)
 {
-	refusal_log_note(refusal, increment->user_id, increment->key_id, &increment->request);
+	refusal_log_note(refusal, increment->user_id, increment->key_id, increment->flag, &increment->request);
 	refusal_raise(refusal);
+}
+
+/* Between the signature and the lock, where an administrator has set a function for it. */
+static bool
+verify(Increment *increment, Refusal *refusal)
+{
+	VerifierPatience patience = {0};
+
+	return !verifier_is_demanded(increment) || verifier_pass(increment, &patience, refusal);
 }
 
 /* A single call: waits for the player's lock, raises what is refused. */
@@ -577,7 +587,7 @@ count_one(FunctionCallInfo fcinfo, Increment *increment)
 
 	config_begin_call();
 	take_headers(&increment->request);
-	if (!request_check(&increment->request, &refusal) || !increment_check(increment, &refusal))
+	if (!request_check(&increment->request, &refusal) || !increment_check(increment, &refusal) || !verify(increment, &refusal))
 		refuse_one(increment, &refusal);
 
 	ledger_lock();

@@ -28,6 +28,7 @@ typedef struct Increment
 	char		key_id[SCOREBOARD_NAME_MAX + 1];	/* of the key that signed; empty where there is none */
 	int32		signing_key_id; /* its number, once it was found valid; 0: it has none */
 	uint64		lock_hash;		/* of the player's lock */
+	const char *flag;			/* why the player is to be flagged; NULL: it isn't */
 	bool		counted_before;	/* the answer rests on a committed row: it waits as write/replicated.h says */
 } Increment;
 

@@ -24,11 +24,13 @@
 #include "base/locks.h"
 #include "base/refusal_log.h"
 #include "read/document.h"
+#include "trust/verifier.h"
 #include "write/increment.h"
 #include "write/replicated.h"
 #include "write/request_json.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_submit);
+PG_FUNCTION_INFO_V1(scoreboard_submit_bridge);
 
 #define SUBMIT_MAX 1000
 #define LOCK_PATIENCE_MS 20
@@ -38,6 +40,7 @@ typedef struct Submission
 	Increment	increment;
 	Answer		answer;
 	Refusal		refusal;		/* code REFUSAL_NONE: it goes on, or was counted */
+	bool		alone;			/* not refused, but to be sent alone */
 } Submission;
 
 static void
@@ -80,6 +83,29 @@ check(const RequestElement *element, Submission *submission)
 		refuse(refusal, REFUSAL_UNAUTHORIZED, "Send the player's token.", "a token is required");
 	else
 		increment_check(increment, refusal);
+}
+
+/*
+ * What is to be verified, before any lock: one after the other, as long as there is patience, so that they hold up their
+ * neighbours for no longer; or not at all, where the bridge can send each alone.
+ */
+static void
+verify(Submission *submissions, int count, bool apart)
+{
+	VerifierPatience patience = {0};
+
+	for (int i = 0; i < count; i++)
+	{
+		Submission *submission = &submissions[i];
+
+		if (submission->refusal.code != REFUSAL_NONE || !verifier_is_demanded(&submission->increment))
+			continue;
+		submission->alone = apart && count > 1;
+		if (submission->alone)
+			refuse(&submission->refusal, REFUSAL_UNAVAILABLE, "Send it again, in a call of its own.", "the action is verified alone");
+		else
+			verifier_pass(&submission->increment, &patience, &submission->refusal);
+	}
 }
 
 static int
@@ -187,7 +213,7 @@ put_row(ReturnSetInfo *result, int ordinal, const Submission *submission)
 		Int32GetDatum(ordinal), Int32GetDatum(refusal_http_status(refusal->code)),
 		CStringGetTextDatum(body), Int32GetDatum(refusal->retry_after)
 	};
-	bool		nulls[4] = {false, false, false, refusal->code == REFUSAL_NONE || refusal->retry_after == 0};
+	bool		nulls[4] = {false, false, false, refusal->retry_after == 0 && !submission->alone};
 
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
@@ -210,8 +236,8 @@ wait_for_standbys(Submission *submissions, int count)
 	}
 }
 
-Datum
-scoreboard_submit(PG_FUNCTION_ARGS)
+static Datum
+submit(FunctionCallInfo fcinfo, bool apart)
 {
 	int			count;
 	RequestElement *elements;
@@ -225,6 +251,7 @@ scoreboard_submit(PG_FUNCTION_ARGS)
 	submissions = palloc0(Max(count, 1) * sizeof(Submission));
 	for (int i = 0; i < count; i++)
 		check(&elements[i], &submissions[i]);
+	verify(submissions, count, apart);
 
 	ledger_lock();
 	lock_players(submissions, count);
@@ -240,9 +267,22 @@ scoreboard_submit(PG_FUNCTION_ARGS)
 	{
 		const Increment *increment = &submissions[i].increment;
 
-		if (submissions[i].refusal.code != REFUSAL_NONE)
-			refusal_log_note(&submissions[i].refusal, increment->user_id, increment->key_id, &increment->request);
+		if (submissions[i].refusal.code != REFUSAL_NONE && !submissions[i].alone)
+			refusal_log_note(&submissions[i].refusal, increment->user_id, increment->key_id, increment->flag, &increment->request);
 		put_row((ReturnSetInfo *) fcinfo->resultinfo, i + 1, &submissions[i]);
 	}
 	return (Datum) 0;
+}
+
+Datum
+scoreboard_submit(PG_FUNCTION_ARGS)
+{
+	return submit(fcinfo, false);
+}
+
+/* A row of status 503 with 0 seconds to wait is to be sent again alone. */
+Datum
+scoreboard_submit_bridge(PG_FUNCTION_ARGS)
+{
+	return submit(fcinfo, true);
 }

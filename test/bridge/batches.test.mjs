@@ -84,6 +84,28 @@ test('refusals stand beside what is counted, each with its own id', async (t) =>
   for (const i of [1, 5]) assert.equal(answers[i].status, 200);
 });
 
+test('what has to be verified goes alone, and its neighbours are not held up', async (t) => {
+  const bridge = await narrow(t);
+  await cluster.sql(`
+    INSERT INTO scoreboard.action_type (name, points) VALUES ('VERIFIED', 1);
+    CREATE FUNCTION honest(action jsonb) RETURNS boolean LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$ SELECT action ->> 'userId' <> 'vic-liar' $$;
+    SELECT scoreboard_set_verifier('VERIFIED', 'honest(jsonb)')`);
+  const verified = (user) => ({ user, action: actionFor(cluster, user, { actionType: 'VERIFIED' }) });
+  const [good, liar] = [verified('vic-good'), verified('vic-liar')];
+  const answers = (await together(bridge, [...crowd(5, 'vic'), good, liar, ...crowd(5, 'vic-x')])).slice(1);
+  for (const [i, answer] of answers.entries()) {
+    if (i === 6) assertError(answer, 403, 'ACTION_NOT_ALLOWED');
+    else assert.equal(answer.status, 200, answer.text);
+  }
+  for (const { action } of [good, liar]) {
+    const sizes = batches().map(elements).filter((batch) => batch.some(({ actionId }) => actionId === action.actionId)).map(({ length }) => length);
+    assert.deepEqual(sizes.slice(1), [1], `${sizes}`);
+  }
+  assert.equal(await counted('vic-good'), 1);
+  assert.equal(await counted('vic-liar'), 0);
+  await until('the liar is flagged', async () => await cluster.sql("SELECT string_agg(user_id || ' ' || kind, ' ') FROM scoreboard_flags()") === 'vic-liar verifier');
+});
+
 for (const [what, kind, deferral] of [['in the statement', '', ''], ['at COMMIT', 'CONSTRAINT', 'DEFERRABLE INITIALLY DEFERRED']]) {
   test(`one that fails ${what} harms none of its neighbours`, async (t) => {
     const bridge = await narrow(t);

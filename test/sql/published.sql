@@ -8,6 +8,7 @@ SELECT c.oid::regclass AS without_key FROM pg_class c
     WHERE c.relnamespace = 'scoreboard'::regnamespace AND c.relkind IN ('r', 'p') AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary);
 SHOW wal_level;
 CREATE ROLE regress_sb_published;
+CREATE FUNCTION sign.verify(action jsonb) RETURNS boolean LANGUAGE sql SET search_path = pg_catalog, pg_temp AS 'SELECT true';
 CREATE PUBLICATION sb_everything FOR ALL TABLES;
 SET scoreboard.rate_limit = 0;
 SET scoreboard.burst_limit = 0;
@@ -59,6 +60,10 @@ INSERT INTO calls (name, call) VALUES
     ('scoreboard_ban', $$SELECT $f('published-a')$$), ('scoreboard_restore', $$SELECT $f('published-a', 'was a mistake')$$),
     ('scoreboard_hide', $$SELECT $f('published-a')$$), ('scoreboard_hide', $$SELECT $f('published-a', false)$$),
     ('scoreboard_adjust', $$SELECT score FROM $f('published-a', 'global', -1, 'why', 'published-1')$$), ('scoreboard_adjust', $$SELECT score, replayed FROM $f('published-a', 'global', -1, 'why', 'published-1')$$),
+    ('scoreboard_set_verifier', $$SELECT $f('AWARD', 'sign.verify(jsonb)', 0.5)$$), ('scoreboard_set_verifier', $$SELECT $f('AWARD', 'sign.verify(jsonb)', 0)$$),
+    ('scoreboard_set_verifier', $$SELECT $f('AWARD', NULL)$$),
+    (NULL, $$INSERT INTO scoreboard.flag (user_id, board_id, kind) VALUES ('published-a', 1, 'rate') RETURNING kind$$), ('scoreboard_flags', $$SELECT kind FROM $f()$$),
+    ('scoreboard_clear_flag', $$SELECT $f((SELECT max(flag_id) FROM scoreboard.flag), 'seen')$$),
     ('scoreboard_stats', $$SELECT count(*) > 0 AS any FROM $f()$$), ('scoreboard_server_stats', $$SELECT count(*) FROM $f()$$),
     ('stats', $$SELECT count(*) > 0 AS any FROM $f()$$), ('server_stats', $$SELECT count(*) FROM $f()$$),
     ('scoreboard_library_version', $$SELECT $f() IS NOT NULL AS any$$),
@@ -86,6 +91,8 @@ DELETE FROM scoreboard.adjustment WHERE player_id = (SELECT player_id FROM score
 DELETE FROM scoreboard.action WHERE player_id = (SELECT player_id FROM scoreboard.player WHERE user_id = 'published-a');
 DELETE FROM scoreboard.score WHERE player_id = (SELECT player_id FROM scoreboard.player WHERE user_id = 'published-a');
 DELETE FROM scoreboard.player WHERE user_id LIKE 'published-%';
+DELETE FROM scoreboard.flag WHERE user_id LIKE 'published-%';
+DROP FUNCTION sign.verify;
 DELETE FROM scoreboard.signing_key WHERE key_id LIKE 'published%';
 DELETE FROM scoreboard.session_key WHERE user_id = 'published-a';
 DELETE FROM scoreboard.action_type WHERE name = 'PUBLISHED';

@@ -49,6 +49,12 @@ SELECT scoreboard_adjust('p150', 'global', -1, 'a mistake', 'r-150');
 INSERT INTO scoreboard.season VALUES (1, 0, now(), now(), '{}');
 INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('GRANTED', 'grant', 1);
 SELECT scoreboard_create_grant('p9', 'GRANTED', subscore => 7, detail => 'kept');
+INSERT INTO scoreboard.flag (user_id, board_id, kind, reason) VALUES ('p5', 1, 'verifier', 'kept');
+-- A verifier outlives the dump with its function, whose owner is known by name.
+CREATE SCHEMA rules;
+CREATE FUNCTION rules.verify(action jsonb) RETURNS boolean LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$ SELECT action ->> 'userId' <> 'p5' $$;
+INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('GIFT', 'trusted', 0);
+SELECT scoreboard_set_verifier('GIFT', 'rules.verify(jsonb)', 0);
 EOT
 wait_for_list($node, 'game', 'global', '1 4 5');
 
@@ -146,6 +152,8 @@ foreach my $how (sort keys %restores)
 	like($errors, qr/counted already/, "$how: a duplicate is refused");
 	($status, $output, $errors) = $node->psql($db, q{SELECT scoreboard_increment_for('p4', 'AWARD', 'new', points => 9)});
 	like($errors, qr/suspended/, "$how: the frozen stay frozen");
+	($status, $output, $errors) = $node->psql($db, q{SELECT scoreboard_increment_for('p5', 'GIFT', 'gift')});
+	like($errors, qr/was not verified/, "$how: flags and verifiers hold");
 	is($node->safe_psql($db, q{SELECT previous_score, score FROM scoreboard_increment_for('p9', 'AWARD', 'third', points => -2)}),
 		'9|-2', "$how: counting goes on");
 	is($node->safe_psql($db, q{SELECT score FROM scoreboard_increment_for('new', 'AWARD', 'first', points => 50);
