@@ -117,6 +117,19 @@ UPDATE scoreboard.action_type SET receipt_max_age = '7 days 1 second' WHERE name
 UPDATE scoreboard.action_type SET receipt_max_age = '-1 second' WHERE name = 'RECEIPT_OFFLINE';
 \set VERBOSITY default
 
+-- A rotation: both keys sign while they overlap, and one of both is enough when the old one has gone.
+INSERT INTO keys SELECT 'r5', scoreboard_create_key('r5', action_types => '{RECEIPT_FIXED}');
+INSERT INTO keys SELECT 'r6', scoreboard_rotate_key('r5', 'r6');
+SELECT try('rotation-1', sign('rotation-1', 'r5', issued => :now), issued => :now), try('rotation-2', sign('rotation-2', 'r6', issued => :now), issued => :now),
+    try('rotation-3', concat_ws(' ', sign('rotation-3', 'r5', issued => :now), sign('rotation-3', 'r6', issued => :now)), issued => :now);
+SELECT scoreboard_revoke_key('r5');
+SELECT try('rotation-4', sign('rotation-4', 'r5', issued => :now), issued => :now);
+SELECT try('rotation-4', concat_ws(' ', sign('rotation-4', 'r5', issued => :now), sign('rotation-4', 'r6', issued => :now)), issued => :now);
+-- Whichever stands first, the log names the one that was valid.
+SELECT a.action_id, k.key_id FROM scoreboard.action a JOIN scoreboard.signing_key k USING (signing_key_id) WHERE a.action_id LIKE 'rotation-%' ORDER BY 1;
+-- The new one has the limits of the old one.
+SELECT try('rotation-5', sign('rotation-5', 'r6', action_type => 'RECEIPT_OPEN', points => '1', issued => :now), action_type => 'RECEIPT_OPEN', points => 1, issued => :now);
+
 -- The audience names the database; what can't be one is an error that says so.
 SET scoreboard.audience = 'staging';
 SELECT try('7', sign('7', audience => 'test', issued => :now), issued => :now);
