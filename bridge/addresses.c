@@ -109,18 +109,6 @@ address_group(const struct in6_addr *address)
 	return group;
 }
 
-uint64_t
-address_hash(const struct in6_addr *address, uint64_t seed)
-{
-	uint64_t	half[2];
-	uint64_t	h;
-
-	memcpy(half, address, sizeof(half));
-	h = (half[0] ^ seed) * UINT64_C(0x9e3779b97f4a7c15);
-	h = (h ^ (h >> 29) ^ half[1]) * UINT64_C(0xbf58476d1ce4e5b9);
-	return h ^ (h >> 32);
-}
-
 /* ---- trusted proxies ---- */
 
 /* Has the address none but its first `bits`? */

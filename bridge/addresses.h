@@ -22,7 +22,6 @@ extern void address_write(const struct in6_addr *address, char out[INET6_ADDRSTR
 
 /* Those that are counted as one: of IPv6 only the first 64 bits are left. */
 extern struct in6_addr address_group(const struct in6_addr *address);
-extern uint64_t address_hash(const struct in6_addr *address, uint64_t seed);
 
 /* The peers whose X-Forwarded-For is believed. */
 typedef struct Proxies Proxies;

@@ -352,14 +352,18 @@ read_top_query(Exchange *exchange, TopQuery *query, Problem *problem)
 	return true;
 }
 
-/* Does memory hold all that is asked for? A page that begins in the list may end behind it, where the board goes on. */
+/*
+ * Does memory hold all that is asked for? A page that begins in the list may end
+ * behind it, where the board goes on; and another worker may have shown a newer
+ * list already.
+ */
 static bool
 in_memory(const TopQuery *query)
 {
 	const Frame *frame = board_frame(query->board);
 	bool		whole = frame->entries < (size_t) board_top_size(query->board);
 
-	if (!board_public(query->board) || (query->season && atoi(query->season) != board_season(query->board)))
+	if (!board_public(query->board) || board_behind(query->board) || (query->season && atoi(query->season) != board_season(query->board)))
 		return false;
 	return query->skip == 0 || whole || query->skip + query->limit <= frame->entries;
 }

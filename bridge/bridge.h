@@ -1,8 +1,8 @@
 /*
  * bridge.h - the process: what every part of it can reach
  *
- * One process, one libuv loop, one thread but for the log's writer (log.c); nothing
- * else in bridge/ needs a lock.
+ * A worker is one process, one libuv loop, one thread but for the log's writer
+ * (log.c). What needs a lock is in memory that workers share (shared.h).
  * Each part keeps its own state behind the pointer that bears its name, made
  * and freed by that part's start and free functions, which main.c calls in
  * order.
@@ -23,6 +23,8 @@
 #define BOARD_NAME_MAX 63
 #define BOARDS_PER_STREAM 16
 
+#define SUPERVISOR (-1)
+
 typedef struct Bridge
 {
 	uv_loop_t	loop;
@@ -30,23 +32,32 @@ typedef struct Bridge
 	bool		draining;		/* set once by main.c: nothing new is begun */
 	char		date[32];		/* for the Date header, made anew by main.c's tick */
 
+	int			worker;			/* which one this is, from 0, or SUPERVISOR; 0 where there is only one */
+	uint64_t	began;			/* ms of the loop */
+
+	/* Made before there are workers, and the same for all of them. */
+	struct Workers *workers;
+	struct Metrics *all_metrics;
+	struct Newest *newest;
 	struct Proxies *proxies;	/* whom we trust; of addresses.c */
 	struct Limiter *limiter;	/* NULL: requests are not limited */
-	struct Listener *listener;
-	struct Clients *clients;
 	struct TlsContext *tls;		/* NULL: plain sockets */
-	struct Hub *hub;
+	struct Pages *pages;
 	struct Players *players;
+	struct Listener *listener;
+
+	/* Each worker's own. */
+	struct Clients *clients;
+	struct Hub *hub;
 	struct OwnRanks *own_ranks;
 	struct Ws  *ws;
 	struct Feed *feed;
 	struct PgHosts *hosts;		/* pg_pool.c makes them */
 	struct Pool *pool;
 	struct Batches *batch;
-	struct Pages *pages;
-	struct Metrics *metrics;	/* there before all others, gone after them */
+	struct Metrics *metrics;	/* in all_metrics */
 	struct DatabaseMetrics *database_metrics;
-	struct Service *service;
+	struct Service *service;	/* NULL in a worker: its supervisor speaks for it */
 } Bridge;
 
 /* For uv_close: memory that begins with the handle, or that the handle's data is, goes when libuv has let go of it. */

@@ -22,9 +22,10 @@
 #include <netinet/in.h>
 
 #include "bridge.h"
+#include "tally.h"
 
 typedef struct Client Client;
-typedef struct Seat Seat;		/* a connection counted under its address, see listener.h */
+typedef TallyEntry Seat;		/* a connection counted under its address, see listener.h */
 
 typedef enum Phase
 {

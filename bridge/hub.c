@@ -5,6 +5,7 @@
  * document is replaced by a greater version only, so within this process a list
  * never goes back, whatever connection a row was read on. A board that is gone
  * keeps its place and its version, so that the same holds when it comes again.
+ * Nor does it over all workers (newest.c): while another has a newer one, ours is given to nobody.
  *
  * The status ("are the lists those of now?") is a board without a name that
  * every stream subscribes to first; so it is sent, caught up with and left out
@@ -39,6 +40,7 @@
 #include <time.h>
 
 #include "log.h"
+#include "newest.h"
 #include "players.h"
 #include "room.h"
 #include "text_hash.h"
@@ -76,7 +78,7 @@ struct Board
 	Board	   *walk_next;		/* in the list of boards that are walked */
 	bool		walked;
 	uint64_t	walk_since;		/* uv_hrtime */
-	int64_t		publications;
+	NewestBoard *newest;		/* NULL: of the status */
 	int64_t		awaited_after;	/* see board_await() */
 	uint64_t	awaited_since;	/* 0: none is awaited */
 };
@@ -242,16 +244,16 @@ hub_each_board(Bridge *bridge, void (*visit) (void *data, const Board *board), v
 				visit(data, board);
 }
 
-int64_t
-board_publications(const Board *board)
+const NewestBoard *
+board_newest(const Board *board)
 {
-	return board->publications;
+	return board->newest;
 }
 
-int64_t
-board_subscribers(const Board *board)
+bool
+board_behind(const Board *board)
 {
-	return board->count;
+	return board->newest && newest_version(board->newest) > board->version;
 }
 
 void
@@ -347,7 +349,7 @@ walk(Board *board, uint64_t until)
 {
 	int			sends = 0;
 
-	while (board->left > 0 && board->count > 0)
+	while (board->left > 0 && board->count > 0 && !board_behind(board))
 	{
 		const Subscriber *subscriber;
 
@@ -441,6 +443,7 @@ make(Bridge *bridge, const char *name)
 		Board	  **place = bucket(bridge, name);
 
 		strcpy(board->name, name);
+		board->newest = newest_board(bridge, name);
 		board->next = *place;
 		*place = board;
 	}
@@ -498,7 +501,7 @@ take_settings(Board *board, const DocumentRow *row)
 static void
 count_publication(Bridge *bridge, Board *board, int64_t version, const char *document)
 {
-	board->publications++;
+	newest_raise(board->newest, version);
 	if (board->frame)
 		metrics_published(bridge, document);
 	if (board->awaited_since == 0 || version <= board->awaited_after)
@@ -592,6 +595,7 @@ subscribe(Stream *stream, Board *board)
 	stream->places[stream->count].index = board->count;
 	stream->count++;
 	subscriber = &board->subscribers[board->count++];
+	newest_set_subscribers(board->newest, stream->bridge->worker, board->count);
 	subscriber->stream = stream;
 	subscriber->sent = -1;
 	/* A walk that is under way passes this one too, before it begins at the front of the array. */
@@ -607,6 +611,7 @@ unsubscribe(Stream *stream, const Place *place)
 	Board	   *board = place->board;
 	Subscriber *last = &board->subscribers[--board->count];
 
+	newest_set_subscribers(board->newest, stream->bridge->worker, board->count);
 	/* A walk that is under way looks once more round, since the last one may have jumped behind it. */
 	if (board->left > 0)
 		board->left = board->count;
@@ -678,7 +683,7 @@ stream_new(Bridge *bridge, const StreamKind *kind, void *owner, Board *const *bo
 	stream->heard = uv_now(&bridge->loop);
 	wheel_enter(bridge->hub, stream);
 	bridge->hub->streams++;
-	bridge->metrics->streams[kind->form]++;
+	bridge->metrics->now.streams[kind->form]++;
 	bridge->metrics->streams_opened[kind->form]++;
 	fine = subscribe(stream, &bridge->hub->status);
 	for (int i = 0; i < count && fine; i++)
@@ -709,7 +714,7 @@ stream_end(Stream *stream)
 	set_stalled(stream, false);
 	wheel_leave(hub, stream);
 	hub->streams--;
-	hub->bridge->metrics->streams[stream->kind->form]--;
+	hub->bridge->metrics->now.streams[stream->kind->form]--;
 	free(stream);
 }
 
@@ -727,7 +732,7 @@ stream_begin(Stream *stream)
 	{
 		Board	   *board = stream->places[i].board;
 
-		if (board->frame && board->subscribers[stream->places[i].index].sent < board->version &&
+		if (board->frame && !board_behind(board) && board->subscribers[stream->places[i].index].sent < board->version &&
 			!give(board, stream->places[i].index))
 			return;
 	}

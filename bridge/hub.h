@@ -71,6 +71,7 @@ extern Board *hub_board(Bridge *bridge, const char *name);	/* NULL: unknown or g
 extern const Frame *board_frame(const Board *board);
 extern const char *board_name(const Board *board);
 extern int64_t board_version(const Board *board);
+extern bool board_behind(const Board *board);	/* another worker has a newer list, so this one is shown to nobody */
 extern int	board_season(const Board *board);
 extern int	board_top_size(const Board *board);
 extern bool board_public(const Board *board);	/* else the database says who may see it */
@@ -87,8 +88,7 @@ extern const char *board_permission(const Board *board);	/* of VISIBLE_BY_PERMIS
 /* ---- for metrics ---- */
 
 extern void hub_each_board(Bridge *bridge, void (*visit) (void *data, const Board *board), void *data);	/* that are there */
-extern int64_t board_publications(const Board *board);
-extern int64_t board_subscribers(const Board *board);
+extern const struct NewestBoard *board_newest(const Board *board);
 /* A list newer than this version is to come: measures when. One such wait a board at a time. */
 extern void board_await(Bridge *bridge, Board *board, int64_t version);
 extern uint64_t board_awaited(const Board *board);	/* since when, by uv_hrtime; 0: no */

@@ -1,7 +1,8 @@
 /*
  * limiter.c - so many requests a minute for each address, then a block
  *
- * Owns a table of fixed size, made at the start: a minute begins with an
+ * Owns a table of fixed size in memory that all workers share, made at the
+ * start, under one lock: a minute begins with an
  * address's first request; the first one over the limit begins a block, which
  * further attempts don't prolong, so that what was announced holds. After
  * either the address begins anew.
@@ -10,14 +11,18 @@
  * that has been silent longest. So whoever invents addresses costs no memory,
  * and whoever goes on while it is blocked keeps its place and stays blocked.
  *
+ * Where a worker was killed in the middle of a change all is forgotten: everybody
+ * begins a new minute.
+ *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 #include "limiter.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "addresses.h"
+#include "shared.h"
+#include "text_hash.h"
 
 #define NONE 0					/* places are numbered from 1 */
 
@@ -33,6 +38,7 @@ typedef struct Place
 
 struct Limiter
 {
+	pthread_mutex_t lock;
 	uint32_t	limit;
 	uint32_t	size;
 	uint32_t	used;
@@ -43,35 +49,43 @@ struct Limiter
 	uint32_t   *buckets;		/* their first place; as many as places */
 };
 
+static size_t
+memory_size(uint32_t places)
+{
+	return sizeof(Limiter) + ((size_t) places + 1) * sizeof(Place) + (size_t) places * sizeof(uint32_t);
+}
+
 Limiter *
 limiter_new(uint32_t limit, uint32_t places, uint64_t seed)
 {
-	Limiter    *limiter = calloc(1, sizeof(*limiter));
+	Limiter    *limiter = shared_alloc(memory_size(places));
 
-	if (limiter == NULL)
-		abort();
+	shared_lock_start(&limiter->lock);
 	limiter->limit = limit;
 	limiter->size = places;
 	limiter->seed = seed;
-	limiter->places = calloc((size_t) places + 1, sizeof(Place));
-	limiter->buckets = calloc(places, sizeof(uint32_t));
-	if (limiter->places == NULL || limiter->buckets == NULL)
-		abort();
+	limiter->places = (Place *) (limiter + 1);
+	limiter->buckets = (uint32_t *) (limiter->places + places + 1);
 	return limiter;
 }
 
 void
 limiter_free(Limiter *limiter)
 {
-	free(limiter->places);
-	free(limiter->buckets);
-	free(limiter);
+	shared_free(limiter, memory_size(limiter->size));
+}
+
+static void
+forget_all(Limiter *limiter)
+{
+	limiter->used = limiter->oldest = limiter->newest = NONE;
+	memset(limiter->buckets, 0, limiter->size * sizeof(uint32_t));
 }
 
 static uint32_t *
 bucket_of(Limiter *limiter, const struct in6_addr *address)
 {
-	return &limiter->buckets[address_hash(address, limiter->seed) & (limiter->size - 1)];
+	return &limiter->buckets[key_hash(address, limiter->seed) & (limiter->size - 1)];
 }
 
 /* ---- the order ---- */
@@ -152,12 +166,15 @@ place_of(Limiter *limiter, const struct in6_addr *address, uint64_t now_ms)
 	return &limiter->places[number];
 }
 
-uint64_t
-limiter_take(Limiter *limiter, const struct in6_addr *address, uint64_t now_ms, bool *begins)
+static uint64_t
+take(Limiter *limiter, const struct in6_addr *address, uint64_t now_ms, bool *begins)
 {
 	struct in6_addr group = address_group(address);
 	Place	   *place = place_of(limiter, &group, now_ms);
 
+	/* Another worker's clock may be a moment ahead. */
+	if (now_ms < place->began)
+		now_ms = place->began;
 	if (now_ms - place->began >= LIMITER_WINDOW_MS)
 	{
 		place->began = now_ms;
@@ -169,4 +186,16 @@ limiter_take(Limiter *limiter, const struct in6_addr *address, uint64_t now_ms, 
 	if (place->requests <= limiter->limit)
 		place->requests++;
 	return place->requests <= limiter->limit ? 0 : place->began + LIMITER_WINDOW_MS - now_ms;
+}
+
+uint64_t
+limiter_take(Limiter *limiter, const struct in6_addr *address, uint64_t now_ms, bool *begins)
+{
+	uint64_t	wait;
+
+	if (shared_lock(&limiter->lock))
+		forget_all(limiter);
+	wait = take(limiter, address, now_ms, begins);
+	shared_unlock(&limiter->lock);
+	return wait;
 }

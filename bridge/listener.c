@@ -1,9 +1,13 @@
 /*
  * listener.c - accepting and counting connections
  *
- * Owns the listening sockets, one uv_poll each, and the table of addresses. A
- * connection's Seat is its address's entry in that table, so giving it back is
- * one call, whoever has the socket then (a client, or libwebsockets).
+ * Owns the listening sockets, one uv_poll each, and the table of addresses,
+ * which spans all workers. A connection's Seat is its address's entry in that
+ * table, so giving it back is one call, whoever has the socket then (a client, or
+ * libwebsockets).
+ *
+ * Workers inherit the same sockets: what one that died had not yet accepted the
+ * others do. Each connection wakes all that are idle.
  *
  * A cap that is reached, or any failure here, costs the new connection, never
  * an old one. At most ACCEPTS_A_TURN are taken a turn of the loop, so that a
@@ -15,6 +19,7 @@
 #include "listener.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -27,24 +32,20 @@
 #include "exchange.h"
 #include "log.h"
 #include "metrics.h"
+#include "metrics_database.h"
 #include "metrics_text.h"
 #include "random.h"
 #include "service.h"
 #include "sockets.h"
 #include "tls.h"
 #include "visitors.h"
+#include "workers.h"
 
-#define ADDRESS_BUCKETS 8192
 #define ACCEPTS_A_TURN 64
 #define FULL_PAUSE_MS 100
+#define LEFT_PAUSE_MS 2
+#define LEAD 64					/* connections more than another worker has, with which new ones are left to that one */
 #define SCRAPERS_MAX 8
-
-struct Seat
-{
-	Seat	   *next;
-	struct in6_addr address;	/* of IPv6 only the first 64 bits */
-	int			connections;
-};
 
 typedef struct Listener
 {
@@ -54,58 +55,46 @@ typedef struct Listener
 	int			for_scrapers;	/* so many are, the first ones */
 	Seat		scrapers;		/* counted apart, so that a bridge that is full can still be looked at */
 	Seat		proxies;		/* of no address: everybody's connections come from them */
-	uv_timer_t	pause;			/* runs while the process is out of descriptors */
+	uv_timer_t	pause;			/* runs while nobody is accepted */
+	bool		left;			/* the last ones, to others, who didn't take them all at once */
+	bool		for_all;		/* this worker answers the scrapers */
 	int			connections;
-	uint64_t	seed;
-	Seat	   *addresses[ADDRESS_BUCKETS];
+	Tally	   *addresses;		/* over all workers */
 } Listener;
 
 /* ---- addresses ---- */
 
-static Seat **
-address_bucket(Listener *listener, const struct in6_addr *address)
-{
-	return &listener->addresses[address_hash(address, listener->seed) % ADDRESS_BUCKETS];
-}
-
-/* NULL where the address has all it may have, or memory is out. */
+/* NULL where the address has all it may have. */
 static Seat *
 address_take(Bridge *bridge, const struct in6_addr *peer)
 {
-	Listener   *listener = bridge->listener;
 	struct in6_addr address = address_group(peer);
-	Seat	  **bucket = address_bucket(listener, &address);
-	Seat	   *entry;
+	TallyKey	key;
 
-	for (entry = *bucket; entry; entry = entry->next)
-		if (memcmp(&entry->address, &address, sizeof(address)) == 0)
-			break;
-	if (entry == NULL)
-	{
-		entry = calloc(1, sizeof(*entry));
-		if (entry == NULL)
-			return NULL;
-		entry->address = address;
-		entry->next = *bucket;
-		*bucket = entry;
-	}
-	if (entry->connections >= bridge->options.max_connections_per_address)
-		return NULL;
-	entry->connections++;
-	return entry;
+	memcpy(&key, &address, sizeof(key));
+	return tally_count(bridge->listener->addresses, bridge->worker, &key, bridge->options.max_connections_per_address);
 }
 
 static void
-address_give(Listener *listener, Seat *entry)
+address_give(Bridge *bridge, Seat *seat)
 {
-	Seat **link;
+	if (seat == &bridge->listener->proxies)
+		seat->count--;
+	else
+		tally_leave(bridge->listener->addresses, bridge->worker, seat);
+}
 
-	if (--entry->connections > 0 || entry == &listener->proxies)
-		return;
-	for (link = address_bucket(listener, &entry->address); *link != entry;)
-		link = &(*link)->next;
-	*link = entry->next;
-	free(entry);
+static void
+count_connections(Bridge *bridge, int more)
+{
+	bridge->listener->connections += more;
+	workers_own(bridge)->connections = bridge->listener->connections;
+}
+
+void
+listener_forget(Bridge *bridge, int worker)
+{
+	tally_forget(bridge->listener->addresses, worker);
 }
 
 void
@@ -113,11 +102,11 @@ listener_leave(Bridge *bridge, Seat *seat)
 {
 	if (seat == &bridge->listener->scrapers)
 	{
-		seat->connections--;
+		seat->count--;
 		return;
 	}
-	bridge->listener->connections--;
-	address_give(bridge->listener, seat);
+	count_connections(bridge, -1);
+	address_give(bridge, seat);
 }
 
 bool
@@ -127,7 +116,7 @@ listener_move(Bridge *bridge, Seat **seat, const struct in6_addr *address)
 
 	if (other == NULL)
 		return false;
-	address_give(bridge->listener, *seat);
+	address_give(bridge, *seat);
 	*seat = other;
 	return true;
 }
@@ -157,12 +146,12 @@ admit_scraper(Bridge *bridge, int fd, const struct sockaddr_storage *address)
 	struct in6_addr peer = peer_of(address);
 	Client	   *client;
 
-	if (seat->connections == SCRAPERS_MAX)
+	if (seat->count == SCRAPERS_MAX)
 	{
 		close(fd);
 		return;
 	}
-	seat->connections++;
+	seat->count++;
 	client = client_new(bridge, fd, seat, &peer, false);
 	if (client)
 		metrics_begin(client);
@@ -174,7 +163,7 @@ seat_of(Bridge *bridge, const struct in6_addr *peer)
 {
 	if (!IN6_IS_ADDR_UNSPECIFIED(peer) && !visitors_trust(bridge, peer))
 		return address_take(bridge, peer);
-	bridge->listener->proxies.connections++;
+	bridge->listener->proxies.count++;
 	return &bridge->listener->proxies;
 }
 
@@ -198,7 +187,7 @@ admit(Bridge *bridge, int fd, const struct sockaddr_storage *address)
 		close(fd);
 		return;
 	}
-	listener->connections++;
+	count_connections(bridge, 1);
 	if (!local)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	client = client_new(bridge, fd, seat, &peer, !local && tls_is_spoken(bridge));
@@ -212,9 +201,62 @@ static void
 listen_again(uv_timer_t *timer)
 {
 	Bridge	   *bridge = timer->data;
+	Listener   *listener = bridge->listener;
 
-	for (int i = 0; i < bridge->listener->count; i++)
-		uv_poll_start(&bridge->listener->polls[i], UV_READABLE, accept_ready);
+	for (int i = listener->for_all ? 0 : listener->for_scrapers; i < listener->count; i++)
+		uv_poll_start(&listener->polls[i], UV_READABLE, accept_ready);
+}
+
+static void
+pause_accepting(Listener *listener, uint64_t ms)
+{
+	for (int i = 0; i < listener->count; i++)
+		uv_poll_stop(&listener->polls[i]);
+	uv_timer_start(&listener->pause, listen_again, ms, 0);
+}
+
+/*
+ * A connection is work for hours, and whoever wakes first would take them all: a
+ * worker that has clearly more than another leaves new ones to that one for a
+ * moment; one that is full, or has just been started and has no lists yet, as
+ * long as another can take them.
+ */
+static bool
+leave_to_others(Bridge *bridge, bool again)
+{
+	Listener   *listener = bridge->listener;
+	int			least = bridge->workers->count > 1 ? workers_least(bridge) : INT_MAX;
+	bool		unable = listener->connections >= bridge->options.max_connections || !workers_own(bridge)->ready;
+
+	if (unable ? least >= bridge->options.max_connections : listener->connections < LEAD || listener->connections - LEAD <= least)
+		return false;
+	if (again && !unable)
+		return false;
+	listener->left = true;
+	pause_accepting(listener, LEFT_PAUSE_MS);
+	return true;
+}
+
+/* One more; false where there is none, or it is to wait. */
+static bool
+accept_one(Bridge *bridge, int fd, bool scraper)
+{
+	struct sockaddr_storage address;
+	socklen_t	size = sizeof(address);
+	int			client = accept4(fd, (struct sockaddr *) &address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (client >= 0 && scraper)
+		admit_scraper(bridge, client, &address);
+	else if (client >= 0)
+		admit(bridge, client, &address);
+	if (client >= 0 || errno == ECONNABORTED || errno == EINTR)
+		return true;
+	if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
+		return false;
+	/* Out of descriptors: the queue waits in the kernel instead of spinning here. */
+	log_warn("accept paused", LOG_TEXT("reason", strerror(errno)));
+	pause_accepting(bridge->listener, FULL_PAUSE_MS);
+	return false;
 }
 
 static void
@@ -222,36 +264,17 @@ accept_ready(uv_poll_t *poll, int status, int events)
 {
 	Bridge	   *bridge = poll->data;
 	Listener   *listener = bridge->listener;
+	bool		scraper = poll - listener->polls < listener->for_scrapers;
+	bool		again = listener->left;
 	uv_os_fd_t	fd;
 
 	(void) events;
 	if (status < 0 || uv_fileno((uv_handle_t *) poll, &fd) != 0)
 		return;
+	listener->left = false;
 	for (int turn = 0; turn < ACCEPTS_A_TURN; turn++)
-	{
-		struct sockaddr_storage address;
-		socklen_t	size = sizeof(address);
-		int			client = accept4(fd, (struct sockaddr *) &address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-		if (client >= 0)
-		{
-			if (poll - listener->polls < listener->for_scrapers)
-				admit_scraper(bridge, client, &address);
-			else
-				admit(bridge, client, &address);
-			continue;
-		}
-		if (errno == ECONNABORTED || errno == EINTR)
-			continue;
-		if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
-			return;
-		/* Out of descriptors: the queue waits in the kernel instead of spinning here. */
-		log_warn("accept paused", LOG_TEXT("reason", strerror(errno)));
-		for (int i = 0; i < listener->count; i++)
-			uv_poll_stop(&listener->polls[i]);
-		uv_timer_start(&listener->pause, listen_again, FULL_PAUSE_MS, 0);
-		return;
-	}
+		if ((!scraper && leave_to_others(bridge, again)) || !accept_one(bridge, fd, scraper))
+			break;
 }
 
 /* ---- starting ---- */
@@ -287,7 +310,6 @@ typedef struct Door
 	const char *list;
 	bool		share_port;
 	bool		metrics;
-	const char *msg;			/* for the log */
 } Door;
 
 /* What the service manager has given us, else what the settings say; how many, -1 after a sentence. */
@@ -300,35 +322,71 @@ open_door(Bridge *bridge, const Door *door)
 
 	if (count == 0 && door->list[0])
 		count = sockets_open(&bridge->options, door->flag, door->list, door->share_port, sockets);
-	for (int i = 0; i < count; i++, listener->count++)
-	{
-		uv_poll_t  *poll = &listener->polls[listener->count];
-
-		uv_poll_init(&bridge->loop, poll, sockets[i].fd);
-		poll->data = bridge;
-		uv_poll_start(poll, UV_READABLE, accept_ready);
-		log_listening(bridge, door->msg, &sockets[i]);
-	}
+	listener->count += count > 0 ? count : 0;
 	return count;
 }
 
+/* Before there are workers. */
 bool
-listener_start(Bridge *bridge)
+listener_open(Bridge *bridge)
 {
 	const Options *options = &bridge->options;
 	/* Metrics are never shared: each bridge has numbers of its own. */
-	const Door	metrics = {"metrics-listen", options->metrics_listen, false, true, "listening for scrapers"};
-	const Door	main = {"listen", options->listen, options->share_port, false, "listening"};
+	const Door	metrics = {"metrics-listen", options->metrics_listen, false, true};
+	const Door	main = {"listen", options->listen, options->share_port, false};
 	Listener   *listener = calloc(1, sizeof(*listener));
 
 	if (listener == NULL)
 		abort();
 	bridge->listener = listener;
-	listener->seed = (uint64_t) random_number() << 32 | random_number();
-	uv_timer_init(&bridge->loop, &listener->pause);
-	listener->pause.data = bridge;
+	listener->addresses = tally_new((int) options->workers, (size_t) options->max_connections, random_seed());
 	listener->for_scrapers = open_door(bridge, &metrics);
 	return listener->for_scrapers >= 0 && open_door(bridge, &main) > 0;
+}
+
+void
+listener_announce(const Bridge *bridge)
+{
+	const Listener *listener = bridge->listener;
+
+	for (int i = 0; i < listener->count; i++)
+		log_listening(bridge, i < listener->for_scrapers ? "listening for scrapers" : "listening", &listener->sockets[i]);
+}
+
+void
+listener_start(Bridge *bridge)
+{
+	Listener   *listener = bridge->listener;
+
+	uv_timer_init(&bridge->loop, &listener->pause);
+	listener->pause.data = bridge;
+	for (int i = 0; i < listener->count; i++)
+	{
+		uv_poll_init(&bridge->loop, &listener->polls[i], listener->sockets[i].fd);
+		listener->polls[i].data = bridge;
+		/* A file that others still listen at stays. */
+		if (bridge->workers->count > 1)
+			listener->sockets[i].file.path[0] = '\0';
+	}
+	listen_again(&listener->pause);
+}
+
+/* One worker answers scrapers for all, so that what they read fits together: the first one. */
+void
+listener_tick(Bridge *bridge)
+{
+	Listener   *listener = bridge->listener;
+	bool		for_all = workers_first(bridge) == bridge->worker;
+
+	if (for_all == listener->for_all || listener->for_scrapers == 0)
+		return;
+	listener->for_all = for_all;
+	metrics_database_want(bridge, for_all);
+	for (int i = 0; i < listener->for_scrapers && i < listener->count; i++)
+		if (for_all)
+			uv_poll_start(&listener->polls[i], UV_READABLE, accept_ready);
+		else
+			uv_poll_stop(&listener->polls[i]);
 }
 
 bool
@@ -338,19 +396,27 @@ listener_scraped(const Bridge *bridge)
 }
 
 void
+listener_close(Bridge *bridge)
+{
+	Listener   *listener = bridge->listener;
+
+	for (int i = 0; listener && i < listener->count; i++)
+		sockets_close(&listener->sockets[i]);
+	if (listener)
+		listener->count = 0;
+}
+
+void
 listener_stop(Bridge *bridge)
 {
 	Listener   *listener = bridge->listener;
 
-	if (listener == NULL)
-		return;
 	for (int i = 0; i < listener->count; i++)
 	{
 		uv_poll_stop(&listener->polls[i]);
-		sockets_close(&listener->sockets[i]);
 		uv_close((uv_handle_t *) &listener->polls[i], NULL);
 	}
-	listener->count = 0;
+	listener_close(bridge);
 	if (!uv_is_closing((uv_handle_t *) &listener->pause))
 		uv_close((uv_handle_t *) &listener->pause, NULL);
 }
@@ -358,6 +424,7 @@ listener_stop(Bridge *bridge)
 void
 listener_free(Bridge *bridge)
 {
+	tally_free(bridge->listener->addresses);
 	free(bridge->listener);
 	bridge->listener = NULL;
 }

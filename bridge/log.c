@@ -14,6 +14,10 @@
  * it writes from is not touched meanwhile. At the end it has a second for what
  * is left.
  *
+ * Workers share where they write to, so each writes whole lines, PIPE_BUF bytes
+ * at most, which no other process's can come in between. Their supervisor has no
+ * thread, since it forks: it writes when it can.
+ *
  * The library's own lines are limited, because some of them can be provoked by
  * anybody who can connect.
  *
@@ -21,6 +25,7 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -33,7 +38,7 @@
 
 #include "log.h"
 
-#define LINE_MAX_BYTES 4096
+#define LINE_MAX_BYTES 4096		/* at most PIPE_BUF */
 #define TEXT_END (LINE_MAX_BYTES - 16)	/* texts are cut here, so that a line can be closed */
 #define FIELD_BYTES 32			/* a name's quotes and a number, or the beginning of a text */
 #define LIBRARY_LINES_A_SECOND 10
@@ -49,6 +54,7 @@ static size_t tail;				/* bytes ever written out */
 static int64_t dropped;			/* lines, not yet told */
 static uint64_t ever_dropped;
 static bool threaded;
+static int	worker;				/* its number stands in each line; 0: there is only one */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t filled = PTHREAD_COND_INITIALIZER;
 static pthread_cond_t emptied;
@@ -180,6 +186,25 @@ put_time(char *line, size_t *at)
 	put_text(line, at, text);
 }
 
+static void
+put_field(char *line, size_t *at, const LogField *field)
+{
+	char		number[32];
+
+	put_name(line, at, field->name);
+	if (field->kind == LOG_IS_TEXT)
+	{
+		put_text(line, at, field->text ? field->text : "");
+		return;
+	}
+	if (field->kind == LOG_IS_TIME)
+		snprintf(number, sizeof(number), "%lld.%03lld", (long long) field->number / 1000, (long long) field->number % 1000);
+	else
+		snprintf(number, sizeof(number), "%lld", (long long) field->number);
+	for (const char *p = number; *p; p++)
+		put(line, at, *p);
+}
+
 /* A whole line; its length. What a long text leaves no room for is left out. */
 static size_t
 make_line(char *line, LogLevel level, const char *msg, const LogField *fields, size_t count)
@@ -192,25 +217,15 @@ make_line(char *line, LogLevel level, const char *msg, const LogField *fields, s
 	put_text(line, &at, level_names[level]);
 	put_name(line, &at, "msg");
 	put_text(line, &at, msg);
-	for (size_t i = 0; i < count; i++)
+	if (worker)
 	{
-		char		number[32];
+		const LogField field = LOG_NUMBER("worker", worker);
 
-		if (fields[i].name == NULL || at + strlen(fields[i].name) + FIELD_BYTES > TEXT_END)
-			continue;
-		put_name(line, &at, fields[i].name);
-		if (fields[i].kind == LOG_IS_TEXT)
-		{
-			put_text(line, &at, fields[i].text ? fields[i].text : "");
-			continue;
-		}
-		if (fields[i].kind == LOG_IS_TIME)
-			snprintf(number, sizeof(number), "%lld.%03lld", (long long) fields[i].number / 1000, (long long) fields[i].number % 1000);
-		else
-			snprintf(number, sizeof(number), "%lld", (long long) fields[i].number);
-		for (const char *p = number; *p; p++)
-			put(line, &at, *p);
+		put_field(line, &at, &field);
 	}
+	for (size_t i = 0; i < count; i++)
+		if (fields[i].name && at + strlen(fields[i].name) + FIELD_BYTES <= TEXT_END)
+			put_field(line, &at, &fields[i]);
 	line[at++] = '}';
 	line[at++] = '\n';
 	return at;
@@ -271,15 +286,34 @@ write_piece(const char *piece, size_t length)
 	return true;
 }
 
-/* With the lock, which is let go meanwhile: writes out what is there in one piece. */
+/* Whole lines of what is in the ring, as many as a pipe takes in one piece. */
+static size_t
+copy_lines(char piece[PIPE_BUF])
+{
+	size_t		length = 0;
+
+	for (size_t i = 0; i < PIPE_BUF && tail + i < head; i++)
+	{
+		piece[i] = ring[(tail + i) % RING_BYTES];
+		if (piece[i] == '\n')
+			length = i + 1;
+	}
+	return length;
+}
+
+/* With the lock, which is let go meanwhile: writes out what is there, in one piece where nobody else writes there. */
 static void
 write_some(void)
 {
 	size_t		at = tail % RING_BYTES;
 	size_t		length = head - tail < RING_BYTES - at ? head - tail : RING_BYTES - at;
+	bool		shared = worker || !threaded;
+	char		lines[PIPE_BUF];
 
+	if (shared)
+		length = copy_lines(lines);
 	pthread_mutex_unlock(&lock);
-	write_piece(ring + at, length);
+	write_piece(shared ? lines : ring + at, length);
 	pthread_mutex_lock(&lock);
 	tail += length;
 	ring_confess();
@@ -320,13 +354,37 @@ log_start(void)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
+pid_t
+log_fork(int number)
+{
+	pid_t		pid = fork();
+
+	if (pid != 0)
+		return pid;
+	worker = number;
+	head = tail = 0;
+	dropped = 0;
+	ever_dropped = 0;
+	log_start();
+	return 0;
+}
+
+/*
+ * Without a thread (of a supervisor, which forks, or since there was none to be
+ * had) the loop writes itself, as much as is taken.
+ */
+static void
+write_unthreaded(int wait_ms)
+{
+	while (!threaded && head != tail && poll(&(struct pollfd) {STDERR_FILENO, POLLOUT, 0}, 1, wait_ms) > 0)
+		write_some();
+}
+
 void
 log_flush(void)
 {
 	pthread_mutex_lock(&lock);
-	/* Without a thread (there was none to be had) the loop writes itself. */
-	while (!threaded && head != tail)
-		write_some();
+	write_unthreaded(0);
 	if (head != tail)
 		pthread_cond_signal(&filled);
 	pthread_mutex_unlock(&lock);
@@ -341,7 +399,8 @@ log_end(void)
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += END_SECONDS;
 	pthread_mutex_lock(&lock);
-	while (head != tail && pthread_cond_timedwait(&emptied, &lock, &until) == 0)
+	write_unthreaded(END_SECONDS * 1000);
+	while (threaded && head != tail && pthread_cond_timedwait(&emptied, &lock, &until) == 0)
 		;
 	pthread_mutex_unlock(&lock);
 }

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 typedef enum LogLevel
 {
@@ -60,8 +61,11 @@ extern void log_set_level_by_name(const char *name);
 extern bool log_wants(LogLevel level);	/* else making the line is in vain */
 extern void log_write(LogLevel level, const char *msg, const LogField *fields, size_t count);
 
-/* Before the first line. */
+/* Before the first line, unless workers are to be forked: these have it started. */
 extern void log_start(void);
+
+/* fork() where log_start() was not called: the child has a log of its own, whose lines bear the worker's number (from 1). */
+extern pid_t log_fork(int worker);
 
 /* Has what was collected written out, without waiting; once a turn of the loop. */
 extern void log_flush(void);

@@ -1,11 +1,12 @@
 /*
  * main.c - start, signals, end
  *
- * The order of the start matters: settings and the certificate, then the limit
- * of open files, by which the library sizes its table, then the library on our
- * loop (the others use both), then pages, then the listening sockets, so that a
- * port that is taken ends the process before the database is bothered; then the
- * database.
+ * The order of the start matters. First what all workers share, or inherit: the
+ * certificate, the limit of open files, by which the library sizes its table,
+ * the tables in shared memory, pages, and the listening sockets, so that a port
+ * that is taken ends the process before the database is bothered. Then there are
+ * workers, if there are to be several (supervisor.c), and each starts what is its
+ * own: its loop, the library on it (the others use both), the database.
  * The line "listening" is the last thing before the loop.
  *
  * SIGTERM and SIGINT end in steps, each at its own pace on the loop:
@@ -14,7 +15,8 @@
  *	flight are answered (at most drain_timeout) -> connections are cut -> done
  *
  * A second one ends at once. SIGHUP has the certificate read anew; SIGPIPE is
- * ignored.
+ * ignored. A worker is told by its supervisor alone, by SIGTERM: a terminal's
+ * Ctrl-C reaches both.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -36,21 +38,23 @@
 #include "log.h"
 #include "metrics.h"
 #include "metrics_database.h"
+#include "newest.h"
 #include "own_ranks.h"
 #include "pages.h"
 #include "pg_pool.h"
 #include "players.h"
 #include "service.h"
 #include "smoke.h"
+#include "supervisor.h"
 #include "tls.h"
 #include "visitors.h"
+#include "workers.h"
 #include "ws.h"
 
 /* Descriptors that are not clients (the database, libuv, pages): what will do, and what is plenty. */
 #define NEEDED_FILES 128
 #define SPARE_FILES 1024
 
-#define TICK_MS 100
 #define DRAIN_TURN_MS 10
 #define DRAIN_SLICE 200			/* streams a turn: 10,000 in half a second */
 #define CLOSING_MS 500
@@ -60,6 +64,7 @@ typedef struct Program
 {
 	Bridge		bridge;
 	uv_signal_t signals[3];
+	int			signal_count;
 	uv_timer_t	tick;
 	uv_timer_t	drain;
 	uv_prepare_t turn;			/* before the loop sleeps: the log goes out */
@@ -143,6 +148,9 @@ tick(uv_timer_t *timer)
 	clients_tick(&program->bridge);
 	hub_tick(&program->bridge);
 	players_tick(&program->bridge);
+	workers_tick(&program->bridge);
+	metrics_tick(&program->bridge);
+	listener_tick(&program->bridge);
 	service_tick(&program->bridge);
 }
 
@@ -202,6 +210,8 @@ on_signal(uv_signal_t *handle, int number)
 		begin_end(program);
 		return;
 	}
+	if (program->bridge.workers->count > 1)
+		return;
 	log_warn("ended at once");
 	log_end();
 	_exit(1);
@@ -210,11 +220,12 @@ on_signal(uv_signal_t *handle, int number)
 static void
 start_handles(Program *program)
 {
-	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+	static const int numbers[] = {SIGTERM, SIGHUP, SIGINT};
 	uv_loop_t  *loop = &program->bridge.loop;
 
 	signal(SIGPIPE, SIG_IGN);
-	for (int i = 0; i < 3; i++)
+	program->signal_count = program->bridge.workers->count > 1 ? 2 : 3;
+	for (int i = 0; i < program->signal_count; i++)
 	{
 		uv_signal_init(loop, &program->signals[i]);
 		program->signals[i].data = program;
@@ -224,14 +235,14 @@ start_handles(Program *program)
 	uv_timer_init(loop, &program->drain);
 	uv_prepare_init(loop, &program->turn);
 	program->tick.data = program->drain.data = program;
-	uv_timer_start(&program->tick, tick, TICK_MS, TICK_MS);
+	uv_timer_start(&program->tick, tick, service_pace(&program->bridge), service_pace(&program->bridge));
 	uv_prepare_start(&program->turn, before_sleep);
 }
 
 static void
 stop_handles(Program *program)
 {
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < program->signal_count; i++)
 		uv_close((uv_handle_t *) &program->signals[i], NULL);
 	uv_close((uv_handle_t *) &program->tick, NULL);
 	uv_close((uv_handle_t *) &program->drain, NULL);
@@ -257,6 +268,19 @@ close_handles(uv_loop_t *loop)
 	return true;
 }
 
+static void
+unprepare(Bridge *bridge)
+{
+	players_free(bridge);
+	pages_free(bridge);
+	tls_free(bridge);
+	listener_free(bridge);
+	visitors_free(bridge);
+	newest_free(bridge);
+	metrics_free(bridge);
+	workers_free(bridge);
+}
+
 /* In the order that the library wants: our handles, its context, the loop, the rest of it. */
 static void
 end(Program *program)
@@ -279,16 +303,25 @@ end(Program *program)
 		ws_free(bridge);
 		uv_loop_close(&bridge->loop);
 		hub_free(bridge);
-		players_free(bridge);
-		pages_free(bridge);
 		clients_free(bridge);
-		tls_free(bridge);
-		listener_free(bridge);
-		visitors_free(bridge);
-		metrics_free(bridge);
+		unprepare(bridge);
 	}
 	log_info("ended");
 	log_end();
+}
+
+/* What all workers share, or inherit. */
+static bool
+prepare(Bridge *bridge)
+{
+	if (!tls_start(bridge) || !limit_files(&bridge->options))
+		return false;
+	workers_start(bridge);
+	metrics_start(bridge);
+	newest_start(bridge);
+	players_start(bridge);
+	visitors_start(bridge);
+	return pages_start(bridge) && listener_open(bridge);
 }
 
 static bool
@@ -296,31 +329,53 @@ start(Program *program)
 {
 	Bridge	   *bridge = &program->bridge;
 
-	if (!tls_start(bridge) || !limit_files(&bridge->options))
-		return false;
 	uv_loop_init(&bridge->loop);
+	bridge->began = uv_now(&bridge->loop);
 	make_date(bridge);
-	metrics_start(bridge);
+	metrics_take(bridge);
+	workers_own(bridge)->pid = getpid();
 	hub_start(bridge);
-	players_start(bridge);
 	clients_start(bridge);
-	visitors_start(bridge);
-	if (!ws_start(bridge) || !pages_start(bridge) || !listener_start(bridge))
+	if (!ws_start(bridge))
 		return false;
-	service_start(bridge);
+	listener_start(bridge);
+	if (bridge->workers->count == 1)
+		service_start(bridge);
 	start_handles(program);
 	pg_pool_start(bridge);
 	batch_start(bridge);
 	feed_start(bridge);
 	metrics_database_start(bridge);
 	own_ranks_start(bridge);
+	workers_tick(bridge);
+	listener_tick(bridge);
 	return true;
+}
+
+/* One worker, to its end. */
+static int
+work(Program *program)
+{
+	if (!start(program))
+	{
+		log_end();
+		return 1;
+	}
+	if (program->bridge.workers->count == 1)
+		listener_announce(&program->bridge);
+	else
+		supervisor_let_signals_in();
+	log_flush();
+	uv_run(&program->bridge.loop, UV_RUN_DEFAULT);
+	end(program);
+	return 0;
 }
 
 int
 main(int argc, char **argv)
 {
 	static Program program;
+	int			status;
 
 	if (!keep_standard_files())
 		return 1;
@@ -335,15 +390,19 @@ main(int argc, char **argv)
 	}
 	if (program.bridge.options.smoke[0])
 		return smoke(&program.bridge.options);
-	log_start();
+	if (program.bridge.options.workers == 1)
+		log_start();
 	log_set_level_by_name(program.bridge.options.log_level);
-	if (!start(&program))
+	if (!prepare(&program.bridge))
 	{
 		log_end();
 		return 1;
 	}
-	log_flush();
-	uv_run(&program.bridge.loop, UV_RUN_DEFAULT);
-	end(&program);
-	return 0;
+	if (program.bridge.workers->count > 1 && supervise(&program.bridge, &status))
+	{
+		unprepare(&program.bridge);
+		log_end();
+		return status;
+	}
+	return work(&program);
 }

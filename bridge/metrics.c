@@ -1,7 +1,7 @@
 /*
  * metrics.c - counting answers and publications
  *
- * Owns the numbers. Most are added to where things happen; here is what takes a
+ * Owns the numbers, a block for each worker. Most are added to where things happen; here is what takes a
  * look at an answer or a document first: which outcome it was, whether an
  * increment must show in a list, how old a list is.
  *
@@ -13,11 +13,14 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "hub.h"
+#include "log.h"
 #include "pg_pool.h"
 #include "routes.h"
+#include "workers.h"
 
 #define STATUS_SWITCHING 101
 #define STATUS_NOT_MODIFIED 304
@@ -184,26 +187,80 @@ metrics_published(Bridge *bridge, const char *document)
 	histogram_add(&bridge->metrics->publish_to_frame, us < 0 ? 0 : (uint64_t) us);
 }
 
+/* ---- all workers' ---- */
+
+static size_t
+block_size(void)
+{
+	return (sizeof(Metrics) + (size_t) route_numbers() * sizeof(RouteMetrics) + 63) & ~(size_t) 63;
+}
+
+static Metrics *
+block_of(const Bridge *bridge, int worker)
+{
+	return (Metrics *) (void *) ((char *) bridge->all_metrics + (size_t) worker * block_size());
+}
+
+Metrics *
+metrics_sum(const Bridge *bridge)
+{
+	size_t		words = block_size() / sizeof(uint64_t);
+	uint64_t   *sum = calloc(words, sizeof(uint64_t));
+
+	if (sum == NULL)
+		abort();
+	for (int i = 0; i < bridge->workers->count; i++)
+	{
+		const uint64_t *block = (const uint64_t *) block_of(bridge, i);
+
+		for (size_t word = 0; word < words; word++)
+			sum[word] += block[word];
+	}
+	return (Metrics *) sum;
+}
+
+void
+metrics_forget(Bridge *bridge, int worker)
+{
+	memset(&block_of(bridge, worker)->now, 0, sizeof(struct MetricsNow));
+}
+
+/* What the kernel and the log count, on top of what this worker's predecessors had. */
+void
+metrics_tick(Bridge *bridge)
+{
+	static uint64_t told_us;
+	static uint64_t told_lines;
+	struct rusage usage;
+	uint64_t	us;
+	uint64_t	lines = log_dropped();
+
+	getrusage(RUSAGE_SELF, &usage);
+	us = (uint64_t) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + (uint64_t) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+	bridge->metrics->cpu_us += us - told_us;
+	bridge->metrics->lines_dropped += lines - told_lines;
+	told_us = us;
+	told_lines = lines;
+}
+
 /* ---- coming and going ---- */
 
 void
 metrics_start(Bridge *bridge)
 {
-	struct timespec now;
+	bridge->all_metrics = shared_alloc((size_t) bridge->options.workers * block_size());
+	metrics_take(bridge);
+}
 
-	bridge->metrics = calloc(1, sizeof(Metrics));
-	if (bridge->metrics)
-		bridge->metrics->routes = calloc((size_t) route_numbers(), sizeof(RouteMetrics));
-	if (bridge->metrics == NULL || bridge->metrics->routes == NULL)
-		abort();
-	clock_gettime(CLOCK_REALTIME, &now);
-	bridge->metrics->started = (double) now.tv_sec + (double) now.tv_nsec / 1e9;
+void
+metrics_take(Bridge *bridge)
+{
+	bridge->metrics = block_of(bridge, bridge->worker);
 }
 
 void
 metrics_free(Bridge *bridge)
 {
-	free(bridge->metrics->routes);
-	free(bridge->metrics);
+	shared_free(bridge->all_metrics, (size_t) bridge->options.workers * block_size());
 	bridge->metrics = NULL;
 }

@@ -3,7 +3,9 @@
  *
  * Plain numbers in the loop's one thread: whoever sees something happen adds to
  * bridge->metrics, which is there before all other parts and goes after them.
- * They become text only when somebody asks (metrics_text.c).
+ * Each worker's stand in shared memory, and outlive it: the one that is started
+ * in its place counts on, so that no counter falls. They become text, and are
+ * summed, only when somebody asks (metrics_text.c).
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -68,9 +70,14 @@ typedef struct RouteMetrics
 	Histogram	time;
 } RouteMetrics;
 
+/* Words of 64 bits, each of which can be summed over workers. */
 typedef struct Metrics
 {
-	RouteMetrics *routes;
+	struct MetricsNow			/* how it is: gone with the worker */
+	{
+		int64_t		streams[STREAM_FORMS];
+		int64_t		connections_up; /* to the database */
+	}			now;
 	Histogram	queue;			/* an increment, until it was sent to the database */
 	Histogram	database;		/* a call of the pool, from its sending to the end of its transaction */
 	Histogram	commit_to_frame;
@@ -79,20 +86,24 @@ typedef struct Metrics
 	uint64_t	sent_bytes;
 	uint64_t	connections_refused;
 	uint64_t	handshakes[HANDSHAKE_KINDS];	/* of TLS */
-	int64_t		streams[STREAM_FORMS];
 	uint64_t	streams_opened[STREAM_FORMS];
 	uint64_t	stream_messages[STREAM_FORMS];
 	uint64_t	streams_dropped;
 	uint64_t	batches;
 	uint64_t	batched;		/* increments in them */
 	uint64_t	batched_again;	/* of these, not for the first time */
-	int64_t		connections_up; /* to the database */
 	uint64_t	connections_lost;
 	uint64_t	reconnects;
-	double		started;		/* seconds since 1970 */
+	uint64_t	cpu_us;			/* brought up to date by metrics_tick() */
+	uint64_t	lines_dropped;	/* of the log; likewise */
+	RouteMetrics routes[];
 } Metrics;
 
-extern void metrics_start(Bridge *bridge);	/* before everything that counts */
+extern void metrics_start(Bridge *bridge);	/* before there are workers */
+extern void metrics_take(Bridge *bridge);	/* this worker's; before everything that counts */
+extern void metrics_forget(Bridge *bridge, int worker);	/* it has died: how it was is no more */
+extern void metrics_tick(Bridge *bridge);
+extern Metrics *metrics_sum(const Bridge *bridge);	/* over all workers; to be freed */
 extern void metrics_free(Bridge *bridge);	/* after everything that counts */
 
 /* An answer has been given, to the client or, where that is gone, to nobody. Returns the name of the outcome: OK, NOT_FOUND, ... */

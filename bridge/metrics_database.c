@@ -1,7 +1,8 @@
 /*
  * metrics_database.c - the database's own counters, as the pool reads them
  *
- * One question every EVERY_MS, while somebody wants to know: a scrape is
+ * One question every EVERY_MS, by the worker that answers scrapers, while somebody
+ * wants to know: a scrape is
  * answered with what was read last and never waits. What was read is kept as
  * libpq gave it. Where the database is away the numbers stay, and their age
  * tells.
@@ -14,7 +15,6 @@
 #include <string.h>
 
 #include "hub.h"
-#include "listener.h"
 #include "metrics_text.h"
 #include "pg_pool.h"
 
@@ -135,8 +135,20 @@ metrics_database_start(Bridge *bridge)
 	database->bridge = bridge;
 	uv_timer_init(&bridge->loop, &database->timer);
 	database->timer.data = database;
-	if (listener_scraped(bridge))
+}
+
+void
+metrics_database_want(Bridge *bridge, bool wanted)
+{
+	DatabaseMetrics *database = bridge->database_metrics;
+
+	/* Another worker may have told newer numbers meanwhile. */
+	PQclear(database->stats);
+	database->stats = NULL;
+	if (wanted)
 		uv_timer_start(&database->timer, look, FIRST_MS, EVERY_MS);
+	else
+		uv_timer_stop(&database->timer);
 }
 
 void

@@ -11,6 +11,7 @@
 #include "bridge.h"
 
 extern void metrics_database_start(Bridge *bridge);	/* after the pool */
+extern void metrics_database_want(Bridge *bridge, bool wanted);	/* this worker answers scrapers, or does so no more */
 extern void metrics_database_stop(Bridge *bridge);	/* before the pool */
 
 /* As they were last read, for somebody who asks; so they are read again soon. */

@@ -15,21 +15,16 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "batch.h"
-#include "feed.h"
 #include "hub.h"
-#include "listener.h"
-#include "log.h"
 #include "metrics.h"
 #include "metrics_database.h"
 #include "metrics_text.h"
-#include "pg_pool.h"
+#include "newest.h"
 #include "routes.h"
 #include "tls.h"
+#include "workers.h"
 
 #define PREFIX "scoreboard_bridge_"
 
@@ -152,12 +147,10 @@ suspicions(const Metrics *metrics, FILE *out)
 /* ---- clients ---- */
 
 static void
-clients(const Bridge *bridge, FILE *out)
+clients(const Bridge *bridge, const Metrics *metrics, const WorkersAll *all, FILE *out)
 {
-	const Metrics *metrics = bridge->metrics;
-
-	gauge(out, PREFIX "connections", "Clients that are connected, streams included.", listener_count(bridge));
-	gauge(out, PREFIX "connections_limit", "How many there may be.", bridge->options.max_connections);
+	gauge(out, PREFIX "connections", "Clients that are connected, streams included.", all->connections);
+	gauge(out, PREFIX "connections_limit", "How many there may be.", bridge->options.max_connections * bridge->workers->count);
 	counter(out, PREFIX "connections_refused_total", "Connections over the limit in all or of one address.", metrics->connections_refused);
 	counter(out, PREFIX "sent_bytes_total", "Bytes handed to sockets of clients.", metrics->sent_bytes);
 	metrics_head(out, PREFIX "tls_handshakes_total", "counter", "Handshakes of TLS, by how they ended.");
@@ -168,7 +161,7 @@ clients(const Bridge *bridge, FILE *out)
 		fprintf(out, PREFIX "tls_certificate_expires_seconds %" PRId64 "\n", tls_expires(bridge));
 	metrics_head(out, PREFIX "streams", "gauge", "Open streams, by kind.");
 	for (int form = 0; form < STREAM_FORMS; form++)
-		fprintf(out, PREFIX "streams{kind=\"%s\"} %" PRId64 "\n", form_names[form], metrics->streams[form]);
+		fprintf(out, PREFIX "streams{kind=\"%s\"} %" PRId64 "\n", form_names[form], metrics->now.streams[form]);
 	metrics_head(out, PREFIX "streams_opened_total", "counter", "Streams ever opened, by kind.");
 	for (int form = 0; form < STREAM_FORMS; form++)
 		fprintf(out, PREFIX "streams_opened_total{kind=\"%s\"} %" PRIu64 "\n", form_names[form], metrics->streams_opened[form]);
@@ -181,23 +174,21 @@ clients(const Bridge *bridge, FILE *out)
 /* ---- increments and the database ---- */
 
 static void
-increments(const Bridge *bridge, FILE *out)
+increments(const Bridge *bridge, const Metrics *metrics, const WorkersAll *all, FILE *out)
 {
-	const Metrics *metrics = bridge->metrics;
-
-	gauge(out, PREFIX "queued_increments", "Increments that wait to be sent to the database.", batch_queued(bridge));
-	gauge(out, PREFIX "queue_limit", "How many may wait.", bridge->options.queue_size);
-	gauge(out, PREFIX "pending_increments", "Increments without an answer yet, those that wait included.", batch_pending(bridge));
+	gauge(out, PREFIX "queued_increments", "Increments that wait to be sent to the database.", all->queued);
+	gauge(out, PREFIX "queue_limit", "How many may wait.", bridge->options.queue_size * bridge->workers->count);
+	gauge(out, PREFIX "pending_increments", "Increments without an answer yet, those that wait included.", all->pending);
 	counter(out, PREFIX "batches_total", "Calls of scoreboard_submit.", metrics->batches);
 	counter(out, PREFIX "batched_increments_total", "Increments in these.", metrics->batched);
 	counter(out, PREFIX "retried_increments_total", "Increments in these that had been in one before.", metrics->batched_again);
 	histogram(out, PREFIX "queue_seconds", "How long an increment waited before it was sent to the database.", &metrics->queue);
 	histogram(out, PREFIX "database_seconds", "Calls to the database, until the end of their transaction was read.", &metrics->database);
-	gauge(out, PREFIX "database_connections", "Connections to the database that are up.", metrics->connections_up);
+	gauge(out, PREFIX "database_connections", "Connections to the database that are up.", metrics->now.connections_up);
 	counter(out, PREFIX "database_connections_lost_total", "Connections to the database that were lost.", metrics->connections_lost);
 	counter(out, PREFIX "database_reconnects_total", "Connections to the database that came up again.", metrics->reconnects);
-	gauge(out, PREFIX "taking_increments", "1 while increments are taken.", batch_live(bridge));
-	gauge(out, PREFIX "live", "1 while the lists are known to be those of now.", feed_live(bridge));
+	gauge(out, PREFIX "taking_increments", "1 while increments are taken.", all->taking);
+	gauge(out, PREFIX "live", "1 while the lists are known to be those of now.", all->live);
 }
 
 /* ---- lists ---- */
@@ -206,7 +197,7 @@ typedef struct BoardSeries
 {
 	FILE	   *out;
 	const char *name;
-	int64_t		(*value) (const Board *board);
+	int64_t		(*value) (const NewestBoard *board);
 } BoardSeries;
 
 static void
@@ -214,11 +205,12 @@ board_line(void *data, const Board *board)
 {
 	const BoardSeries *series = data;
 
-	fprintf(series->out, "%s{board=\"%s\"} %" PRId64 "\n", series->name, board_name(board), series->value(board));
+	fprintf(series->out, "%s{board=\"%s\"} %" PRId64 "\n", series->name, board_name(board), series->value(board_newest(board)));
 }
 
 static void
-each_board(Bridge *bridge, FILE *out, const char *name, const char *type, const char *help, int64_t (*value) (const Board *board))
+each_board(Bridge *bridge, FILE *out, const char *name, const char *type, const char *help,
+		   int64_t (*value) (const NewestBoard *board))
 {
 	BoardSeries series = {out, name, value};
 
@@ -227,40 +219,31 @@ each_board(Bridge *bridge, FILE *out, const char *name, const char *type, const 
 }
 
 static void
-find_oldest(void *data, const Board *board)
+lists(Bridge *bridge, const Metrics *metrics, const WorkersAll *all, FILE *out)
 {
-	uint64_t   *oldest = data;
-
-	if (board_awaited(board) && board_awaited(board) < *oldest)
-		*oldest = board_awaited(board);
-}
-
-static void
-lists(Bridge *bridge, FILE *out)
-{
-	const Metrics *metrics = bridge->metrics;
 	uint64_t	now = uv_hrtime();
-	uint64_t	oldest = now;
 
-	hub_each_board(bridge, find_oldest, &oldest);
 	metrics_head(out, PREFIX "unpublished_seconds", "gauge", "For how long an increment that must show in a list has been waiting for it; 0: none is.");
-	fprintf(out, PREFIX "unpublished_seconds %.3f\n", (double) (now - oldest) / 1e9);
+	fprintf(out, PREFIX "unpublished_seconds %.3f\n", all->awaited && now > all->awaited ? (double) (now - all->awaited) / 1e9 : 0.0);
 	histogram(out, PREFIX "commit_to_frame_seconds", "From an increment's answer to the first newer list, ready to be sent.", &metrics->commit_to_frame);
 	histogram(out, PREFIX "publish_to_frame_seconds", "From a list's updatedAt, by the database's clock, to its frame, by ours.", &metrics->publish_to_frame);
 	histogram(out, PREFIX "fan_out_seconds", "From a list's frame until its last subscriber was sent it.", &metrics->fan_out);
-	each_board(bridge, out, PREFIX "publications_total", "counter", "Lists that came from the database, by board.", board_publications);
-	each_board(bridge, out, PREFIX "board_version", "gauge", "Version of the list in memory.", board_version);
-	each_board(bridge, out, PREFIX "board_subscribers", "gauge", "Streams of this board.", board_subscribers);
+	each_board(bridge, out, PREFIX "publications_total", "counter", "Lists that came from the database, by board.", newest_publications);
+	each_board(bridge, out, PREFIX "board_version", "gauge", "Version of the newest list in memory.", newest_version);
+	each_board(bridge, out, PREFIX "board_subscribers", "gauge", "Streams of this board.", newest_subscribers);
 }
 
 /* ---- the process ---- */
 
 static double
-resident_bytes(void)
+resident_bytes(pid_t pid)
 {
-	FILE	   *in = fopen("/proc/self/statm", "r");
+	char		name[40];
+	FILE	   *in;
 	long		pages = 0;
 
+	snprintf(name, sizeof(name), "/proc/%ld/statm", (long) pid);
+	in = fopen(name, "r");
 	if (in && fscanf(in, "%*d %ld", &pages) != 1)
 		pages = 0;
 	if (in)
@@ -269,22 +252,26 @@ resident_bytes(void)
 }
 
 static void
-process(const Bridge *bridge, FILE *out)
+process(const Bridge *bridge, const Metrics *metrics, const WorkersAll *all, FILE *out)
 {
-	struct rusage usage;
+	double		resident = 0;
 
+	for (int i = 0; i < bridge->workers->count; i++)
+		if (bridge->workers->states[i].pid)
+			resident += resident_bytes(bridge->workers->states[i].pid);
 	metrics_head(out, PREFIX "info", "gauge", "1; the label tells the version.");
 	fprintf(out, PREFIX "info{version=\"%s\"} 1\n", SCOREBOARD_VERSION);
-	gauge(out, PREFIX "draining", "1 while the bridge is ending.", bridge->draining);
-	counter(out, PREFIX "log_lines_dropped_total", "Lines of the log for which there was no room, since nobody read it.", log_dropped());
-	getrusage(RUSAGE_SELF, &usage);
-	metrics_head(out, "process_cpu_seconds_total", "counter", "Time of the processor, user and system.");
-	fprintf(out, "process_cpu_seconds_total %.3f\n",
-			(double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
-	metrics_head(out, "process_resident_memory_bytes", "gauge", "Resident memory.");
-	fprintf(out, "process_resident_memory_bytes %.0f\n", resident_bytes());
+	gauge(out, PREFIX "draining", "1 while the bridge is ending.", all->draining);
+	gauge(out, PREFIX "workers", "Processes that serve clients and answer.", all->answering);
+	gauge(out, PREFIX "workers_wanted", "How many there ought to be.", bridge->workers->count);
+	counter(out, PREFIX "worker_restarts_total", "Workers that were started in place of one that had died.", bridge->workers->restarts);
+	counter(out, PREFIX "log_lines_dropped_total", "Lines of the log for which there was no room, since nobody read it.", metrics->lines_dropped);
+	metrics_head(out, "process_cpu_seconds_total", "counter", "Time of the processor, user and system, of all workers.");
+	fprintf(out, "process_cpu_seconds_total %.3f\n", (double) metrics->cpu_us / 1e6);
+	metrics_head(out, "process_resident_memory_bytes", "gauge", "Resident memory of all workers, what they share counted for each.");
+	fprintf(out, "process_resident_memory_bytes %.0f\n", resident);
 	metrics_head(out, "process_start_time_seconds", "gauge", "When the bridge started, in seconds since 1970.");
-	fprintf(out, "process_start_time_seconds %.3f\n", bridge->metrics->started);
+	fprintf(out, "process_start_time_seconds %.3f\n", bridge->workers->started);
 }
 
 static char *
@@ -292,16 +279,24 @@ make_text(Bridge *bridge, size_t *length)
 {
 	char	   *text = NULL;
 	FILE	   *out = open_memstream(&text, length);
+	WorkersAll	all;
+	Metrics    *metrics;
 
 	if (out == NULL)
 		abort();
-	requests(bridge->metrics, out);
-	suspicions(bridge->metrics, out);
-	clients(bridge, out);
-	increments(bridge, out);
-	lists(bridge, out);
-	process(bridge, out);
+	/* The others did so within the last tick. */
+	workers_tick(bridge);
+	metrics_tick(bridge);
+	all = workers_all(bridge);
+	metrics = metrics_sum(bridge);
+	requests(metrics, out);
+	suspicions(metrics, out);
+	clients(bridge, metrics, &all, out);
+	increments(bridge, metrics, &all, out);
+	lists(bridge, metrics, &all, out);
+	process(bridge, metrics, &all, out);
 	metrics_database_print(bridge, out);
+	free(metrics);
 	fclose(out);
 	return text;
 }

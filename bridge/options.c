@@ -27,6 +27,7 @@
 #include "addresses.h"
 #include "checks.h"
 #include "options.h"
+#include "shared.h"
 #include "smoke_http.h"
 #include "sockets.h"
 
@@ -96,12 +97,14 @@ static const Setting settings[] = {
 	"file with a token for that; variable " SMOKE_TOKEN_VARIABLE " may hold the token itself", NULL},
 	{"smoke-action-file", TEXT(smoke_action_file), "", 0, 0,
 	"file with an increment's body, receipt included: it is counted once, however often this is repeated, and replayed", NULL},
+	{"workers", NUMBER(workers), "1", 1, WORKERS_MAX,
+	"processes that serve clients, each on a processor of its own; more than one share sockets and limits below a supervisor that starts them again", NULL},
 	{"pool-size", NUMBER(pool_size), "4", 1, 64,
-	"database connections, of which reads leave one to increments and these one to reads; one more is used for listening", NULL},
+	"database connections of each worker, of which reads leave one to increments and these one to reads; one more is used for listening", NULL},
 	{"queue-size", NUMBER(queue_size), "1024", 1, 1000000,
-	"increments that may wait for a database connection; more are answered 503", NULL},
+	"increments that may wait in each worker for a database connection; more are answered 503", NULL},
 	{"max-connections", NUMBER(max_connections), "16384", 1, 1000000,
-	"clients at a time; lowered to what the limit of open files allows", NULL},
+	"clients at a time of each worker; lowered to what the limit of open files allows", NULL},
 	{"max-connections-per-address", NUMBER(max_connections_per_address), "256", 1, 1000000,
 	"clients at a time from one IPv4 address or IPv6 /64", NULL},
 	{"requests-per-minute", NUMBER(requests_per_minute), "100", 0, 1000000,

@@ -39,6 +39,7 @@ typedef struct Options
 	const char *smoke_token_file;
 	const char *smoke_action_file;
 
+	int64_t		workers;
 	int64_t		pool_size;
 	int64_t		queue_size;
 	int64_t		max_connections;

@@ -165,7 +165,7 @@ go_down(PgConnection *connection, bool was_up)
 	connection->complained = true;
 	if (was_up)
 	{
-		connection->bridge->metrics->connections_up--;
+		connection->bridge->metrics->now.connections_up--;
 		connection->bridge->metrics->connections_lost++;
 	}
 	change(connection, DOWN, connection->held ? -1 :
@@ -421,7 +421,7 @@ set_up(PgConnection *connection)
 
 	if (standby == NULL || strcmp(standby, "on") != 0 || !pg_hosts_want_writable(connection->hosts))
 	{
-		connection->bridge->metrics->connections_up++;
+		connection->bridge->metrics->now.connections_up++;
 		connection->bridge->metrics->reconnects += connection->was_up;
 		connection->was_up = true;
 		connection->events->up(connection);

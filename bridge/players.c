@@ -5,6 +5,10 @@
  * order in which they came, the oldest first. All memberships are one list too,
  * which the tick walks for those whose token has expired.
  *
+ * How many streams a player has in all workers a table in shared memory tells
+ * (tally.c), where a newer stream marks the one that it replaces; so the tick
+ * also looks for marks that another worker has set.
+ *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 #include "players.h"
@@ -13,7 +17,10 @@
 #include <string.h>
 #include <time.h>
 
+#include <openssl/evp.h>
+
 #include "log.h"
+#include "random.h"
 #include "text_hash.h"
 
 #define BUCKETS 4096
@@ -24,7 +31,6 @@ typedef struct Player
 {
 	struct Player *next;		/* in its bucket */
 	Membership *oldest;
-	int			streams;
 	char		user_id[];
 } Player;
 
@@ -32,6 +38,7 @@ typedef struct Players
 {
 	Player	   *buckets[BUCKETS];
 	Membership *all;
+	Tally	   *tally;			/* over all workers */
 } Players;
 
 static Player **
@@ -71,21 +78,50 @@ link_membership(Players *players, Membership *membership)
 	while (*end)
 		end = &(*end)->newer;
 	*end = membership;
-	membership->player->streams++;
 	membership->next = players->all;
 	if (players->all)
 		players->all->previous = membership;
 	players->all = membership;
 }
 
+/* The name may have a thousand bytes; no two have the same of this. */
+static TallyKey
+key_of(const char *user_id)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	TallyKey	key;
+
+	if (EVP_Digest(user_id, strlen(user_id), digest, NULL, EVP_sha256(), NULL) != 1)
+		abort();
+	memcpy(&key, digest, sizeof(key));
+	return key;
+}
+
+/* Never the newest, and so the player stays. */
+static void
+close_replaced(Membership *oldest)
+{
+	for (Membership *membership = oldest, *newer; membership; membership = newer)
+	{
+		newer = membership->newer;
+		if (membership->entry->replaced)
+			stream_close(membership->stream, CLOSE_REPLACED, "replaced by a newer stream");
+	}
+}
+
 Membership *
 players_join(Bridge *bridge, const Identity *identity, Stream *stream, Board *const *boards, int count)
 {
+	TallyKey	key = key_of(identity->user_id);
 	Membership *membership = calloc(1, sizeof(*membership) + (size_t) count * sizeof(OwnRank));
 	Player	   *player = membership ? make(bridge, identity->user_id) : NULL;
 
-	if (player == NULL)
+	if (player)
+		membership->entry = tally_join(bridge->players->tally, bridge->worker, &key, bridge->options.max_streams_per_player);
+	if (player == NULL || membership->entry == NULL)
 	{
+		if (player && player->oldest == NULL)
+			forget(bridge, player);
 		free(membership);
 		return NULL;
 	}
@@ -97,9 +133,7 @@ players_join(Bridge *bridge, const Identity *identity, Stream *stream, Board *co
 	for (int i = 0; i < count; i++)
 		membership->ranks[i] = (OwnRank) {.board = boards[i], .asked = -1};
 	link_membership(bridge->players, membership);
-	/* Never the newest, and so the player stays. */
-	while (player->streams > (int) bridge->options.max_streams_per_player)
-		stream_close(player->oldest->stream, CLOSE_REPLACED, "replaced by a newer stream");
+	close_replaced(player->oldest);
 	return membership;
 }
 
@@ -119,7 +153,8 @@ players_leave(Membership *membership)
 		players->all = membership->next;
 	if (membership->next)
 		membership->next->previous = membership->previous;
-	if (--player->streams == 0)
+	tally_leave(players->tally, membership->bridge->worker, membership->entry);
+	if (player->oldest == NULL)
 		forget(membership->bridge, player);
 	free(membership);
 }
@@ -154,7 +189,9 @@ players_tick(Bridge *bridge)
 	for (Membership *membership = bridge->players->all; membership; membership = next)
 	{
 		next = membership->next;
-		if (membership->expires_at <= now)
+		if (membership->entry->replaced)
+			stream_close(membership->stream, CLOSE_REPLACED, "replaced by a newer stream");
+		else if (membership->expires_at <= now)
 			stream_close(membership->stream, CLOSE_EXPIRED, "the token has expired");
 	}
 }
@@ -165,11 +202,19 @@ players_start(Bridge *bridge)
 	bridge->players = calloc(1, sizeof(Players));
 	if (bridge->players == NULL)
 		abort();
+	bridge->players->tally = tally_new((int) bridge->options.workers, (size_t) bridge->options.max_connections, random_seed());
+}
+
+void
+players_forget(Bridge *bridge, int worker)
+{
+	tally_forget(bridge->players->tally, worker);
 }
 
 void
 players_free(Bridge *bridge)
 {
+	tally_free(bridge->players->tally);
 	free(bridge->players);
 	bridge->players = NULL;
 }

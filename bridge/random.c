@@ -9,12 +9,24 @@
 #include <string.h>
 #include <sys/random.h>
 
+static uint32_t pool[256];
+static size_t left;
+
+void
+random_forget(void)
+{
+	left = 0;
+}
+
+uint64_t
+random_seed(void)
+{
+	return (uint64_t) random_number() << 32 | random_number();
+}
+
 uint32_t
 random_number(void)
 {
-	static uint32_t pool[256];
-	static size_t left;
-
 	if (left == 0)
 	{
 		/* Up to 256 bytes a call never come short. */

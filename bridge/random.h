@@ -11,6 +11,8 @@
 #define RANDOM_ID_SIZE 33
 
 extern uint32_t random_number(void);
+extern uint64_t random_seed(void);
+extern void random_forget(void);	/* after a fork: what has been fetched is the parent's */
 
 /*
  * The next pause of a back-off in ms: *pause is doubled from `first` (it is 0 at

@@ -6,10 +6,14 @@
  * descriptors from 3 on. Both are a few lines, stable and documented to be
  * spoken without the library.
  *
- * The bridge is ready once it has read the lists, or has tried for READY_MS:
- * without its database it serves as well as it can, and must not be started
- * again and again for that. The watchdog is fed by the loop, so a loop that
- * hangs is ended.
+ * The bridge is ready once each worker has read the lists, or has tried for some
+ * seconds (workers.c): without its database it serves as well as it can, and must
+ * not be started again and again for that. The watchdog is fed while the loop of
+ * each worker turns, so a bridge with one that hangs is ended; one that has died
+ * is its supervisor's business.
+ *
+ * Whoever is the service's main process tells all of it: the only worker, or the
+ * supervisor.
  *
  * Nothing here ever waits, and nobody has to listen.
  *
@@ -25,20 +29,21 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "batch.h"
-#include "feed.h"
 #include "log.h"
+#include "workers.h"
 
-#define READY_MS 3000
 #define FIRST_DESCRIPTOR 3
+
+#define PACE_MS 100
+#define TURN_MS 1000			/* a busy loop may take that long for a turn */
 
 typedef struct Service
 {
-	uv_timer_t	watchdog;
 	struct sockaddr_un address;
 	socklen_t	address_size;
 	int			fd;				/* -1: nobody wants to hear anything */
-	uint64_t	started;		/* ms */
+	uint64_t	hungry_ms;		/* how often the watchdog is fed; 0: there is none */
+	uint64_t	fed;			/* ms */
 	bool		ready;
 	const char *status;			/* the last one told */
 } Service;
@@ -111,40 +116,78 @@ tell(const Service *service, const char *lines)
 }
 
 static const char *
-status_now(const Bridge *bridge)
+status_now(const Bridge *bridge, const WorkersAll *all)
 {
-	if (bridge->draining)
+	if (all->draining || bridge->draining)
 		return "STATUS=ending: streams are told, requests in flight are answered";
-	if (!feed_live(bridge))
+	if (all->running < bridge->workers->count)
+		return "STATUS=a worker has died and is being started again";
+	if (!all->live)
 		return "STATUS=without its database: lists may be old, or are not known yet";
-	return batch_live(bridge) ? "STATUS=live" : "STATUS=lists are live, increments are refused";
+	return all->taking ? "STATUS=live" : "STATUS=lists are live, increments are refused";
+}
+
+/* Has each worker's loop turned since it could last have been missed? */
+static bool
+all_turn(const Bridge *bridge, uint64_t now, uint64_t within)
+{
+	for (int i = 0; i < bridge->workers->count; i++)
+	{
+		const WorkerState *state = &bridge->workers->states[i];
+		uint64_t	beat = state->beat;
+
+		if (state->pid && beat && now > beat && now - beat > within)
+			return false;
+	}
+	return true;
+}
+
+static void
+feed_watchdog(const Bridge *bridge)
+{
+	Service    *service = bridge->service;
+	uint64_t	now = workers_clock();
+
+	if (service->hungry_ms == 0 || now - service->fed < service->hungry_ms ||
+		!all_turn(bridge, now, service->hungry_ms < TURN_MS ? TURN_MS : service->hungry_ms))
+		return;
+	service->fed = now;
+	tell(service, "WATCHDOG=1");
 }
 
 void
 service_tick(Bridge *bridge)
 {
 	Service    *service = bridge->service;
-	const char *status = status_now(bridge);
+	WorkersAll	all;
+	const char *status;
 
+	if (service == NULL)
+		return;
+	all = workers_all(bridge);
+	status = status_now(bridge, &all);
 	if (status != service->status)
 		tell(service, status);
 	service->status = status;
-	if (service->ready || (!feed_live(bridge) && uv_now(&bridge->loop) - service->started < READY_MS))
-		return;
-	service->ready = true;
-	tell(service, "READY=1");
+	if (!service->ready && all.ready)
+		tell(service, "READY=1");
+	service->ready = service->ready || all.ready;
+	feed_watchdog(bridge);
+}
+
+uint64_t
+service_pace(const Bridge *bridge)
+{
+	const Service *service = bridge->service;
+
+	return service && service->hungry_ms && service->hungry_ms < PACE_MS ? service->hungry_ms : PACE_MS;
 }
 
 void
 service_stopping(Bridge *bridge)
 {
-	tell(bridge->service, "STOPPING=1");
-}
-
-static void
-feed_watchdog(uv_timer_t *timer)
-{
-	tell(timer->data, "WATCHDOG=1");
+	if (bridge->service)
+		tell(bridge->service, "STOPPING=1");
 }
 
 /* ---- coming and going ---- */
@@ -167,16 +210,16 @@ open_notify(Service *service)
 	service->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 }
 
-/* Twice in the time that it is given. */
+/* Fed twice in the time that it is given. */
 static void
-start_watchdog(Service *service)
+know_watchdog(Service *service)
 {
 	const char *time = getenv("WATCHDOG_USEC");
 	const char *whose = getenv("WATCHDOG_PID");
 	long long	us = time ? atoll(time) : 0;
 
 	if (us > 0 && (whose == NULL || atoi(whose) == getpid()))
-		uv_timer_start(&service->watchdog, feed_watchdog, 0, us < 4000 ? 1 : (uint64_t) us / 2000);
+		service->hungry_ms = us < 4000 ? 1 : (uint64_t) us / 2000;
 }
 
 void
@@ -187,11 +230,8 @@ service_start(Bridge *bridge)
 	if (service == NULL)
 		abort();
 	bridge->service = service;
-	service->started = uv_now(&bridge->loop);
 	open_notify(service);
-	uv_timer_init(&bridge->loop, &service->watchdog);
-	service->watchdog.data = service;
-	start_watchdog(service);
+	know_watchdog(service);
 }
 
 void
@@ -200,7 +240,7 @@ service_stop(Bridge *bridge)
 	Service    *service = bridge->service;
 
 	bridge->service = NULL;
-	if (service->fd >= 0)
+	if (service && service->fd >= 0)
 		close(service->fd);
-	uv_close((uv_handle_t *) &service->watchdog, free_handle_data);
+	free(service);
 }

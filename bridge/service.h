@@ -17,7 +17,8 @@
 extern int	service_sockets(bool metrics, ListenSocket sockets[SOCKETS_MAX]);
 
 extern void service_start(Bridge *bridge);
-extern void service_tick(Bridge *bridge);	/* tells what has changed; main.c's tick */
+extern uint64_t service_pace(const Bridge *bridge); /* ms: how often it wants its tick */
+extern void service_tick(Bridge *bridge);	/* tells what has changed, and that all live */
 extern void service_stopping(Bridge *bridge);	/* the end has begun */
 extern void service_stop(Bridge *bridge);
 

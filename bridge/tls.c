@@ -11,7 +11,10 @@
  * that is idle are given back.
  *
  * Sessions are resumed by tickets; nothing is kept here for them. Their keys
- * are the context's: a reload makes new ones.
+ * are the context's: a reload makes new ones. Workers begin with the context
+ * that their supervisor has read; where all read it anew, the supervisor does so
+ * first and puts its keys where they find them, so that a ticket of one is good
+ * for the others.
  *
  * OpenSSL's queue of errors is shared with libpq's connections, so it is
  * emptied before each call whose outcome is asked for.
@@ -29,6 +32,7 @@
 #include <openssl/ssl.h>
 
 #include "log.h"
+#include "shared.h"
 
 /* Forward secrecy and authenticated encryption only; of TLS 1.3 all are like that. */
 #define CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -44,9 +48,12 @@ struct Tls
 	bool		broken;			/* nothing may be asked of it any more */
 };
 
+#define TICKET_KEYS 80
+
 typedef struct TlsContext
 {
 	SSL_CTX    *ctx;
+	unsigned char *keys;		/* of tickets, in memory that workers share; NULL: there is only one */
 } TlsContext;
 
 /* ---- the certificate ---- */
@@ -194,6 +201,13 @@ log_certificate(const char *message, SSL_CTX *ctx)
 	log_info(message, LOG_TEXT("until", until));
 }
 
+static void
+share_keys(const TlsContext *tls)
+{
+	if (SSL_CTX_get_tlsext_ticket_keys(tls->ctx, tls->keys, TICKET_KEYS) != 1)
+		abort();
+}
+
 bool
 tls_start(Bridge *bridge)
 {
@@ -214,10 +228,15 @@ tls_start(Bridge *bridge)
 		fprintf(stderr, "scoreboard-bridge: %s\n", reason);
 		return false;
 	}
-	bridge->tls = malloc(sizeof(TlsContext));
+	bridge->tls = calloc(1, sizeof(TlsContext));
 	if (bridge->tls == NULL)
 		abort();
 	bridge->tls->ctx = ctx;
+	if (options->workers > 1)
+	{
+		bridge->tls->keys = shared_alloc(TICKET_KEYS);
+		share_keys(bridge->tls);
+	}
 	log_certificate("certificate read", ctx);
 	return true;
 }
@@ -235,6 +254,10 @@ tls_reload(Bridge *bridge)
 	}
 	SSL_CTX_free(bridge->tls->ctx);
 	bridge->tls->ctx = ctx;
+	if (bridge->worker == SUPERVISOR)
+		share_keys(bridge->tls);
+	else if (bridge->tls->keys)
+		SSL_CTX_set_tlsext_ticket_keys(ctx, bridge->tls->keys, TICKET_KEYS);
 	log_certificate("certificate replaced", ctx);
 }
 
@@ -243,6 +266,8 @@ tls_free(Bridge *bridge)
 {
 	if (bridge->tls)
 		SSL_CTX_free(bridge->tls->ctx);
+	if (bridge->tls && bridge->tls->keys)
+		shared_free(bridge->tls->keys, TICKET_KEYS);
 	free(bridge->tls);
 	bridge->tls = NULL;
 }

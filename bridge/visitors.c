@@ -26,11 +26,9 @@
 void
 visitors_start(Bridge *bridge)
 {
-	uint64_t	seed = (uint64_t) random_number() << 32 | random_number();
-
 	bridge->proxies = proxies_new(bridge->options.trusted_proxy);
 	if (bridge->options.requests_per_minute > 0)
-		bridge->limiter = limiter_new((uint32_t) bridge->options.requests_per_minute, PLACES, seed);
+		bridge->limiter = limiter_new((uint32_t) bridge->options.requests_per_minute, PLACES, random_seed());
 }
 
 void

@@ -8,7 +8,7 @@
 
 #include "exchange.h"
 
-extern void visitors_start(Bridge *bridge);	/* before anybody can come */
+extern void visitors_start(Bridge *bridge);	/* before there are workers */
 extern void visitors_free(Bridge *bridge);
 
 /* Is what this peer says about others' addresses believed? */

@@ -57,10 +57,11 @@ server_end()
 	SERVER_PID=
 }
 
+# With $WORKERS workers
 server_bridge()
 {
 	SERVER_PORT=$(free_port)
-	server "$BRIDGE" --database "host=$PGHOST user=bench_gateway dbname=$LIVE" --listen "127.0.0.1:$SERVER_PORT" \
+	server "$BRIDGE" --database "host=$PGHOST user=bench_gateway dbname=$LIVE" --listen "127.0.0.1:$SERVER_PORT" --workers "${WORKERS:-1}" \
 		--max-connections 20000 --max-connections-per-address 20000 --requests-per-minute 0 --log-level error || return
 	curl -s -o /dev/null --retry 50 --retry-delay 0 --retry-all-errors -f "http://127.0.0.1:$SERVER_PORT/ready" && return
 	reason "$CURRENT" 'the bridge did not become ready'
@@ -399,10 +400,13 @@ measure_latency()
 	server_end
 }
 
-# measure_load STREAMS KIND SECONDS: ms at the 95th percentile of increments, 10,000 a minute, beside so many streams of which a tenth is signed in
+# measure_load STREAMS KIND SECONDS: ms at the 95th percentile of increments, 10,000 a minute, beside so many streams of which a tenth is signed in;
+# KIND: ws, or workers for a bridge of two
 measure_load()
 {
-	local figures signed=$(($1 / 10)) length=$(($3 * 5))
+	local figures signed=$(($1 / 10)) length=$(($3 * 5)) WORKERS=1
+
+	[ "$2" != workers ] || WORKERS=2
 
 	signed_requests $(((length + 2) * 200)) || return
 	publish_interval 20
@@ -462,7 +466,7 @@ bench_bridge()
 	rounds "get_bridge:64:$LIVE" "get_nginx:64:$LIVE"
 	rounds "beside:$CROWD:ws"
 	rounds "latency:1:idle" "latency:1:forged"
-	rounds "load:$CROWD:ws"
+	rounds "load:$CROWD:ws" "load:$CROWD:workers"
 	rounds "idle:$CROWD:ws" "idle:$CROWD:sse"
 	rounds "secure:$SECURE:ws" "secure:$SECURE:sse"
 }

@@ -151,6 +151,15 @@ report_growth()
 	row 'bytes of score and player with indexes: before, after' size_before size_after
 }
 
+# report_load KIND WORDS
+report_load()
+{
+	printf '  %-52s %11s' "POST /v1/scores/increment$2" ''
+	printf '%12s%12s\n' "$(number "$(median "load:$CROWD:$1")")" "$(number "$(median "load_write99:$CROWD:$1")")"
+	printf '  %-52s %11s%12s%12s\n' "list, from its commit (interval 20 ms)$2" "$(number "$(median "load_list50:$CROWD:$1")")" '' "$(number "$(median "load_list99:$CROWD:$1")")"
+	row "me.updates a second at 21 of the streams$2" "load_own:$CROWD:$1"
+}
+
 report_bridge()
 {
 	printf '\nThe bridge: messages a second to %s clients, a list of %s bytes\n' "$(number "$CROWD")" "$(wc -c <"$SIDE/message")"
@@ -178,10 +187,8 @@ report_bridge()
 	row 'LISTEN' listen50:1:idle listen99:1:idle
 	row 'frame, beside a flood of forged notifications' latency:1:forged latency99:1:forged
 	printf 'Milliseconds beside %s streams, a tenth signed in, 10,000 increments a minute\n  %-52s%12s%12s%12s\n' "$(number "$CROWD")" '' p50 p95 p99
-	printf '  %-52s %11s' 'POST /v1/scores/increment' ''
-	printf '%12s%12s\n' "$(number "$(median "load:$CROWD:ws")")" "$(number "$(median "load_write99:$CROWD:ws")")"
-	printf '  %-52s %11s%12s%12s\n' 'list, from its commit (interval 20 ms)' "$(number "$(median "load_list50:$CROWD:ws")")" '' "$(number "$(median "load_list99:$CROWD:ws")")"
-	row 'me.updates a second at 21 of the streams' "load_own:$CROWD:ws"
+	report_load ws ''
+	report_load workers ', two workers'
 }
 
 report_goals()
