@@ -38,8 +38,8 @@ CREATE TABLE scoreboard.board (
     permission          text CHECK ((permission IS NOT NULL) = (visibility = 'permission')),
     period              text NOT NULL DEFAULT 'forever' CHECK (period IN ('forever', 'day', 'week', 'month', 'reset')),
     time_zone           text NOT NULL DEFAULT 'UTC',
-    rate_limit          integer CHECK (rate_limit BETWEEN 1 AND 1000),
-    burst_limit         integer CHECK (burst_limit BETWEEN 1 AND 1000),
+    rate_limit          integer CHECK (rate_limit BETWEEN 0 AND 1000),
+    burst_limit         integer CHECK (burst_limit BETWEEN 0 AND 1000),
     counts_towards      integer[] NOT NULL DEFAULT '{}',
     created_at          timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
@@ -54,6 +54,8 @@ COMMENT ON COLUMN scoreboard.board.publish_interval_ms IS 'shortest time between
 COMMENT ON COLUMN scoreboard.board.visibility IS 'who may see it: public (everybody), token (players), permission (players whose token has it); for reads, not for increments';
 COMMENT ON COLUMN scoreboard.board.permission IS 'what a token must have among its permissions where visibility is permission';
 COMMENT ON COLUMN scoreboard.board.lowest_score IS 'penalties stop here; best and latest refuse a value below it';
+COMMENT ON COLUMN scoreboard.board.rate_limit IS 'attempts of a player within a minute on this board, beside those over all boards; 0: any number; null: scoreboard.board_rate_limit';
+COMMENT ON COLUMN scoreboard.board.burst_limit IS 'the same within a second; null: scoreboard.board_burst_limit';
 COMMENT ON COLUMN scoreboard.board.counts_towards IS 'board_ids that every action of this board counts towards too';
 
 CREATE TABLE scoreboard.action_type (
@@ -91,6 +93,8 @@ CREATE TABLE scoreboard.action_rule (
     enabled        boolean NOT NULL DEFAULT true,
     hourly_quota   integer CHECK (hourly_quota BETWEEN 0 AND 10000),
     daily_quota    integer CHECK (daily_quota BETWEEN 0 AND 10000),
+    rate_limit     integer CHECK (rate_limit BETWEEN 0 AND 1000),
+    burst_limit    integer CHECK (burst_limit BETWEEN 0 AND 1000),
     PRIMARY KEY (board_id, action_type_id),
     CONSTRAINT action_rule_points_fixed_or_bounded CHECK (
         (min_points IS NULL AND max_points IS NULL)
@@ -99,6 +103,8 @@ CREATE TABLE scoreboard.action_rule (
 COMMENT ON TABLE scoreboard.action_rule IS 'what differs for an action type on one board; points, bounds and quotas that are null are those of the type';
 COMMENT ON COLUMN scoreboard.action_rule.hourly_quota IS 'in place of the type''s; 0: any number';
 COMMENT ON COLUMN scoreboard.action_rule.daily_quota IS 'in place of the type''s; 0: any number';
+COMMENT ON COLUMN scoreboard.action_rule.rate_limit IS 'attempts of a player within a minute, counted apart from the board''s and in place of them; 0: any number; null: none of its own';
+COMMENT ON COLUMN scoreboard.action_rule.burst_limit IS 'the same within a second; where only one of both is null, it is the board''s number';
 
 CREATE TABLE scoreboard.verifier (
     action_type_id  integer PRIMARY KEY,
@@ -405,8 +411,8 @@ COMMENT ON CONSTRAINT board_lowest_score_check ON scoreboard.board IS 'lowest_sc
 COMMENT ON CONSTRAINT board_visibility_check ON scoreboard.board IS 'visibility of a board must be public, token or permission';
 COMMENT ON CONSTRAINT board_check ON scoreboard.board IS 'a board has a permission where its visibility is permission, and else none';
 COMMENT ON CONSTRAINT board_period_check ON scoreboard.board IS 'period of a board must be forever, day, week, month or reset';
-COMMENT ON CONSTRAINT board_rate_limit_check ON scoreboard.board IS 'rate_limit of a board must be from 1 to 1000, or null';
-COMMENT ON CONSTRAINT board_burst_limit_check ON scoreboard.board IS 'burst_limit of a board must be from 1 to 1000, or null';
+COMMENT ON CONSTRAINT board_rate_limit_check ON scoreboard.board IS 'rate_limit of a board must be from 0 (any number) to 1000, or null (scoreboard.board_rate_limit)';
+COMMENT ON CONSTRAINT board_burst_limit_check ON scoreboard.board IS 'burst_limit of a board must be from 0 (any number) to 1000, or null (scoreboard.board_burst_limit)';
 COMMENT ON CONSTRAINT action_type_name_check ON scoreboard.action_type IS 'an action type''s name must have 1 to 63 characters of A-Z a-z 0-9 _ . -';
 COMMENT ON CONSTRAINT action_type_proof_check ON scoreboard.action_type IS 'proof of an action type must be service, session, grant or trusted';
 COMMENT ON CONSTRAINT action_type_points_check ON scoreboard.action_type IS 'points of an action type must lie between -9007199254740991 and 9007199254740991';
@@ -418,6 +424,8 @@ COMMENT ON CONSTRAINT action_type_session_points_fixed ON scoreboard.action_type
 COMMENT ON CONSTRAINT action_rule_points_check ON scoreboard.action_rule IS 'points of an action rule must lie between -9007199254740991 and 9007199254740991';
 COMMENT ON CONSTRAINT action_rule_min_points_check ON scoreboard.action_rule IS 'min_points of an action rule must lie between -9007199254740991 and 9007199254740991';
 COMMENT ON CONSTRAINT action_rule_max_points_check ON scoreboard.action_rule IS 'max_points of an action rule must lie between -9007199254740991 and 9007199254740991';
+COMMENT ON CONSTRAINT action_rule_rate_limit_check ON scoreboard.action_rule IS 'rate_limit of an action rule must be from 0 (any number) to 1000, or null (the board''s windows)';
+COMMENT ON CONSTRAINT action_rule_burst_limit_check ON scoreboard.action_rule IS 'burst_limit of an action rule must be from 0 (any number) to 1000, or null (the board''s windows)';
 COMMENT ON CONSTRAINT action_rule_hourly_quota_check ON scoreboard.action_rule IS 'hourly_quota of an action rule must be from 0 (any number) to 10000, or null (the action type''s)';
 COMMENT ON CONSTRAINT action_type_hourly_quota_check ON scoreboard.action_type IS 'hourly_quota of an action type must be from 1 to 10000, or null (any number)';
 COMMENT ON CONSTRAINT action_rule_daily_quota_check ON scoreboard.action_rule IS 'daily_quota of an action rule must be from 0 (any number) to 10000, or null (the action type''s)';
@@ -512,8 +520,6 @@ CREATE FUNCTION scoreboard.board_check() RETURNS trigger LANGUAGE plpgsql SECURI
 DECLARE
     setting text := CASE
         WHEN NEW.period <> 'forever' THEN 'period'
-        WHEN NEW.rate_limit IS NOT NULL THEN 'rate_limit'
-        WHEN NEW.burst_limit IS NOT NULL THEN 'burst_limit'
         WHEN NEW.counts_towards <> '{}' THEN 'counts_towards' END;
 BEGIN
     -- A setting that nothing honours yet must not look as if it protected anything.

@@ -51,6 +51,10 @@ int			scoreboard_forwarded_hops = 1;
 int			scoreboard_rate_limit = 10;
 int			scoreboard_burst_limit = 5;
 
+/* Boards may have limits of their own beside these; this is for those that say nothing. */
+int			scoreboard_board_rate_limit = 0;
+int			scoreboard_board_burst_limit = 0;
+
 /* Raise it where more players than fit are active within a minute (the server's log says so). */
 int			scoreboard_rate_memory = 48 * 1024;
 
@@ -175,6 +179,20 @@ define_rate_settings(void)
 							"0 turns the window off.",
 							&scoreboard_burst_limit,
 							5, 0, 1000,
+							PGC_SUSET, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("scoreboard.board_rate_limit",
+							"Attempts of a player within a minute on each board whose rate_limit is null.",
+							"0 turns the window off.",
+							&scoreboard_board_rate_limit,
+							0, 0, 1000,
+							PGC_SUSET, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("scoreboard.board_burst_limit",
+							"Attempts of a player within a second on each board whose burst_limit is null.",
+							"0 turns the window off.",
+							&scoreboard_board_burst_limit,
+							0, 0, 1000,
 							PGC_SUSET, 0,
 							NULL, NULL, NULL);
 }

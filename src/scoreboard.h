@@ -25,6 +25,8 @@ extern char *scoreboard_trusted_request_roles;
 extern int	scoreboard_forwarded_hops;
 extern int	scoreboard_rate_limit;	/* attempts a minute; 0 = off */
 extern int	scoreboard_burst_limit; /* attempts a second; 0 = off */
+extern int	scoreboard_board_rate_limit;	/* on each board, where it has none of its own */
+extern int	scoreboard_board_burst_limit;
 extern int	scoreboard_rate_memory; /* kB */
 extern int	scoreboard_receipt_window;	/* seconds */
 extern int	scoreboard_rank_memory; /* kB */

@@ -61,7 +61,8 @@ static uint64 filled_from = 0;	/* the generation at which the tables were empty 
 
 static SavedPlan board_plan = {
 	.text = "SELECT name::text, board_id::int, score_order::text, ties::text, operator::text, top_size::int, lowest_score::bigint, publish_interval_ms::int,"
-	" visibility::text, permission::text, time_zone::text"
+	" visibility::text, permission::text, time_zone::text,"
+	" coalesce(rate_limit, -1)::int, coalesce(burst_limit, -1)::int"
 	" FROM scoreboard.board WHERE name = $1 OR board_id = $2",
 	.nargs = 2, .types = {TEXTOID, INT4OID}
 };
@@ -72,6 +73,7 @@ static SavedPlan rule_plan = {
 	" coalesce(r.min_points, t.min_points, 0)::bigint, coalesce(r.max_points, t.max_points, 0)::bigint, t.permission::text,"
 	" coalesce(floor(extract(epoch FROM t.receipt_max_age))::bigint, -1),"
 	" coalesce(r.hourly_quota, t.hourly_quota, 0)::int, coalesce(r.daily_quota, t.daily_quota, 0)::int,"
+	" coalesce(r.rate_limit, -1)::int, coalesce(r.burst_limit, -1)::int,"
 	" v.function_schema::text, v.function_name::text, v.owner::text, v.fraction::float8"
 	" FROM scoreboard.action_type t LEFT JOIN scoreboard.action_rule r ON r.action_type_id = t.action_type_id AND r.board_id = $2"
 	" LEFT JOIN scoreboard.verifier v ON v.action_type_id = t.action_type_id"
@@ -227,21 +229,26 @@ load_board(const char *name, int32 board_id)
 		permission = plan_text(row, desc, 10);
 		board->permission = permission ? MemoryContextStrdup(cache_context, permission) : NULL;
 		board->time_zone = MemoryContextStrdup(cache_context, plan_known_text(row, desc, 11));
+		board->rate_limit = DatumGetInt32(plan_datum(row, desc, 12));
+		board->burst_limit = DatumGetInt32(plan_datum(row, desc, 13));
 	}
 	plan_finish(pin);
 	return board;
 }
 
 const Board *
+config_known_board(const char *name)
+{
+	/* The table would compare the first 63 bytes only. */
+	return strlen(name) > SCOREBOARD_NAME_MAX ? NULL : hash_search(boards, name, HASH_FIND, NULL);
+}
+
+const Board *
 config_board(const char *name)
 {
-	const Board *board;
+	const Board *board = config_known_board(name);
 
-	/* The table would compare the first 63 bytes only. */
-	if (strlen(name) > SCOREBOARD_NAME_MAX)
-		return NULL;
-	board = hash_search(boards, name, HASH_FIND, NULL);
-	return board ? board : load_board(name, 0);
+	return board || strlen(name) > SCOREBOARD_NAME_MAX ? board : load_board(name, 0);
 }
 
 const Board *
@@ -317,26 +324,42 @@ fill_rule(ActionRule *rule, HeapTuple row, TupleDesc desc)
 	rule->receipt_max_age = DatumGetInt64(plan_datum(row, desc, 8));
 	rule->hourly_quota = DatumGetInt32(plan_datum(row, desc, 9));
 	rule->daily_quota = DatumGetInt32(plan_datum(row, desc, 10));
-	rule->verifier = read_verifier(row, desc, 11);
+	rule->rate_limit = DatumGetInt32(plan_datum(row, desc, 11));
+	rule->burst_limit = DatumGetInt32(plan_datum(row, desc, 12));
+	rule->verifier = read_verifier(row, desc, 13);
 	rule->permission = permission ? MemoryContextStrdup(cache_context, permission) : NULL;
 }
 
-const ActionRule *
-config_action_rule(const Board *board, const char *action_type)
+static RuleKey
+rule_key(const Board *board, const char *action_type)
 {
 	RuleKey		key;
-	RuleEntry  *entry;
-	Datum		values[2];
-	int			pin;
 
-	if (strlen(action_type) > SCOREBOARD_NAME_MAX)
-		return NULL;
 	memset(&key, 0, sizeof(key));
 	key.board_id = board->board_id;
 	strlcpy(key.action_type, action_type, sizeof(key.action_type));
+	return key;
+}
+
+const ActionRule *
+config_known_rule(const Board *board, const char *action_type)
+{
+	RuleKey		key;
+	RuleEntry  *entry;
+
+	if (strlen(action_type) > SCOREBOARD_NAME_MAX)
+		return NULL;
+	key = rule_key(board, action_type);
 	entry = hash_search(rules, &key, HASH_FIND, NULL);
-	if (entry)
-		return &entry->rule;
+	return entry ? &entry->rule : NULL;
+}
+
+static const ActionRule *
+load_rule(const Board *board, const char *action_type)
+{
+	RuleEntry  *entry = NULL;
+	Datum		values[2];
+	int			pin;
 
 	pin = plan_connect();
 	values[0] = CStringGetTextDatum(action_type);
@@ -345,6 +368,7 @@ config_action_rule(const Board *board, const char *action_type)
 	if (SPI_processed > 0)
 	{
 		ActionRule	rule;
+		RuleKey		key = rule_key(board, action_type);
 
 		fill_rule(&rule, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
 		entry = hash_search(rules, &key, HASH_ENTER, NULL);
@@ -352,6 +376,14 @@ config_action_rule(const Board *board, const char *action_type)
 	}
 	plan_finish(pin);
 	return entry ? &entry->rule : NULL;
+}
+
+const ActionRule *
+config_action_rule(const Board *board, const char *action_type)
+{
+	const ActionRule *rule = config_known_rule(board, action_type);
+
+	return rule || strlen(action_type) > SCOREBOARD_NAME_MAX ? rule : load_rule(board, action_type);
 }
 
 /* An integer[] column as a list in the cache's context; NIL where it is null. */

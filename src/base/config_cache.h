@@ -52,6 +52,8 @@ typedef struct Board
 	BoardVisibility visibility;
 	char	   *permission;		/* or NULL */
 	char	   *time_zone;
+	int			rate_limit;		/* attempts of a player a minute; 0 = off, -1: scoreboard.board_rate_limit */
+	int			burst_limit;	/* a second */
 } Board;
 
 typedef enum ActionProof
@@ -83,6 +85,8 @@ typedef struct ActionRule
 	int64		max_points;
 	char	   *permission;		/* that the token must hold, or NULL */
 	int64		receipt_max_age;	/* seconds; -1: scoreboard.receipt_window */
+	int			rate_limit;		/* in place of the board's, apart from it; -1: none */
+	int			burst_limit;
 	int			hourly_quota;	/* of a player on the board; 0: none */
 	int			daily_quota;
 	const Verifier *verifier;	/* or NULL */
@@ -139,6 +143,10 @@ extern BoardTies config_ties(const char *ties);
 extern const Board *config_board(const char *name);
 extern const Board *config_board_by_id(int32 board_id);
 extern const ActionRule *config_action_rule(const Board *board, const char *action_type);
+/* The same where it costs no statement: NULL also for what hasn't been asked for yet. */
+extern const Board *config_known_board(const char *name);
+extern const ActionRule *config_known_rule(const Board *board, const char *action_type);
+
 extern const SigningKey *config_signing_key(const char *key_id);
 extern const Issuer *config_issuer(const char *issuer);
 

@@ -13,6 +13,10 @@
  * log takes no further slot, RATE_FREE_RETRIES times; the next one takes a slot
  * of its own, with free retries of its own.
  *
+ * A player has windows over all boards, and apart from them windows on each board that limits attempts, or on an
+ * action type there whose rule does. An attempt takes a slot in both or in neither; both lie in the same
+ * partition, so one hold of its lock decides.
+ *
  * Memory: scoreboard.rate_memory is cut into partitions that share nothing. Players are
  * spread over them by their hash, so the fullest partition refuses first, when the whole is
  * nearly full. Entries of the idle give way; where none is idle, a player who has
@@ -201,19 +205,28 @@ note_used(int64 change)
 		report(RATE_REPORT_NEARLY_FULL);
 }
 
-static RateOutcome
-take_locked(uint64 spread, const RateScope *scopes, int count, uint64 attempt, int64 *wait)
+/* What an attempt is counted in: the player's partition and up to two scopes. */
+typedef struct RateQuestion
 {
-	uint32		number = (uint32) spread % rate_shared->partitions;
-	RatePartition *partition = &rate_shared->partition[number].partition;
-	RateHold	hold = hold_of(number);
+	uint32		partition;
+	int			count;
+	RateScope	scopes[RATE_SCOPES_MAX];
+} RateQuestion;
+
+typedef RateOutcome (*RateAnswer) (RateHold *hold, const RateScope *scopes, int count, uint64_t attempt, int64_t *wait);
+
+static RateOutcome
+ask_locked(RateAnswer answer, const RateQuestion *question, uint64 attempt, int64 *wait)
+{
+	RatePartition *partition = &rate_shared->partition[question->partition].partition;
+	RateHold	hold = hold_of(question->partition);
 	RateOutcome outcome;
 	int64		change;
 
 	LWLockAcquire(&partition->lock, LW_EXCLUSIVE);
 	hold.now = monotonic_now();
 	change = -(int64) hold.table->used;
-	outcome = rate_table_take(&hold, scopes, count, attempt, wait);
+	outcome = answer(&hold, question->scopes, question->count, attempt, wait);
 	change += hold.table->used;
 	LWLockRelease(&partition->lock);
 	if (change != 0)
@@ -253,26 +266,64 @@ refuse_exhausted(int64 wait, Refusal *refusal)
 					  "too many attempts by this player");
 }
 
-bool
-rate_limit_take(const char *user_id, uint64 attempt, Refusal *refusal)
+static void
+add_scope(RateQuestion *question, uint64 key, int minute_limit, int second_limit)
 {
 	RateScope	scope = {
-		.minute_limit = Max(0, Min(scoreboard_rate_limit, RATE_LIMIT_MAX)),
-		.second_limit = Max(0, Min(scoreboard_burst_limit, RATE_LIMIT_MAX))
+		.key = key,
+		.minute_limit = Max(0, Min(minute_limit, RATE_LIMIT_MAX)),
+		.second_limit = Max(0, Min(second_limit, RATE_LIMIT_MAX))
 	};
+
+	if (scope.minute_limit > 0 || scope.second_limit > 0)
+		question->scopes[question->count++] = scope;
+}
+
+/* The first of the two that says anything. */
+static int
+limit_of(int own, int general)
+{
+	return own >= 0 ? own : general;
+}
+
+/* The windows of a board, or those that its rule gives an action type in their place. */
+static void
+add_board(RateQuestion *question, const uint64 *player, const Board *board, const ActionRule *rule)
+{
+	int			minute = limit_of(board->rate_limit, scoreboard_board_rate_limit);
+	int			second = limit_of(board->burst_limit, scoreboard_board_burst_limit);
+	int32		action_type_id = 0;
+
+	if (rule && (rule->rate_limit >= 0 || rule->burst_limit >= 0))
+	{
+		minute = limit_of(rule->rate_limit, minute);
+		second = limit_of(rule->burst_limit, second);
+		action_type_id = rule->action_type_id;
+	}
+	if (minute > 0 || second > 0)
+		add_scope(question, scope_key(player, board->board_id, action_type_id), minute, second);
+}
+
+static bool
+ask(RateAnswer answer, const char *user_id, uint64 attempt, const Board *board, const ActionRule *rule, Refusal *refusal)
+{
+	RateQuestion question = {0};
 	uint64		player[2];
 	int64		wait = 0;
 
-	if (scope.minute_limit == 0 && scope.second_limit == 0)
-		return true;
 	if (rate_shared == NULL)
 		return refuse_for(refusal, REFUSAL_UNAVAILABLE, 1,
 						  "Add scoreboard to shared_preload_libraries in postgresql.conf and restart the server.",
 						  "the rate windows are not in shared memory");
 
 	keyed_hash128(scoreboard_hash_key(0), scoreboard_hash_key(1), user_id, strlen(user_id), player);
-	scope.key = scope_key(player, 0, 0);
-	switch (take_locked(player[0], &scope, 1, attempt, &wait))
+	question.partition = (uint32) player[0] % rate_shared->partitions;
+	add_scope(&question, scope_key(player, 0, 0), scoreboard_rate_limit, scoreboard_burst_limit);
+	if (board)
+		add_board(&question, player, board, rule);
+	if (question.count == 0)
+		return true;
+	switch (ask_locked(answer, &question, attempt, &wait))
 	{
 		case RATE_TAKEN:
 			return true;
@@ -285,6 +336,18 @@ rate_limit_take(const char *user_id, uint64 attempt, Refusal *refusal)
 	return refuse_for(refusal, REFUSAL_UNAVAILABLE, 1,
 					  "Raise scoreboard.rate_memory if this lasts.",
 					  "too many players at once");
+}
+
+bool
+rate_limit_take(const char *user_id, uint64 attempt, const Board *board, const ActionRule *rule, Refusal *refusal)
+{
+	return ask(rate_table_take, user_id, attempt, board, rule, refusal);
+}
+
+bool
+rate_limit_look(const char *user_id, uint64 attempt, Refusal *refusal)
+{
+	return ask(rate_table_look, user_id, attempt, NULL, NULL, refusal);
 }
 
 uint64

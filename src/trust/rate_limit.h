@@ -8,16 +8,20 @@
 
 #include "postgres.h"
 
+#include "base/config_cache.h"
 #include "base/refusal.h"
 
 /*
- * Takes a slot in the player's windows (scope 0: over all boards, with
- * scoreboard.rate_limit a minute and scoreboard.burst_limit a second). False with RATE_LIMITED (retry_after: seconds until a slot
- * falls free) or UNAVAILABLE (table full) in *refusal.
- * attempt: keyed hash of (action_id, idempotency key); an attempt that stands in the window takes no further
- * slot, up to 8 times; 0 = never shared. Never raises, writes nothing, is not undone by a rollback.
+ * Takes a slot in the player's windows over all boards (scoreboard.rate_limit a minute, scoreboard.burst_limit a second), and in
+ * those of the board, or of the action type on it where the rule has its own; in all of them or in none. board, rule: NULL where there
+ * is none. False with RATE_LIMITED (retry_after: seconds until all have room) or UNAVAILABLE (table full) in *refusal.
+ * attempt: keyed hash of (action_id, idempotency key); an attempt that stands in a window takes no further
+ * slot in it, up to 8 times; 0 = never shared. Never raises, writes nothing, is not undone by a rollback.
  */
-extern bool rate_limit_take(const char *user_id, uint64 attempt, Refusal *refusal);
+extern bool rate_limit_take(const char *user_id, uint64 attempt, const Board *board, const ActionRule *rule, Refusal *refusal);
+
+/* Would the windows over all boards let it pass? Takes nothing. */
+extern bool rate_limit_look(const char *user_id, uint64 attempt, Refusal *refusal);
 
 /* The keyed hash of one attempt. */
 extern uint64 rate_limit_attempt(const char *action_id, const char *idempotency_key);

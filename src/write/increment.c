@@ -175,14 +175,32 @@ check_primary(Refusal *refusal)
 	return true;
 }
 
+/* Step 3: the player's windows, and those of the board or of the action type on it. */
+static bool
+check_rate(const Increment *increment, Refusal *refusal)
+{
+	const Request *request = &increment->request;
+	uint64		attempt = rate_limit_attempt(request->action_id, request->idempotency_key);
+	const Board *board = config_known_board(request->board);
+	const ActionRule *rule = board ? config_known_rule(board, request->action_type) : NULL;
+
+	/* What isn't remembered, invented names for one, costs a statement: not for who has no attempt left. */
+	if (rule == NULL)
+	{
+		if (!rate_limit_look(increment->user_id, attempt, refusal))
+			return false;
+		board = config_board(request->board);
+		rule = board ? config_action_rule(board, request->action_type) : NULL;
+	}
+	return rate_limit_take(increment->user_id, attempt, board, rule, refusal);
+}
+
 bool
 increment_check(Increment *increment, Refusal *refusal)
 {
 	return check_primary(refusal) &&
 		check_who(increment, refusal) &&
-		rate_limit_take(increment->user_id,
-						rate_limit_attempt(increment->request.action_id, increment->request.idempotency_key),
-						refusal) &&
+		check_rate(increment, refusal) &&
 		check_proof(increment, refusal);
 }
 

@@ -172,7 +172,7 @@ read_choice(FunctionCallInfo fcinfo, Choice *choice, Refusal *refusal)
 	if (!token_identify(PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)), &caller, refusal))
 		return false;
 	choice->user_id = caller.user_id;
-	return rate_limit_take(caller.user_id, 0, refusal);
+	return rate_limit_take(caller.user_id, 0, NULL, NULL, refusal);
 }
 
 Datum

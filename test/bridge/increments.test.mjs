@@ -198,6 +198,37 @@ test('a suspended player: 403 PLAYER_SUSPENDED', async () => {
   assertError(await increment(bridge, cluster, 'jon'), 403, 'PLAYER_SUSPENDED');
 });
 
+test('too many on a board: 429 RATE_LIMITED with the time to wait, to the second', async () => {
+  await cluster.sql("INSERT INTO scoreboard.board (name, rate_limit) VALUES ('slow', 1)");
+  const attempt = async () => {
+    const began = performance.now();
+    const answer = await increment(bridge, cluster, 'mia', { action: actionFor(cluster, 'mia', { board: 'slow' }) });
+    return { answer, began, ended: performance.now() };
+  };
+  const first = await attempt();
+  assert.equal(first.answer.status, 200);
+  const second = await attempt();
+  assertError(second.answer, 429, 'RATE_LIMITED');
+  const wait = Number(second.answer.headers.get('retry-after'));
+  assert.ok(wait >= Math.ceil(60 - (second.ended - first.began + 1) / 1000) && wait <= Math.ceil(60 - (second.began - first.ended - 1) / 1000), `${wait}`);
+  assert.equal((await increment(bridge, cluster, 'mia')).status, 200, 'other boards are not concerned');
+});
+
+test('a quota that is used up: 429 QUOTA_EXCEEDED, and so many seconds later there is room', async () => {
+  await cluster.sql("INSERT INTO scoreboard.action_type (name, points, hourly_quota) VALUES ('HOURLY', 1, 1)");
+  const attempt = (actionId, key) => increment(bridge, cluster, 'nat', { action: actionFor(cluster, 'nat', { actionType: 'HOURLY', actionId }), key });
+  const began = performance.now();
+  assert.equal((await attempt('one', 'k')).status, 200);
+  const refused = await attempt('two', 'k');
+  const passed = (performance.now() - began) / 1000;
+  assertError(refused, 429, 'QUOTA_EXCEEDED');
+  const wait = Number(refused.headers.get('retry-after'));
+  assert.ok(wait >= Math.ceil(3600 - passed) && wait <= 3600, `${wait}`);
+  assert.equal((await attempt('one', 'k')).status, 200, 'a retry is answered');
+  await cluster.sql(`UPDATE scoreboard.action SET created_at = created_at - interval '${wait} seconds' WHERE action_id = 'one'`);
+  assert.equal((await attempt('two', 'k')).status, 200);
+});
+
 test('too many in a minute: 429 RATE_LIMITED with the time to wait', async () => {
   await cluster.sql('ALTER SYSTEM SET scoreboard.rate_limit = 3');
   await cluster.sql('SELECT pg_reload_conf() \\g /dev/null');

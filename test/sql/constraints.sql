@@ -30,7 +30,7 @@ INSERT INTO scoreboard.board (name) VALUES ('cons');
 CREATE TEMP TABLE wrong (n integer GENERATED ALWAYS AS IDENTITY, statement text);
 INSERT INTO wrong (statement) SELECT format('INSERT INTO scoreboard.board (name, %1$I) VALUES (''cons-x'', %2$L)', col, value)
     FROM (VALUES ('title', repeat('x', 201)), ('score_order', 'up'), ('operator', 'avg'), ('ties', 'random'), ('top_size', '101'), ('publish_interval_ms', '1'), ('lowest_score', '-9007199254740992'),
-        ('visibility', 'secret'), ('visibility', 'permission'), ('permission', 'vip'), ('period', 'year'), ('rate_limit', '0'), ('burst_limit', '1001'), ('title', NULL), ('created_at', NULL)) AS v(col, value);
+        ('visibility', 'secret'), ('visibility', 'permission'), ('permission', 'vip'), ('period', 'year'), ('rate_limit', '-1'), ('burst_limit', '1001'), ('title', NULL), ('created_at', NULL)) AS v(col, value);
 INSERT INTO wrong (statement) VALUES ($$INSERT INTO scoreboard.board (name) VALUES ('Not A Name')$$), ($$INSERT INTO scoreboard.board (name) VALUES (NULL)$$), ($$UPDATE scoreboard.board SET top_size = 0 WHERE name = 'cons'$$),
     ($$INSERT INTO scoreboard.action_type (name, points) VALUES ('no name', 1)$$), ($$INSERT INTO scoreboard.action_type (name) VALUES ('CONS')$$), ($$INSERT INTO scoreboard.action_type (name, points, max_points) VALUES ('CONS', 1, 2)$$),
     ($$INSERT INTO scoreboard.action_type (name, min_points, max_points) VALUES ('CONS', 2, 1)$$), ($$INSERT INTO scoreboard.action_type (name, points, proof) VALUES ('CONS', 1, 'honour')$$),

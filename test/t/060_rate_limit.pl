@@ -132,6 +132,24 @@ is(stats('rate_nearly_full'), 't', 'and taken again');
 $node->wait_for_log(qr/$nearly.*$nearly.*$nearly/s);
 is(times_logged($nearly), 3, 'each crossing is said once');
 
+# Thirty-two sessions of one player at the same time: never more than the limit within a minute, and those in full. A slot was taken between
+# the two moments around its attempt, so eleven in a row can't all be shown to lie within less than a minute.
+$node->safe_psql('postgres', q{CREATE TABLE passed (before timestamptz, after timestamptz);
+	CREATE FUNCTION attempt_once(action_id text) RETURNS void LANGUAGE plpgsql AS $$
+	DECLARE
+		before timestamptz := clock_timestamp();
+	BEGIN
+		IF attempt('crowded', action_id) = 'ACTION_NOT_ALLOWED' THEN
+			INSERT INTO passed VALUES (before, clock_timestamp());
+		END IF;
+	END
+	$$});
+my $script = $node->basedir . '/attempt.sql';
+append_to_file($script, qq{\\set id random(1, 1000000000)\nSELECT attempt_once(:client_id || ' ' || :id);\n});
+$node->command_ok([ 'pgbench', '-n', '-c', 32, '-j', 2, '-t', 30, '-f', $script, 'postgres' ], 'a crowd of sessions of one player');
+is($node->safe_psql('postgres', q{SELECT count(*) >= 10, (SELECT count(*) FROM passed a WHERE (SELECT count(*) FROM passed b WHERE b.before >= a.before AND b.after < a.before + interval '59.998 seconds') > 10)
+	FROM passed}), 't|0', 'takes the ten slots of a minute, and no more');
+
 # Refusals that can't be stored as fast as they come: 1024 wait for the publisher, and those that gave way are counted.
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN');
