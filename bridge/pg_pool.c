@@ -15,14 +15,15 @@
  * cancelling's were read, so that no later call is hit; if they don't come, the
  * connection is given up too.
  *
- * Two things stop the pool, and end when an answer of use was read:
+ * Where no connection is to be had several times for each worker, the circuit is
+ * open: calls are refused at once, and one connection alone goes on trying; when
+ * it is up the others follow.
  *
- * - no connection: when connecting has failed several times for each worker,
- *   the circuit is open: calls are refused at once, and one connection alone
- *   goes on trying; when it is up the others follow;
- * - an error that lasts (a full disk, an extension that isn't there): nothing is
- *   sent for a pause that grows, then one call alone. After several such in a
- *   row calls are refused at once during the pause.
+ * An error that lasts (a full disk, an extension that isn't there) stops the kind
+ * that it came to, until an answer of use was read: nothing is sent for a pause
+ * that grows, then one call alone. After several such in a row calls are refused
+ * at once during the pause. Who can't write can still read, and whoever asks for
+ * what can't be had stops no increments.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -84,6 +85,9 @@ typedef struct Queue
 	PgCall	   *head;
 	PgCall	   *tail;
 	int			length;
+	int			lasting;		/* errors that last, in a row */
+	int64_t		pause_ms;
+	uint64_t	paused_until;
 } Queue;
 
 struct Pool
@@ -98,9 +102,6 @@ struct Pool
 	Worker	   *victim;			/* whose call the canceller is cancelling */
 	int			failures;		/* to connect, in a row */
 	bool		open;			/* the circuit */
-	int			lasting;		/* errors that last, in a row */
-	int64_t		pause_ms;
-	uint64_t	paused_until;
 	bool		ending;
 	bool		running;		/* a callback that has an answer; then `times` are its call's */
 	PgTimes		times;
@@ -294,15 +295,26 @@ most_of(const Pool *pool, Kind kind)
 	return pool->worker_count - 1;
 }
 
+/* After an error that lasts, one at a time. */
+static bool
+may_send(const Pool *pool, Kind kind, uint64_t now)
+{
+	const Queue *queue = &pool->queues[kind];
+
+	if (queue->lasting)
+		return now >= queue->paused_until && carried(pool, kind) == 0;
+	return carried(pool, kind) < most_of(pool, kind);
+}
+
 /* The one whose turn it is; NULL: none may be sent. */
 static PgCall *
-next_call(Pool *pool)
+next_call(Pool *pool, uint64_t now)
 {
 	for (int i = 0; i < KINDS; i++)
 	{
 		Kind		kind = (pool->turn + i) % KINDS;
 
-		if (pool->queues[kind].head && carried(pool, kind) < most_of(pool, kind))
+		if (pool->queues[kind].head && may_send(pool, kind, now))
 		{
 			pool->turn = (kind + 1) % KINDS;
 			return pool->queues[kind].head;
@@ -325,7 +337,7 @@ carry(Worker *worker, PgCall *call)
 					  left + 2 * worker->pool->bridge->options.database_timeout_ms);
 }
 
-/* Sends what waits; after an error that lasts, one at a time. */
+/* Sends what waits. */
 static void
 pump(Pool *pool)
 {
@@ -335,11 +347,9 @@ pump(Pool *pool)
 	{
 		PgCall	   *call;
 
-		if (pool->lasting && (now < pool->paused_until || carried(pool, INCREMENTS) + carried(pool, OTHERS) > 0))
-			return;
 		if (!worker_free(&pool->workers[i]))
 			continue;
-		call = next_call(pool);
+		call = next_call(pool, now);
 		if (call == NULL)
 			return;
 		carry(&pool->workers[i], call);
@@ -349,26 +359,30 @@ pump(Pool *pool)
 /* ---- what the server says ---- */
 
 static void
-take_error(Pool *pool, const PGresult *result)
+take_error(Pool *pool, Kind kind, const PGresult *result)
 {
+	Queue	   *queue = &pool->queues[kind];
 	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 
 	if (!pg_error_lasts(sqlstate))
 		return;
 	pg_error_said(pool->hosts, result);
-	pool->lasting++;
-	pool->paused_until = uv_now(&pool->bridge->loop) +
-		(uint64_t) random_pause(&pool->pause_ms, PAUSE_FIRST_MS, pool->bridge->options.reconnect_max_ms);
+	queue->lasting++;
+	queue->paused_until = uv_now(&pool->bridge->loop) +
+		(uint64_t) random_pause(&queue->pause_ms, PAUSE_FIRST_MS, pool->bridge->options.reconnect_max_ms);
 }
 
 static void
-take_answer(Pool *pool, PgConnection *connection)
+take_answer(Pool *pool, Kind kind, PgConnection *connection)
 {
+	Queue	   *queue = &pool->queues[kind];
+	bool		lasted = queue->lasting;
+
 	pg_connection_proved(connection);
-	if (pool->lasting)
+	queue->lasting = 0;
+	queue->pause_ms = 0;
+	if (lasted && pool->queues[INCREMENTS].lasting == 0 && pool->queues[OTHERS].lasting == 0)
 		pg_error_over(pool->hosts);
-	pool->lasting = 0;
-	pool->pause_ms = 0;
 }
 
 static void
@@ -411,9 +425,9 @@ worker_answer(PgConnection *connection, PgEnd end, const PGresult *result)
 	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 
 	if (end == PG_REFUSED)
-		take_error(pool, result);
+		take_error(pool, call->kind, result);
 	else if (!given_up)
-		take_answer(pool, connection);
+		take_answer(pool, call->kind, connection);
 	pool->times = (PgTimes) {worker->sent, uv_hrtime()};
 	histogram_add(&pool->bridge->metrics->database, (pool->times.answered - pool->times.sent) / 1000);
 	pool->running = true;
@@ -506,6 +520,16 @@ pool_sweep(uv_timer_t *timer)
 
 /* ---- for the others ---- */
 
+/* Is it worth while to ask? */
+static bool
+live(const Pool *pool, Kind kind)
+{
+	const Queue *queue = &pool->queues[kind];
+
+	return !pool->open && (queue->lasting < LASTING_MOST ||
+						   (queue->length + carried(pool, kind) == 0 && uv_now(&pool->bridge->loop) >= queue->paused_until));
+}
+
 static PgCall *
 ask(Bridge *bridge, Kind kind, const char *sql, int count, const char *const *parameters, uint64_t deadline,
 	PgCallback callback, void *data)
@@ -513,7 +537,7 @@ ask(Bridge *bridge, Kind kind, const char *sql, int count, const char *const *pa
 	Pool	   *pool = bridge->pool;
 	PgCall	   *call;
 
-	if (pool->ending || !pg_pool_live(bridge) || pool->queues[kind].length >= bridge->options.queue_size)
+	if (pool->ending || !live(pool, kind) || pool->queues[kind].length >= bridge->options.queue_size)
 		return NULL;
 	call = call_new(bridge, sql, count, parameters);
 	call->kind = kind;
@@ -570,10 +594,7 @@ pg_pool_running(const Bridge *bridge)
 bool
 pg_pool_live(const Bridge *bridge)
 {
-	const Pool *pool = bridge->pool;
-
-	return pool && !pool->open &&
-		(pool->lasting < LASTING_MOST || (pool->calls == 0 && uv_now(&bridge->loop) >= pool->paused_until));
+	return bridge->pool && live(bridge->pool, INCREMENTS);
 }
 
 void

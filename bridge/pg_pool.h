@@ -49,6 +49,6 @@ typedef struct PgTimes
 extern const PgTimes *pg_pool_running(const Bridge *bridge);
 
 extern void pg_pool_forget(PgCall *call);	/* no callback any more; cancelled where it runs */
-extern bool pg_pool_live(const Bridge *bridge);	/* at least one connection is up, or was a moment ago */
+extern bool pg_pool_live(const Bridge *bridge);	/* a connection is up, or was a moment ago, and increments may be sent */
 
 #endif

@@ -77,12 +77,15 @@ exchange_refused(Exchange *exchange, PgEnd end, const PGresult *result)
 {
 	static const Problem away = {ERROR_UNAVAILABLE, "The database did not answer in time; try again.", NULL, false};
 	static const Problem failed = {ERROR_INTERNAL, "Something is wrong here; the log knows it by the request's id.", NULL, false};
+	static const Problem not_now = {ERROR_UNAVAILABLE, "The database can't do that now; try again.", NULL, false};
 	const char *sqlstate = end == PG_REFUSED ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
 
 	if (sqlstate && strncmp(sqlstate, "PT", 2) == 0 && strspn(sqlstate + 2, "0123456789") == 3)
 		answer_refusal(exchange, atoi(sqlstate + 2), result);
-	else if (end != PG_REFUSED || pg_error_lasts(sqlstate) || pg_error_passes(sqlstate))
+	else if (end != PG_REFUSED)
 		exchange_problem(exchange, &away);
+	else if (pg_error_lasts(sqlstate) || pg_error_passes(sqlstate))
+		exchange_problem(exchange, &not_now);
 	else
 	{
 		log_error("request failed", LOG_TEXT("request_id", exchange->id), LOG_TEXT("sqlstate", sqlstate),

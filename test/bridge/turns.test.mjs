@@ -1,5 +1,5 @@
 /*
- * Increments and what else is asked of the database: neither takes the other's connections, or its turn.
+ * Increments and what else is asked of the database: neither takes the other's connections, or its turn, or stops where the other can't go on.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -89,4 +89,34 @@ test("whoever's row is held up is told to come again, and holds nobody up", { ti
   for (const answer of await choices) assertError(answer, 503, 'UNAVAILABLE');
   await release();
   assert.equal((await choose()).status, 200);
+});
+
+test('what a full disk keeps from being counted keeps nobody from reading', async (t) => {
+  const bridge = await startBridge(cluster, ['--submit-timeout', '5s', '--reconnect-max', '5s']);
+  t.after(() => bridge.stop());
+  await cluster.sql(`
+    CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'it lasts' USING ERRCODE = '53100'; END $$;
+    CREATE TRIGGER fail AFTER INSERT ON scoreboard.action FOR EACH ROW EXECUTE FUNCTION fail()`);
+  t.after(() => cluster.sql('SET client_min_messages = error; DROP FUNCTION fail() CASCADE'));
+  let refused = false;
+  const denied = Promise.all(Array.from({ length: 20 }, async (_, i) => { assertError(await increment(bridge, cluster, `denied-${i}`), 503, 'UNAVAILABLE'); refused = true; }));
+  /* All the time until they are given up, pauses and all. */
+  let reads = 0;
+  for (; !refused; reads++) assert.equal((await ask(bridge, '/v1/users/ann/score')).status, 200);
+  assert.ok(reads > 20, `${reads} reads`);
+  await denied;
+});
+
+test('whoever asks for what an older extension lacks stops no increments', async (t) => {
+  const bridge = await startBridge(cluster, ['--reconnect-max', '5s']);
+  t.after(() => bridge.stop());
+  await cluster.sql('ALTER FUNCTION scoreboard.view RENAME TO gone');
+  t.after(() => cluster.sql('ALTER FUNCTION scoreboard.gone RENAME TO view'));
+  await until('refusals without a question', async () => {
+    const answer = await ask(bridge, '/v1/leaderboard/view');
+    assertError(answer, 503, 'UNAVAILABLE');
+    assert.equal((await increment(bridge, cluster, 'undisturbed')).status, 200);
+    assert.equal((await ask(bridge, '/ready')).status, 200);
+    return answer.text.includes("can't be asked");
+  });
 });
