@@ -157,11 +157,17 @@ CREATE TABLE scoreboard.jwt_issuer (
     max_lifetime      interval NOT NULL DEFAULT '1 hour' CHECK (max_lifetime > interval '0' AND max_lifetime <= interval '100 years'),
     name_claim        text,
     avatar_claim      text,
-    permissions_claim text
+    permissions_claim text,
+    audience_claim    text NOT NULL DEFAULT 'aud' CHECK (pg_catalog.length(audience_claim) BETWEEN 1 AND 100),
+    required_claims   jsonb NOT NULL DEFAULT '{}' CHECK (pg_catalog.jsonb_typeof(required_claims) = 'object' AND NOT pg_catalog.jsonb_path_exists(required_claims, '$.* ? (@.type() != "string")')),
+    algorithms        text[] NOT NULL DEFAULT '{HS256,RS256,PS256,ES256}' CHECK (algorithms <@ '{HS256,RS256,PS256,ES256}'::text[])
 );
 COMMENT ON TABLE scoreboard.jwt_issuer IS 'who may issue tokens, and how their claims name a player';
 COMMENT ON COLUMN scoreboard.jwt_issuer.issuer IS 'the exact iss';
 COMMENT ON COLUMN scoreboard.jwt_issuer.user_id_prefix IS 'stands before the claim in user_id, so that issuers can''t mint each other''s players';
+COMMENT ON COLUMN scoreboard.jwt_issuer.audience_claim IS 'where the audience stands; with another claim than aud, tokens with an aud are refused';
+COMMENT ON COLUMN scoreboard.jwt_issuer.required_claims IS 'claims that must have these values (strings)';
+COMMENT ON COLUMN scoreboard.jwt_issuer.algorithms IS 'those that its tokens may be signed with; each key has one besides';
 
 CREATE TABLE scoreboard.jwt_key (
     issuer    text COLLATE "C" NOT NULL,
@@ -437,6 +443,9 @@ COMMENT ON CONSTRAINT signing_key_check ON scoreboard.signing_key IS 'a key must
 COMMENT ON CONSTRAINT jwt_issuer_issuer_check ON scoreboard.jwt_issuer IS 'an issuer must have 1 to 1000 characters';
 COMMENT ON CONSTRAINT jwt_issuer_user_id_prefix_check ON scoreboard.jwt_issuer IS 'user_id_prefix of an issuer must not have more than 100 characters, none of them a control character';
 COMMENT ON CONSTRAINT jwt_issuer_user_claim_check ON scoreboard.jwt_issuer IS 'user_claim of an issuer must have 1 to 100 characters';
+COMMENT ON CONSTRAINT jwt_issuer_audience_claim_check ON scoreboard.jwt_issuer IS 'audience_claim of an issuer must have 1 to 100 characters';
+COMMENT ON CONSTRAINT jwt_issuer_required_claims_check ON scoreboard.jwt_issuer IS 'required_claims of an issuer must be an object of strings';
+COMMENT ON CONSTRAINT jwt_issuer_algorithms_check ON scoreboard.jwt_issuer IS 'algorithms of an issuer must be some of HS256, RS256, PS256 and ES256';
 COMMENT ON CONSTRAINT jwt_issuer_max_lifetime_check ON scoreboard.jwt_issuer IS 'max_lifetime of an issuer must be more than 0 and at most 100 years';
 COMMENT ON CONSTRAINT jwt_key_algorithm_check ON scoreboard.jwt_key IS 'algorithm of an issuer''s key must be HS256, RS256, PS256 or ES256';
 COMMENT ON CONSTRAINT access_level_level_check ON scoreboard.access_level IS 'levels are reader, player, gateway, server and admin';
@@ -1342,31 +1351,173 @@ COMMENT ON FUNCTION @extschema@.scoreboard_revoke_session_keys IS
 No new action is counted by their receipts from the commit on.
 Errors: INVALID_REQUEST.';
 
+-- What scoreboard_set_issuer() sets where it isn't told. audience: null has to be given; issuer_pattern's first group stands for $1 in it.
+CREATE FUNCTION scoreboard.issuer_presets()
+RETURNS TABLE (preset text, issuer_pattern text, issuer_form text, audience text, audience_is text, audience_claim text, algorithms text[],
+    required_claims jsonb, name_claim text, avatar_claim text, permissions_claim text, max_lifetime interval)
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES
+    ('auth0', '^https://[^/]+/$', 'https://TENANT.eu.auth0.com/, with the slash at its end', NULL, 'the identifier of your API in Auth0', 'aud',
+     '{RS256,PS256}'::text[], '{}'::jsonb, NULL, NULL, 'permissions', '24 hours'::interval),
+    ('cognito', '^https://cognito-idp[.][a-z0-9-]+[.]amazonaws[.]com(?:[.]cn)?/[A-Za-z0-9_-]+$', 'https://cognito-idp.REGION.amazonaws.com/USER_POOL_ID', NULL, 'the id of your app client', 'client_id',
+     '{RS256}', '{"token_use": "access"}', NULL, NULL, 'cognito:groups', '24 hours'),
+    ('firebase', '^https://securetoken[.]google[.]com/([a-z0-9-]+)$', 'https://securetoken.google.com/PROJECT_ID', '$1', 'the id of the project', 'aud',
+     '{RS256}', '{}', 'name', 'picture', 'permissions', '1 hour'),
+    ('keycloak', '^https?://[^/]+(?:/[^/]+)*/realms/[^/]+$', 'https://HOST/realms/REALM, without a slash at its end', NULL, 'a client of your own whose name an audience mapper adds to aud, or ''account'' with required_claims {"azp": "your client"}', 'aud',
+     '{RS256,PS256,ES256}', '{"typ": "Bearer"}', 'preferred_username', NULL, 'realm_access.roles', '1 hour'),
+    ('supabase', '^https?://[^/]+/auth/v1$', 'https://PROJECT.supabase.co/auth/v1', 'authenticated', '''authenticated''', 'aud',
+     '{HS256,RS256,ES256}', '{"role": "authenticated"}', 'user_metadata.name', 'user_metadata.avatar_url', 'app_metadata.permissions', '1 hour')
+$$;
+COMMENT ON FUNCTION scoreboard.issuer_presets() IS 'how the providers that scoreboard_set_issuer() knows by name form their tokens';
+
+-- A preset as it is for this issuer and this audience; says what is missing.
+CREATE FUNCTION scoreboard.issuer_preset(wanted text, for_issuer text, for_audience text, for_claims jsonb)
+RETURNS TABLE (audience text, audience_claim text, algorithms text[], required_claims jsonb, name_claim text, avatar_claim text, permissions_claim text, max_lifetime interval)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    known record;
+    project text;
+BEGIN
+    SELECT p.* INTO known FROM scoreboard.issuer_presets() p WHERE p.preset = wanted;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('there is no preset "%s"', left(wanted, 63)), DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = 'Presets: ' || (SELECT string_agg(p.preset, ', ' ORDER BY p.preset) FROM scoreboard.issuer_presets() p) || '.';
+    END IF;
+    IF for_issuer !~ known.issuer_pattern THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('the issuer has not the form of preset %s', known.preset), DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = 'It is ' || known.issuer_form || ': give the iss of its tokens, character by character.';
+    END IF;
+    project := substring(for_issuer FROM known.issuer_pattern);
+    known.audience := CASE known.audience WHEN '$1' THEN project ELSE known.audience END;
+    IF coalesce(for_audience, known.audience) IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('preset %s needs an audience', known.preset), DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = format('Give audience: %s. It is compared with the claim %s.', known.audience_is, known.audience_claim);
+    END IF;
+    IF known.preset IN ('firebase', 'supabase') AND for_audience <> known.audience THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('preset %s has another audience', known.preset), DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = format('It is %s: leave it out.', known.audience_is);
+    END IF;
+    IF known.preset = 'keycloak' AND for_audience = 'account' AND NOT coalesce(for_claims ? 'azp', false) THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'preset keycloak needs more than the audience account', DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = 'Every client''s tokens of the realm have it: name yours in required_claims, {"azp": "your client"}.';
+    END IF;
+    RETURN QUERY SELECT coalesce(for_audience, known.audience), known.audience_claim, known.algorithms, known.required_claims,
+        known.name_claim, known.avatar_claim, known.permissions_claim, known.max_lifetime;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.issuer_preset(text, text, text, jsonb) IS 'a preset, for this issuer and audience; an error says what is missing';
+
+-- All keys of an issuer, after a set was stored or added: what parse_jwks() can't see of those that were there.
+CREATE FUNCTION scoreboard.check_issuer_keys(issuer text) RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    wrong record;
+BEGIN
+    SELECT k.number, k.algorithm, i.algorithms INTO wrong FROM scoreboard.jwt_key k JOIN scoreboard.jwt_issuer i ON i.issuer = k.issuer
+        WHERE k.issuer = check_issuer_keys.issuer AND k.algorithm <> ALL (i.algorithms) ORDER BY k.number LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', DETAIL = '{"code":"INVALID_REQUEST"}',
+            MESSAGE = format('key %s is for %s, and the issuer may use %s only', wrong.number, wrong.algorithm, array_to_string(wrong.algorithms, ', ')),
+            HINT = 'Leave the key out, or name its algorithm in algorithms.';
+    END IF;
+    IF (SELECT count(DISTINCT k.algorithm = 'HS256') > 1 FROM scoreboard.jwt_key k WHERE k.issuer = check_issuer_keys.issuer) THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'the issuer''s keys would be of both sorts: secret (oct) and public keys don''t mix', DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = 'Replace the keys instead of adding to them.';
+    END IF;
+    IF (SELECT count(*) > 64 FROM scoreboard.jwt_key k WHERE k.issuer = check_issuer_keys.issuer) THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'the issuer would have more than 64 keys', DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = 'Replace the keys instead of adding to them.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.check_issuer_keys(text) IS 'refuses keys that the issuer may not have beside each other';
+
+-- A key that is there already is not added again; another one of its kid is an error, not a replacement.
+CREATE FUNCTION scoreboard.add_issuer_keys(issuer text, jwks text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    last integer;
+    taken text;
+BEGIN
+    SELECT p.kid INTO taken FROM scoreboard.parse_jwks(jwks) p JOIN scoreboard.jwt_key k ON k.issuer = add_issuer_keys.issuer AND k.kid = p.kid
+        WHERE k.jwk <> p.jwk LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'the issuer has another key of the same kid', DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = 'A new key needs a kid of its own; keys => ''replace'' takes the place of all keys.';
+    END IF;
+    SELECT coalesce(max(k.number), 0) INTO last FROM scoreboard.jwt_key k WHERE k.issuer = add_issuer_keys.issuer;
+    INSERT INTO scoreboard.jwt_key (issuer, number, kid, algorithm, jwk)
+        SELECT add_issuer_keys.issuer, last + row_number() OVER (ORDER BY p.number), p.kid, p.algorithm, p.jwk
+        FROM scoreboard.parse_jwks(jwks) WITH ORDINALITY AS p (kid, algorithm, jwk, number)
+        WHERE NOT EXISTS (SELECT FROM scoreboard.jwt_key k WHERE k.issuer = add_issuer_keys.issuer AND k.jwk = p.jwk AND k.kid IS NOT DISTINCT FROM p.kid);
+END
+$$;
+COMMENT ON FUNCTION scoreboard.add_issuer_keys(text, text) IS 'adds those of a JWK set that the issuer has not yet';
+
 CREATE FUNCTION @extschema@.scoreboard_set_issuer(
-    issuer text, jwks text, user_id_prefix text DEFAULT '', user_claim text DEFAULT 'sub', audience text DEFAULT NULL,
-    max_lifetime interval DEFAULT '1 hour', name_claim text DEFAULT NULL, avatar_claim text DEFAULT NULL, permissions_claim text DEFAULT NULL)
+    issuer text, jwks text, user_id_prefix text DEFAULT NULL, user_claim text DEFAULT NULL, audience text DEFAULT NULL,
+    max_lifetime interval DEFAULT NULL, name_claim text DEFAULT NULL, avatar_claim text DEFAULT NULL, permissions_claim text DEFAULT NULL,
+    preset text DEFAULT NULL, algorithms text[] DEFAULT NULL, required_claims jsonb DEFAULT NULL, keys text DEFAULT 'replace')
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+    base record;
 BEGIN
     PERFORM scoreboard.hide_statement();
-    -- Two issuers stored at once must see each other's prefix.
+    -- Two issuers stored at once must see each other's prefix, two sets of keys each other's keys.
     LOCK TABLE scoreboard.jwt_issuer IN SHARE ROW EXCLUSIVE MODE;
+    IF keys IS NULL OR keys NOT IN ('replace', 'add') THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'keys must be ''replace'' or ''add''', DETAIL = '{"code":"INVALID_REQUEST"}', HINT = 'add keeps the keys that the issuer has.';
+    END IF;
+    IF keys = 'add' THEN
+        IF num_nonnulls(user_id_prefix, user_claim, audience, max_lifetime, name_claim, avatar_claim, permissions_claim, preset, algorithms, required_claims) > 0 THEN
+            RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'keys are added to an issuer as it is, without settings', DETAIL = '{"code":"INVALID_REQUEST"}',
+                HINT = 'Give issuer, jwks and keys only.';
+        END IF;
+        PERFORM FROM scoreboard.jwt_issuer i WHERE i.issuer = scoreboard_set_issuer.issuer;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = 'there is no such issuer', DETAIL = '{"code":"NOT_FOUND"}', HINT = 'scoreboard.jwt_issuer lists the issuers.';
+        END IF;
+        PERFORM scoreboard.add_issuer_keys(issuer, jwks);
+        PERFORM scoreboard.check_issuer_keys(issuer);
+        RETURN;
+    END IF;
+
+    IF preset IS NULL THEN
+        SELECT audience AS audience, 'aud' AS audience_claim, '{HS256,RS256,PS256,ES256}'::text[] AS algorithms, '{}'::jsonb AS required_claims,
+            NULL::text AS name_claim, NULL::text AS avatar_claim, NULL::text AS permissions_claim, interval '1 hour' AS max_lifetime INTO base;
+    ELSE
+        SELECT p.* INTO base FROM scoreboard.issuer_preset(preset, issuer, audience, required_claims) p;
+    END IF;
+    IF NOT coalesce(algorithms <> '{}' AND algorithms <@ '{HS256,RS256,PS256,ES256}', true) THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'algorithms must be some of HS256, RS256, PS256 and ES256', DETAIL = '{"code":"INVALID_REQUEST"}', HINT = 'Leave it out to allow those of the preset, or all.';
+    END IF;
+    IF jsonb_typeof(required_claims) <> 'object' OR jsonb_path_exists(required_claims, '$.* ? (@.type() != "string")') THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'required_claims must be an object of strings', DETAIL = '{"code":"INVALID_REQUEST"}', HINT = 'For example {"azp": "my-client"}.';
+    END IF;
     INSERT INTO scoreboard.jwt_issuer AS i
-        VALUES (scoreboard_set_issuer.issuer, scoreboard_set_issuer.user_id_prefix, scoreboard_set_issuer.user_claim, scoreboard_set_issuer.audience,
-                scoreboard_set_issuer.max_lifetime, scoreboard_set_issuer.name_claim, scoreboard_set_issuer.avatar_claim, scoreboard_set_issuer.permissions_claim)
+        VALUES (issuer, coalesce(user_id_prefix, ''), coalesce(user_claim, 'sub'), base.audience, coalesce(max_lifetime, base.max_lifetime),
+                coalesce(name_claim, base.name_claim), coalesce(avatar_claim, base.avatar_claim), coalesce(permissions_claim, base.permissions_claim),
+                base.audience_claim, base.required_claims || coalesce(required_claims, '{}'), coalesce(algorithms, base.algorithms))
         ON CONFLICT (issuer) DO UPDATE SET user_id_prefix = excluded.user_id_prefix, user_claim = excluded.user_claim, audience = excluded.audience,
-            max_lifetime = excluded.max_lifetime, name_claim = excluded.name_claim, avatar_claim = excluded.avatar_claim, permissions_claim = excluded.permissions_claim;
+            max_lifetime = excluded.max_lifetime, name_claim = excluded.name_claim, avatar_claim = excluded.avatar_claim, permissions_claim = excluded.permissions_claim,
+            audience_claim = excluded.audience_claim, required_claims = excluded.required_claims, algorithms = excluded.algorithms;
     DELETE FROM scoreboard.jwt_key k WHERE k.issuer = scoreboard_set_issuer.issuer;
-    INSERT INTO scoreboard.jwt_key (issuer, number, kid, algorithm, jwk)
-        SELECT scoreboard_set_issuer.issuer, p.number, p.kid, p.algorithm, p.jwk
-        FROM scoreboard.parse_jwks(scoreboard_set_issuer.jwks) WITH ORDINALITY AS p (kid, algorithm, jwk, number);
+    PERFORM scoreboard.add_issuer_keys(issuer, jwks);
+    PERFORM scoreboard.check_issuer_keys(issuer);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_set_issuer IS
 'Stores who may issue tokens: the exact iss, its keys, and the claims that name a player.
-jwks: the JSON text of a JWK set. Replaces the issuer''s settings and keys. user_id is user_id_prefix
-  || the claim.
-Errors: INVALID_REQUEST with the key that is wrong.';
+jwks: the JSON text of a JWK set. Replaces the issuer''s settings and keys;
+  keys => ''add'' adds keys and leaves all else as it is.
+user_id is user_id_prefix || the claim (user_claim: ''sub'').
+preset: auth0, cognito, firebase, keycloak, supabase set what their tokens
+  need; arguments that are given win.
+algorithms: those that its tokens may have (all). required_claims: claims
+  that must have these values. Claims inside objects have dots in their
+  names: realm_access.roles.
+Errors: INVALID_REQUEST with the key that is wrong, or with what a preset
+  lacks; NOT_FOUND (add).';
 
 CREATE FUNCTION @extschema@.scoreboard_remove_issuer(issuer text)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

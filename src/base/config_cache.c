@@ -29,6 +29,7 @@
 
 #include "base/config_cache.h"
 #include "base/plan.h"
+#include "plain/claims.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_config_changed);
 
@@ -90,7 +91,9 @@ static SavedPlan signing_key_plan = {
 
 static SavedPlan issuer_plan = {
 	.text = "SELECT issuer::text, user_id_prefix::text, user_claim::text, audience::text, greatest(floor(extract(epoch FROM max_lifetime)), 1)::bigint,"
-	" name_claim::text, avatar_claim::text, permissions_claim::text FROM scoreboard.jwt_issuer WHERE issuer = $1",
+	" name_claim::text, avatar_claim::text, permissions_claim::text, audience_claim::text, array_to_string(algorithms, ' '),"
+	" array(SELECT unnest(ARRAY[key, value]) FROM jsonb_each_text(required_claims) WITH ORDINALITY AS c(key, value, n) ORDER BY n)::text[]"
+	" FROM scoreboard.jwt_issuer WHERE issuer = $1",
 	.nargs = 1, .types = {TEXTOID}
 };
 
@@ -467,6 +470,28 @@ load_issuer_keys(Datum issuer)
 	return keys;
 }
 
+/* Names and values in turn. */
+static void
+load_required(Issuer *issuer, HeapTuple row, TupleDesc desc, int column)
+{
+	Datum	   *texts;
+	int			count;
+
+	deconstruct_array(DatumGetArrayTypeP(plan_datum(row, desc, column)), TEXTOID, -1, false, TYPALIGN_INT, &texts, NULL, &count);
+	issuer->required_count = count / 2;
+	issuer->required = MemoryContextAllocZero(cache_context, sizeof(RequiredClaim) * Max(count / 2, 1));
+	for (int i = 0; i < issuer->required_count; i++)
+	{
+		char	   *name = TextDatumGetCString(texts[2 * i]);
+		char	   *value = TextDatumGetCString(texts[2 * i + 1]);
+		RequiredClaim *claim = &issuer->required[i];
+
+		claim->name = MemoryContextStrdup(cache_context, name);
+		claim->value = MemoryContextStrdup(cache_context, value);
+		claim->why = MemoryContextStrdup(cache_context, psprintf("the token's claim %s must be \"%s\"", name, value));
+	}
+}
+
 static Issuer *
 load_issuer(const char *name)
 {
@@ -491,6 +516,9 @@ load_issuer(const char *name)
 		issuer->name_claim = kept_text(row, desc, 6);
 		issuer->avatar_claim = kept_text(row, desc, 7);
 		issuer->permissions_claim = kept_text(row, desc, 8);
+		issuer->audience_claim = kept_text(row, desc, 9);
+		issuer->algorithms = kept_text(row, desc, 10);
+		load_required(issuer, row, desc, 11);
 		issuer->keys = load_issuer_keys(values[0]);
 	}
 	plan_finish(pin);

@@ -118,10 +118,14 @@ typedef struct Issuer
 	char	   *user_id_prefix;
 	char	   *user_claim;
 	char	   *audience;		/* or NULL: tokens with aud are refused */
+	char	   *audience_claim;
 	int64		max_lifetime;	/* seconds */
 	char	   *name_claim;		/* or NULL */
 	char	   *avatar_claim;	/* or NULL */
 	char	   *permissions_claim;	/* or NULL */
+	char	   *algorithms;		/* those that it may use, with blanks between */
+	int			required_count;
+	struct RequiredClaim *required; /* claims.h's: the values that claims must have */
 	List	   *keys;			/* of IssuerKey * */
 } Issuer;
 

@@ -107,18 +107,57 @@ is_string(const json_t *value, const char *text)
 		strcmp(json_string_value(value), text) == 0;
 }
 
+/* The member of that name; where there is none, the dots in it lead into objects. */
+static const json_t *
+find_claim(const json_t *object, const char *name)
+{
+	const json_t *value = name != NULL ? json_object_get(object, name) : NULL;
+	const char *dot = name != NULL ? strchr(name, '.') : NULL;
+
+	while (value == NULL && dot != NULL)
+	{
+		char		outer[CLAIMS_NAME_MAX + 1];
+		size_t		length = (size_t) (dot - name);
+
+		if (length >= sizeof(outer))
+			return NULL;
+		memcpy(outer, name, length);
+		outer[length] = '\0';
+		object = json_object_get(object, outer);
+		name = dot + 1;
+		dot = strchr(name, '.');
+		if (dot == NULL)
+			return json_object_get(object, name);
+	}
+	return value;
+}
+
+static const char *
+check_required(const json_t *object, const ClaimsPolicy *policy)
+{
+	for (int i = 0; i < policy->required_count; i++)
+		if (!is_string(find_claim(object, policy->required[i].name), policy->required[i].value))
+			return policy->required[i].why;
+	return NULL;
+}
+
 /* A string, or an array of strings, that has the one we are. */
 static const char *
-check_audience(const json_t *object, const char *audience)
+check_audience(const json_t *object, const ClaimsPolicy *policy)
 {
-	const json_t *value = json_object_get(object, "aud");
+	const char *audience = policy->audience;
+	const json_t *value = find_claim(object, policy->audience_claim);
+	bool		is_aud = strcmp(policy->audience_claim, "aud") == 0;
 	bool		found = false;
 	size_t		count;
 
+	if ((audience == NULL || !is_aud) && json_object_get(object, "aud") != NULL)
+		return "the token has an aud, but its issuer is not set up for one";
 	if (audience == NULL)
-		return value == NULL ? NULL : "the token has an aud, but its issuer is not set up for one";
+		return NULL;
 	if (value == NULL)
-		return "the token has no aud, and its issuer demands one";
+		return is_aud ? "the token has no aud, and its issuer demands one" :
+			"the token lacks the claim that names its audience instead of aud";
 	if (json_is_string(value))
 		return is_string(value, audience) ? NULL : "the token is meant for another audience";
 
@@ -162,7 +201,7 @@ read_user_id(const json_t *object, const ClaimsPolicy *policy, TextArena *arena,
 	char		user_id[4 * CLAIMS_USER_ID_MAX + 1];
 	size_t		prefix_length = strlen(policy->user_id_prefix);
 	size_t		length;
-	const char *claim = strict_json_string(json_object_get(object, policy->user_claim), &length);
+	const char *claim = strict_json_string(find_claim(object, policy->user_claim), &length);
 
 	if (claim == NULL || length == 0)
 		return "the token's claim that names the player is missing or no string";
@@ -184,7 +223,7 @@ read_text(const json_t *object, const char *name, TextArena *arena, const char *
 	size_t		length;
 
 	*text = NULL;
-	value = name != NULL ? strict_json_string(json_object_get(object, name), &length) : NULL;
+	value = strict_json_string(find_claim(object, name), &length);
 	if (value == NULL)
 		return NULL;
 	*text = text_arena_copy(arena, value, length);
@@ -228,7 +267,7 @@ read_scope(const char *scope, size_t length, TextArena *arena, Claims *claims)
 static const char *
 read_permissions(const json_t *object, const char *name, TextArena *arena, Claims *claims)
 {
-	const json_t *value = name != NULL ? json_object_get(object, name) : NULL;
+	const json_t *value = find_claim(object, name);
 	const char *why = NULL;
 	const char *text;
 	size_t		length;
@@ -254,7 +293,9 @@ claims_read(const struct json_t *object, const ClaimsPolicy *policy, int64_t now
 	const char *why = check_times(object, policy, now, claims);
 
 	if (why == NULL)
-		why = check_audience(object, policy->audience);
+		why = check_audience(object, policy);
+	if (why == NULL)
+		why = check_required(object, policy);
 	if (why == NULL)
 		why = read_user_id(object, policy, arena, claims);
 	if (why == NULL)

@@ -18,18 +18,32 @@ struct json_t;					/* jansson's, whose header the server's files can't include *
 
 #define CLAIMS_ISSUER_MAX 4000	/* bytes; the table takes 1000 characters */
 #define CLAIMS_USER_ID_MAX 255	/* characters */
+#define CLAIMS_NAME_MAX 255		/* bytes of a part of a claim's name */
 #define CLAIMS_LEEWAY 30		/* seconds between two clocks */
 
-/* The issuer's row, as far as claims are concerned. */
+/* A claim that must have this value, a string; why says so, for whoever has a token without it. */
+typedef struct RequiredClaim
+{
+	const char *name;
+	const char *value;
+	const char *why;
+} RequiredClaim;
+
+/*
+ * The issuer's row, as far as claims are concerned. A claim's name is that of a member, or else leads to one in an object: realm_access.roles.
+ */
 typedef struct ClaimsPolicy
 {
 	const char *user_id_prefix;
 	const char *user_claim;
 	const char *audience;		/* or NULL: tokens with aud are refused */
+	const char *audience_claim; /* where it stands, mostly in aud; with another claim, tokens with aud are refused */
 	int64_t		max_lifetime;	/* seconds */
 	const char *name_claim;		/* or NULL */
 	const char *avatar_claim;	/* or NULL */
 	const char *permissions_claim;	/* or NULL */
+	const RequiredClaim *required;
+	int			required_count;
 } ClaimsPolicy;
 
 /* Texts stand in the arena that claims_read was given. */

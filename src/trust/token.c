@@ -301,6 +301,8 @@ check_signature(const Issuer *issuer, const JwsForm *form, Refusal *refusal)
 	IssuerKey  *key = choose_key(issuer, form);
 	const char *why;
 
+	if (strstr(issuer->algorithms, jws_algorithm_name(form->algorithm)) == NULL)
+		return refuse_token(refusal, "the token's issuer may not use its algorithm");
 	if (key == NULL)
 		return refuse_token(refusal, form->has_kid ?
 							"the token's issuer has no key of that kid for its algorithm" :
@@ -317,10 +319,13 @@ check_claims(const Issuer *issuer, const struct json_t *object, size_t length, i
 		.user_id_prefix = issuer->user_id_prefix,
 		.user_claim = issuer->user_claim,
 		.audience = issuer->audience,
+		.audience_claim = issuer->audience_claim,
 		.max_lifetime = issuer->max_lifetime,
 		.name_claim = issuer->name_claim,
 		.avatar_claim = issuer->avatar_claim,
 		.permissions_claim = issuer->permissions_claim,
+		.required = issuer->required,
+		.required_count = issuer->required_count,
 	};
 	const char *why;
 

@@ -48,7 +48,7 @@ INSERT INTO wrong (statement) VALUES ($$INSERT INTO scoreboard.board (name) VALU
     -- Functions
     ($$SELECT scoreboard_create_key('game')$$), ($$SELECT scoreboard_create_key('no name')$$), ($$SELECT scoreboard_create_key('cons', valid_until => '-infinity')$$), ($$SELECT scoreboard_rotate_key('game', 'game')$$),
     ($$SELECT scoreboard_rotate_key('not-there', 'cons')$$), ($$SELECT scoreboard_set_issuer(NULL, '{"keys": []}', 'cons:')$$), ($$SELECT scoreboard_set_issuer('', '{"keys": []}', 'cons:')$$),
-    ($$SELECT scoreboard_set_issuer('https://cons.test', '{"keys": []}', 'cons:', max_lifetime => NULL)$$), ($$SELECT scoreboard_set_issuer('https://cons.test', '{"keys": []}', E'cons\t')$$),
+    ($$SELECT scoreboard_set_issuer('https://cons.test', '{"keys": []}', 'cons:', max_lifetime => '0')$$), ($$SELECT scoreboard_set_issuer('https://cons.test', '{"keys": []}', E'cons\t')$$),
     ($$SELECT scoreboard_set_issuer('https://cons.test', '{"keys": []}', '')$$);
 SELECT scoreboard_set_profile('cons', 'C');
 CREATE TEMP TABLE before AS SELECT (SELECT count(*) FROM scoreboard.board) AS boards, (SELECT count(*) FROM scoreboard.action_type) AS types, (SELECT count(*) FROM scoreboard.signing_key) AS keys,

@@ -14,7 +14,7 @@
 #define NOW 1000000
 #define SUB "\"sub\":\"p\""
 
-static const ClaimsPolicy plain = {.user_id_prefix = "", .user_claim = "sub", .max_lifetime = 3600};
+static const ClaimsPolicy plain = {.user_id_prefix = "", .user_claim = "sub", .audience_claim = "aud", .max_lifetime = 3600};
 static char texts[CLAIMS_ARENA_SIZE(8192)];
 static Claims claims;
 
@@ -144,6 +144,44 @@ test_mapped(void)
 		   "permissions as an array");
 }
 
+/* What a provider puts elsewhere: its audience, a kind of token, permissions inside an object. */
+static void
+test_elsewhere(void)
+{
+	static const RequiredClaim use[] = {{"token_use", "access", "access tokens only"}, {"a.b", "c", "a.b must be c"}};
+	ClaimsPolicy policy = plain;
+
+	policy.audience = "game";
+	policy.audience_claim = "client_id";
+	tap_ok(accepts_as("{" SUB ",\"exp\":1000001,\"client_id\":\"game\"}", &policy) &&
+		   !accepts_as("{" SUB ",\"exp\":1000001,\"client_id\":\"other\"}", &policy) &&
+		   !accepts_as("{" SUB ",\"exp\":1000001,\"client_id\":null}", &policy) &&
+		   !accepts_as("{" SUB ",\"exp\":1000001}", &policy), "the audience in another claim than aud");
+	tap_ok(!accepts_as("{" SUB ",\"exp\":1000001,\"client_id\":\"game\",\"aud\":\"game\"}", &policy) &&
+		   !accepts_as("{" SUB ",\"exp\":1000001,\"aud\":\"game\"}", &policy), "not beside an aud");
+
+	policy = plain;
+	policy.required = use;
+	policy.required_count = 1;
+	tap_ok(accepts_as("{" SUB ",\"exp\":1000001,\"token_use\":\"access\"}", &policy) &&
+		   !accepts_as("{" SUB ",\"exp\":1000001,\"token_use\":\"id\"}", &policy) &&
+		   !accepts_as("{" SUB ",\"exp\":1000001,\"token_use\":[\"access\"]}", &policy) &&
+		   !accepts_as("{" SUB ",\"exp\":1000001,\"token_use\":\"access\\u0020\"}", &policy) &&
+		   !accepts_as("{" SUB ",\"exp\":1000001}", &policy), "a claim that must have a value");
+	policy.required_count = 2;
+	tap_ok(accepts_as("{" SUB ",\"exp\":1000001,\"token_use\":\"access\",\"a\":{\"b\":\"c\"}}", &policy) &&
+		   accepts_as("{" SUB ",\"exp\":1000001,\"token_use\":\"access\",\"a.b\":\"c\",\"a\":{\"b\":\"d\"}}", &policy) &&
+		   !accepts_as("{" SUB ",\"exp\":1000001,\"token_use\":\"access\",\"a\":{\"b\":\"d\"}}", &policy) &&
+		   !accepts_as("{" SUB ",\"exp\":1000001,\"token_use\":\"access\",\"a\":[\"b\"]}", &policy) &&
+		   !accepts_as("{" SUB ",\"exp\":1000001,\"token_use\":\"access\",\"a\":\"b\"}", &policy),
+		   "a name with dots is a member's, or else the way to one");
+
+	policy = plain;
+	policy.permissions_claim = "realm_access.roles";
+	tap_ok(accepts_as("{" SUB ",\"exp\":1000001,\"realm_access\":{\"roles\":[\"bonus\",\"x\"]}}", &policy) &&
+		   claims.permission_count == 2, "permissions inside an object");
+}
+
 /* All mapped claims are one and the same that fills the text: the arena's size must do. */
 static void
 test_arena(void)
@@ -190,6 +228,7 @@ main(void)
 	test_audience();
 	test_user_id();
 	test_mapped();
+	test_elsewhere();
 	test_arena();
 	test_issuer();
 	return tap_done();

@@ -171,7 +171,7 @@ verify(void)
 static const char *
 read_claims(int64_t now)
 {
-	ClaimsPolicy policy = {.user_id_prefix = "app:", .user_claim = "sub", .max_lifetime = 3600};
+	ClaimsPolicy policy = {.user_id_prefix = "app:", .user_claim = "sub", .audience_claim = "aud", .max_lifetime = 3600};
 	TextArena	arena = {claims_text, sizeof(claims_text), 0};
 	char		issuer[CLAIMS_ISSUER_MAX + 1];
 	struct json_t *object;
