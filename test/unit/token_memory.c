@@ -224,6 +224,7 @@ holds(const Vector *vector, const char *wanted, long n, bool *reached)
 	forget_header();
 	before = blocks;
 	failed = false;
+	spare = 0;
 	countdown = n;
 	got = judge(vector);
 	countdown = NEVER;
