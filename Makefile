@@ -136,9 +136,12 @@ clean-bridge:
 
 C_FILES = $(sort $(wildcard src/*.[ch] src/*/*.[ch] bridge/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch] test/lib/*.c))
 
-.PHONY: help format dist clean
+.PHONY: help format fuzz dist clean
 help:
 	@sed 's/^	//' test/lib/make-help.txt
+
+fuzz:
+	@FUZZ='$(FUZZ)' FUZZ_SECONDS='$(FUZZ_SECONDS)' test/fuzz/libfuzzer.sh
 
 format:
 	clang-format -i $(C_FILES)

@@ -11,10 +11,7 @@
  *     h1_fuzz [--seed N] [--seconds N] [--case N]
  *
  * FUZZ_SECONDS says how long, too. A failure names its case, and --case runs
- * that one alone. With clang's libFuzzer, which looks for paths by itself:
- *
- *     clang -g -O1 -fsanitize=fuzzer,address,undefined -DLIBFUZZER -Ibridge -o h1_libfuzzer \
- *         test/fuzz/h1_fuzz.c bridge/h1.c
+ * that one alone. With clang's libFuzzer, which looks for paths by itself: `make fuzz FUZZ=h1`.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */

@@ -17,6 +17,8 @@ LIB=$WORK/tree/test/lib
 . "$LIB/prefix.sh"
 # shellcheck source=test/lib/files.sh
 . "$LIB/files.sh"
+# shellcheck source=test/lib/sources.sh
+. "$LIB/sources.sh"
 # shellcheck source=test/lib/suites.sh
 . "$LIB/suites.sh"
 # shellcheck source=test/lib/static.sh

@@ -40,6 +40,7 @@ needed_packages()
 	bench) # measured beside; without redis-server's service, test/bench/redis.sh says how
 		printf '%s\n' redis-tools:redis-benchmark nginx:nginx libnginx-mod-nchan wrk:wrk curl:curl nodejs:node npm:npm
 		;;
+	fuzz) echo clang:clang ;;
 	soak) printf '%s\n' nodejs:node npm:npm ;;
 	check)
 		for suite
