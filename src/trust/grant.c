@@ -288,8 +288,8 @@ scoreboard_create_grant(PG_FUNCTION_ARGS)
 	Interval   *life;
 	Request		request = {0};
 	Refusal		refusal;
-	const Board *board;
-	const ActionRule *rule;
+	const Board *board = NULL;
+	const ActionRule *rule = NULL;
 
 	hide_statement();
 	user_id = argument_user_id(fcinfo, 0);
