@@ -29,7 +29,7 @@ if (process.env.NODE_TEST_CONTEXT) after(() => { setTimeout(endAll, 60000).unref
 const program = (name) => (process.env.PG_BINDIR ? join(process.env.PG_BINDIR, name) : name);
 
 /** An environment without variables that could lead a client to somebody else's server. */
-function cleanEnvironment() {
+export function cleanEnvironment() {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PG') || name === 'PG_BINDIR'));
 }
 

@@ -18,7 +18,7 @@ files_fuzz() { files 'test/fuzz/*.c' | xargs -r grep -lw main; }
 files_regress() { files 'test/sql/*.sql'; }
 files_isolation() { files 'test/specs/*.spec'; }
 files_tap() { files 'test/t/*.pl'; }
-files_bridge() { files 'test/lib/*.test.mjs'; files 'test/bridge/*.test.mjs'; }
+files_bridge() { files 'test/lib/*.test.mjs'; files 'test/bridge/*.test.mjs'; files 'test/graphql/*.test.mjs'; }
 files_browser() { files 'test/browser/*.test.mjs'; }
 files_demo() { files 'test/harness/*.pl'; }
 

@@ -132,6 +132,7 @@ copy_tree()
 		(cd "$old" && find src bridge -name '*.o' -print0 | tar -cf - --null -T -) | tar -C "$new" -xf -
 	fi
 	[ ! -d "$old/test/node_modules" ] || mv "$old/test/node_modules" "$new/test"
+	[ ! -d "$old/test/graphql/node_modules" ] || mv "$old/test/graphql/node_modules" "$new/test/graphql"
 	rm -rf "$old"
 	mv "$new" "$old" || die 'copying the tree failed'
 	[ "$(id -u)" != 0 ] || chown -R "$ACCOUNT:" "$WORK/tree"
@@ -144,6 +145,7 @@ install_node_modules()
 	" bench "*) npm_ci "$WORK/tree/test/bench/peers" ;;
 	*" bridge "* | *" browser "* | " soak "*) npm_ci "$WORK/tree/test" ;;
 	esac
+	[[ " $* " != *" bridge "* ]] || [ -z "$(cd "$TOP" && files 'test/graphql/*.test.mjs')" ] || npm_ci "$WORK/tree/test/graphql"
 }
 
 # npm_ci DIRECTORY. By ourselves and not by the account below, since npm's settings and cache are ours; scripts of packages don't run.
