@@ -134,7 +134,7 @@ install_packages()
 	do
 		[[ " $* " != *" $service "* ]] || ! command -v systemctl >/dev/null || as_root systemctl -q disable "$service"
 	done
-	return $status
+	return "$status"
 }
 
 install_missing()

@@ -31,10 +31,10 @@ run_static()
 	done
 }
 
-# Every file of the project that is text of ours: the copy has nothing else but what npm installed.
+# Every file of the project that is text of ours: the copy has nothing else but what npm installed and inputs that fuzzers found.
 our_files()
 {
-	find . -type d -name node_modules -prune -o -type f ! -name '*.o' ! -name '*.so' ! -name scoreboard-bridge \
+	find . -type d \( -name node_modules -o -path ./test/fuzz/corpus \) -prune -o -type f ! -name '*.o' ! -name '*.so' ! -name scoreboard-bridge \
 		"$@" -print | LC_ALL=C sort
 }
 
