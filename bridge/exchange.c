@@ -360,7 +360,7 @@ check_framing(const Exchange *exchange, const H1Head *head, Problem *problem)
 	if (head->length > 0 && (exchange->method == METHOD_GET || exchange->method == METHOD_HEAD || exchange->method == METHOD_OPTIONS))
 		return problem_set(problem, ERROR_INVALID_REQUEST, "This method takes no body.");
 	if (!head->has_length && (exchange->method == METHOD_POST || exchange->method == METHOD_PUT))
-		return problem_set(problem, ERROR_LENGTH_REQUIRED, "Send a Content-Length.");
+		return problem_set(problem, ERROR_LENGTH_REQUIRED, "Send a Content-Length, 0 where there is no body.");
 	problem->close = false;
 	return true;
 }
