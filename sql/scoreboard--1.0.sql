@@ -327,12 +327,25 @@ CREATE TABLE scoreboard.adjustment (
     applied_points bigint,
     previous_score bigint,
     score          bigint,
+    players        bigint,
+    content        bytea,
     reason         text NOT NULL DEFAULT '',
     made_by        name NOT NULL DEFAULT SESSION_USER,
     made_at        timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE scoreboard.adjustment IS 'what administrators changed, by whom and why';
 COMMENT ON COLUMN scoreboard.adjustment.points IS 'of a correction: what was to be added; applied_points: what was';
+COMMENT ON COLUMN scoreboard.adjustment.content IS 'SHA-256 of what was asked for, where it is too much to be kept';
+
+CREATE TABLE scoreboard.balance (
+    board_id       integer NOT NULL,
+    season         integer NOT NULL,
+    player_id      bigint NOT NULL,
+    applied_points bigint NOT NULL,
+    reached_at     timestamptz NOT NULL,
+    PRIMARY KEY (board_id, season, player_id)
+);
+COMMENT ON TABLE scoreboard.balance IS 'opening balances: what counts for a score without standing in the log of actions';
 
 CREATE TABLE scoreboard.season (
     board_id integer NOT NULL,
@@ -792,7 +805,7 @@ DECLARE
     t text;
 BEGIN
     FOREACH t IN ARRAY ARRAY['board', 'action_type', 'action_rule', 'signing_key', 'session_key', 'jwt_issuer', 'jwt_key', 'verifier', 'access_level', 'player',
-                             'score', 'action', 'credit', 'grant_token', 'adjustment', 'season', 'refusal', 'flag',
+                             'score', 'action', 'credit', 'grant_token', 'adjustment', 'balance', 'season', 'refusal', 'flag',
                              'board_board_id_seq', 'action_type_action_type_id_seq', 'signing_key_signing_key_id_seq', 'player_player_id_seq',
                              'adjustment_adjustment_id_seq', 'refusal_refusal_id_seq', 'flag_flag_id_seq'] LOOP
         PERFORM pg_catalog.pg_extension_config_dump(pg_catalog.format('scoreboard.%I', t)::pg_catalog.regclass, '');
@@ -866,6 +879,9 @@ COMMENT ON TYPE @extschema@.scoreboard_flag IS 'a player whose actions were not 
 
 CREATE TYPE @extschema@.scoreboard_setup_step AS (done boolean, what text, statement text);
 COMMENT ON TYPE @extschema@.scoreboard_setup_step IS 'what scoreboard_setup did, or what is left to an administrator';
+
+CREATE TYPE @extschema@.scoreboard_imported AS (board text, season integer, players bigint, imported_at timestamptz, replayed boolean);
+COMMENT ON TYPE @extschema@.scoreboard_imported IS 'what was taken over from another system';
 
 -- What every call pays for: those without a SET clause pin the search_path in C, around whatever could resolve a name (base/plan.h).
 CREATE FUNCTION @extschema@.scoreboard_increment(
@@ -1613,6 +1629,17 @@ reference: 1-255 characters; the same one again with the same content answers wh
 Subscore, detail and other boards stay as they are. Frozen and banned players can be corrected too.
 Errors: INVALID_REQUEST NOT_FOUND IDEMPOTENCY_MISMATCH.';
 
+CREATE FUNCTION @extschema@.scoreboard_import(board text, user_ids text[], scores bigint[], reference text)
+RETURNS @extschema@.scoreboard_imported AS 'MODULE_PATHNAME', 'scoreboard_import'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION @extschema@.scoreboard_import IS
+'Gives players the scores that another system has counted, all of them or none.
+user_ids, scores: at most 1,000,000 of each, each player once. The order of the array is that of
+  first appearance, and decides ties. Who has a score on the board already is refused;
+reference: 1-255 characters; the same one again with the same content answers what was done.
+Nobody acts meanwhile, on any board: import in slices where that would be too long.
+Errors: INVALID_REQUEST NOT_FOUND IDEMPOTENCY_MISMATCH UNAVAILABLE (held up for too long).';
+
 -- Runs as its caller, who must own the function; no other way leads to the table.
 CREATE FUNCTION @extschema@.scoreboard_set_verifier(action_type text, function regprocedure, fraction double precision DEFAULT 1) RETURNS void
     AS 'MODULE_PATHNAME', 'scoreboard_set_verifier' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -1775,7 +1802,7 @@ BEGIN
     END IF;
     IF level = 'admin' THEN
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON scoreboard.board, scoreboard.action_type, scoreboard.action_rule TO %I', role);
-        EXECUTE format('GRANT SELECT ON scoreboard.player, scoreboard.score, scoreboard.action, scoreboard.credit, scoreboard.adjustment, scoreboard.season,'
+        EXECUTE format('GRANT SELECT ON scoreboard.player, scoreboard.score, scoreboard.action, scoreboard.credit, scoreboard.adjustment, scoreboard.balance, scoreboard.season,'
             ' scoreboard.refusal, scoreboard.flag, scoreboard.verifier, scoreboard.top, scoreboard.jwt_issuer, scoreboard.access_level, scoreboard.api_function TO %I', role);
         EXECUTE format('GRANT UPDATE (state, hidden, flagged) ON scoreboard.player TO %I', role);
         EXECUTE format('GRANT SELECT (key_id, board_ids, action_type_ids, valid_from, valid_until, revoked_at, created_at) ON scoreboard.signing_key TO %I', role);
@@ -1923,7 +1950,7 @@ INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_explain_receipt', 'server'), ('scoreboard_create_grant', 'server'), ('scoreboard_create_session_key', 'server'), ('scoreboard_revoke_session_keys', 'server'),
     ('scoreboard_create_key', 'admin'), ('scoreboard_rotate_key', 'admin'), ('scoreboard_revoke_key', 'admin'),
     ('scoreboard_verify', 'admin'), ('scoreboard_repair', 'admin'),
-    ('scoreboard_adjust', 'admin'),
+    ('scoreboard_adjust', 'admin'), ('scoreboard_import', 'admin'),
     ('scoreboard_freeze', 'admin'), ('scoreboard_ban', 'admin'), ('scoreboard_restore', 'admin'), ('scoreboard_hide', 'admin'),
     ('scoreboard_set_verifier', 'admin'), ('scoreboard_flags', 'admin'), ('scoreboard_clear_flag', 'admin'),
     ('scoreboard_set_issuer', 'admin'), ('scoreboard_remove_issuer', 'admin'), ('scoreboard_grant_access', 'admin'), ('scoreboard_revoke_access', 'admin'),

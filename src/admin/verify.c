@@ -1,7 +1,7 @@
 /*
  * admin/verify.c - does everything that is derived agree with what is recorded? And mending it
  *
- * The action log and the administrators' corrections are the record. Derived from it are the scores, from them and
+ * The action log, opening balances and the administrators' corrections are the record. Derived from it are the scores, from them and
  * the players' states what is listed, the rank tree and the published
  * document. scoreboard_verify() reports each difference in a row;
  * scoreboard_repair() mends what is derived, never what is recorded, and reports the same rows.
@@ -73,7 +73,8 @@ static SavedPlan scores_plan = {
 	" SELECT player_id, sum(applied_points)::bigint AS score FROM ("
 	"  SELECT player_id, applied_points FROM scoreboard.action WHERE board_id = $1 AND season = $2"
 	"  UNION ALL SELECT player_id, applied_points FROM scoreboard.credit WHERE board_id = $1 AND season = $2"
-	"  UNION ALL SELECT player_id, applied_points FROM scoreboard.adjustment WHERE board_id = $1 AND season = $2) AS credits"
+	"  UNION ALL SELECT player_id, applied_points FROM scoreboard.adjustment WHERE board_id = $1 AND season = $2"
+	"  UNION ALL SELECT player_id, applied_points FROM scoreboard.balance WHERE board_id = $1 AND season = $2) AS credits"
 	" WHERE player_id IS NOT NULL AND applied_points IS NOT NULL GROUP BY player_id)"
 	" SELECT p.user_id, player_id, log.score::text, s.score::text"
 	" FROM log FULL JOIN (SELECT player_id, score FROM scoreboard.score WHERE board_id = $1 AND season = $2) AS s USING (player_id)"
@@ -160,7 +161,9 @@ static SavedPlan mend_score_plan = {
 	"  UNION ALL SELECT c.applied_points, a.created_at FROM scoreboard.credit c JOIN scoreboard.action a USING (player_id, action_id)"
 	"  WHERE c.player_id = $3 AND c.board_id = $1 AND c.season = $2"
 	"  UNION ALL SELECT applied_points, made_at FROM scoreboard.adjustment"
-	"  WHERE player_id = $3 AND board_id = $1 AND season = $2 AND applied_points IS NOT NULL) AS credits) AS log"
+	"  WHERE player_id = $3 AND board_id = $1 AND season = $2 AND applied_points IS NOT NULL"
+	"  UNION ALL SELECT applied_points, reached_at FROM scoreboard.balance"
+	"  WHERE player_id = $3 AND board_id = $1 AND season = $2) AS credits) AS log"
 	" JOIN scoreboard.player p ON p.player_id = $3 LEFT JOIN " LAST_SETTER " ON true WHERE log.score IS NOT NULL"
 	" ON CONFLICT (board_id, season, player_id) DO UPDATE SET score = excluded.score, reached_at = excluded.reached_at,"
 	" subscore = excluded.subscore, detail = excluded.detail",

@@ -65,7 +65,7 @@ prepared(SavedPlan *plan)
 		elog(ERROR, "search_path is not pinned for \"%s\"", plan->text);
 	if (plan->plan == NULL)
 	{
-		SPIPlanPtr	fresh = SPI_prepare(plan->text, plan->nargs, plan->types);
+		SPIPlanPtr	fresh = SPI_prepare_cursor(plan->text, plan->nargs, plan->types, plan->custom ? CURSOR_OPT_CUSTOM_PLAN : 0);
 
 		if (fresh == NULL || SPI_keepplan(fresh) != 0)
 			elog(ERROR, "could not prepare \"%s\": %s", plan->text, SPI_result_code_string(SPI_result));

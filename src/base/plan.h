@@ -16,6 +16,7 @@ typedef struct SavedPlan
 	const char *text;
 	int			nargs;
 	Oid			types[PLAN_ARGS_MAX];
+	bool		custom;			/* planned anew for each values: how many there are in an array decides */
 	SPIPlanPtr	plan;			/* NULL until first used */
 } SavedPlan;
 

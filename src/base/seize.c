@@ -178,6 +178,20 @@ seize(SeizeWait *wait, const LOCKTAG *tag, LOCKMASK modes, const char *what, voi
 	}
 }
 
+bool
+seize_try(int patience_ms, void (*take) (void *argument), void *argument)
+{
+	bool		own_first = LockTimeout > 0 && LockTimeout <= patience_ms;
+	ErrorData  *error = take_within(own_first ? LockTimeout : patience_ms, take, argument);
+
+	if (error == NULL)
+		return true;
+	if (own_first || error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		ReThrowError(error);
+	FreeErrorData(error);
+	return false;
+}
+
 void
 seize_from_player(SeizeWait *wait, const char *user_id, void (*take) (void *argument), void *argument)
 {

@@ -25,6 +25,9 @@ typedef struct SeizeWait
  */
 extern void seize(SeizeWait *wait, const LOCKTAG *tag, LOCKMASK modes, const char *what, void (*take) (void *argument), void *argument);
 
+/* For so long only, and nobody is ended: false where it isn't had by then. */
+extern bool seize_try(int patience_ms, void (*take) (void *argument), void *argument);
+
 /* The player's lock, to moderate it. */
 extern void seize_player(SeizeWait *wait, const char *user_id);
 

@@ -56,7 +56,8 @@
 /* Beyond this a rebuild is cheaper than what the commit would have to apply under the boards' locks. */
 #define MAX_NOTES 100000
 
-#define CHAINS 256				/* power of two */
+#define CHAIN_BITS 10
+#define CHAINS (1 << CHAIN_BITS)
 
 /* This transaction's notes; all of it is forgotten at its end, the memory goes with TopTransactionContext. */
 static RankNote *notes = NULL;
@@ -92,7 +93,7 @@ chain_of(int32 board_id, int32 season, int64 player_id)
 {
 	uint64		hash = ((uint64) player_id * 31 + (uint32) board_id) * 31 + (uint32) season;
 
-	return (int) ((hash * UINT64CONST(0x9E3779B97F4A7C15)) >> 56) & (CHAINS - 1);
+	return (int) ((hash * UINT64CONST(0x9E3779B97F4A7C15)) >> (64 - CHAIN_BITS));
 }
 
 static bool
@@ -122,6 +123,9 @@ cut_notes(int length)
 		if (is_key_note(note->kind))
 			chain_heads[chain_of(note->board_id, note->season, note->key.player_id)] = note->older;
 	}
+	/* What said that all is built anew has gone with the rest. */
+	if (note_count == 0)
+		notes_dropped = false;
 }
 
 /* The newest key note of a player on a board and season, or -1. */
@@ -204,11 +208,18 @@ add_note(RankNoteKind kind, Oid relid, int32 board_id, int32 season)
 static void
 add_key_note(RankNoteKind kind, Oid relid, int32 board_id, int32 season, const RankKey *key)
 {
-	RankNote   *note = add_note(kind, relid, board_id, season);
-	int			at = note_count - 1;
-	int			newest = find_note(board_id, season, key->player_id);
-	int			chain = chain_of(board_id, season, key->player_id);
+	RankNote   *note;
+	int			at;
+	int			newest;
+	int			chain;
 
+	/* Every board is built anew, whatever comes now. */
+	if (notes_dropped)
+		return;
+	note = add_note(kind, relid, board_id, season);
+	at = note_count - 1;
+	newest = find_note(board_id, season, key->player_id);
+	chain = chain_of(board_id, season, key->player_id);
 	note->key = *key;
 	note->first = newest < 0 ? at : notes[newest].first;
 	note->older = chain_heads[chain];

@@ -48,7 +48,7 @@ needed_packages()
 			case $suite in
 			static) ! has_analysers || printf '%s\n' clang-tidy:clang-tidy cppcheck:cppcheck shellcheck:shellcheck ;;
 			fuzz) echo python3-h11 ;;
-			tap) printf '%s\n' perl libipc-run-perl ;;
+			tap) printf '%s\n' perl libipc-run-perl redis-tools:redis-cli ;; # a sorted set moves; its server as test/bench/redis.sh says
 			bridge) printf '%s\n' nodejs:node npm:npm haproxy nginx prometheus:promtool groff-base:groff perl-base:perl openssl:openssl ;;
 			browser) printf '%s\n' nodejs:node npm:npm chromium:chromium ;;
 			demo) printf '%s\n' perl libipc-run-perl nodejs:node curl:curl openssl:openssl ;;

@@ -59,6 +59,7 @@ INSERT INTO calls (name, call) VALUES
     ('scoreboard_freeze', $$SELECT $f('published-a')$$), ('scoreboard_restore', $$SELECT $f('published-a')$$),
     ('scoreboard_ban', $$SELECT $f('published-a')$$), ('scoreboard_restore', $$SELECT $f('published-a', 'was a mistake')$$),
     ('scoreboard_hide', $$SELECT $f('published-a')$$), ('scoreboard_hide', $$SELECT $f('published-a', false)$$),
+    ('scoreboard_import', $$SELECT players FROM $f('global', '{published-b}', '{7}', 'published-2')$$),
     ('scoreboard_adjust', $$SELECT score FROM $f('published-a', 'global', -1, 'why', 'published-1')$$), ('scoreboard_adjust', $$SELECT score, replayed FROM $f('published-a', 'global', -1, 'why', 'published-1')$$),
     ('scoreboard_set_verifier', $$SELECT $f('AWARD', 'sign.verify(jsonb)', 0.5)$$), ('scoreboard_set_verifier', $$SELECT $f('AWARD', 'sign.verify(jsonb)', 0)$$),
     ('scoreboard_set_verifier', $$SELECT $f('AWARD', NULL)$$),
@@ -89,7 +90,9 @@ RESET client_min_messages;
 -- Gone rows are published too.
 DELETE FROM scoreboard.adjustment WHERE player_id = (SELECT player_id FROM scoreboard.player WHERE user_id = 'published-a');
 DELETE FROM scoreboard.action WHERE player_id = (SELECT player_id FROM scoreboard.player WHERE user_id = 'published-a');
-DELETE FROM scoreboard.score WHERE player_id = (SELECT player_id FROM scoreboard.player WHERE user_id = 'published-a');
+DELETE FROM scoreboard.balance WHERE player_id = (SELECT player_id FROM scoreboard.player WHERE user_id = 'published-b');
+DELETE FROM scoreboard.adjustment WHERE reference = 'published-2';
+DELETE FROM scoreboard.score WHERE player_id IN (SELECT player_id FROM scoreboard.player WHERE user_id LIKE 'published-%');
 DELETE FROM scoreboard.player WHERE user_id LIKE 'published-%';
 DELETE FROM scoreboard.flag WHERE user_id LIKE 'published-%';
 DROP FUNCTION sign.verify;

@@ -45,6 +45,7 @@ UPDATE scoreboard.player SET hidden = true WHERE user_id = 'p2';
 UPDATE scoreboard.player SET state = 'banned' WHERE user_id = 'p3';
 UPDATE scoreboard.player SET state = 'frozen' WHERE user_id = 'p4';
 INSERT INTO scoreboard.adjustment (reference, kind, reason) VALUES ('r', 'note', 'kept');
+SELECT scoreboard_import('weekly', '{p61,p60}', '{77,78}', 'r-weekly');
 SELECT scoreboard_adjust('p150', 'global', -1, 'a mistake', 'r-150');
 INSERT INTO scoreboard.season VALUES (1, 0, now(), now(), '{}');
 INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('GRANTED', 'grant', 1);
@@ -147,6 +148,7 @@ foreach my $how (sort keys %restores)
 	is($node->safe_psql($db, q{SELECT replayed, score FROM scoreboard_increment_for('p9', 'AWARD', 'first', points => 9, idempotency_key => 'k', metadata => '{"n": 1.5}')}),
 		't|9', "$how: a retry is answered from the log");
 	is($node->safe_psql($db, q{SELECT score, replayed FROM scoreboard_adjust('p150', 'global', -1, 'a mistake', 'r-150')}), '149|t', "$how: so is a correction");
+	is($node->safe_psql($db, q{SELECT players, replayed FROM scoreboard_import('weekly', '{p61,p60}', '{77,78}', 'r-weekly')}), '2|t', "$how: and an import");
 	is($node->safe_psql($db, q{SET client_min_messages = error; SELECT * FROM scoreboard_verify() WHERE user_id IS NOT NULL}), '', "$how: nothing differs");
 	my ($status, $output, $errors) = $node->psql($db, q{SELECT scoreboard_increment_for('p9', 'AWARD', 'first', points => 9)});
 	like($errors, qr/counted already/, "$how: a duplicate is refused");
