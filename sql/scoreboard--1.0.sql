@@ -337,6 +337,18 @@ COMMENT ON TABLE scoreboard.adjustment IS 'what administrators changed, by whom 
 COMMENT ON COLUMN scoreboard.adjustment.points IS 'of a correction: what was to be added; applied_points: what was';
 COMMENT ON COLUMN scoreboard.adjustment.content IS 'SHA-256 of what was asked for, where it is too much to be kept';
 
+-- No id stands in them: a keyed hash each, with a key of the database's own, which a dump takes along.
+CREATE TABLE scoreboard.tombstone (
+    digest     bytea PRIMARY KEY,
+    expires_at timestamptz NOT NULL
+);
+COMMENT ON TABLE scoreboard.tombstone IS 'players who were forgotten, as long as a token or receipt of theirs could live; no level can read them';
+CREATE TABLE scoreboard.tombstone_key (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    key  bytea NOT NULL
+);
+COMMENT ON TABLE scoreboard.tombstone_key IS 'what tombstones are hashed with, made with the first; no level can read it';
+
 CREATE TABLE scoreboard.balance (
     board_id       integer NOT NULL,
     season         integer NOT NULL,
@@ -805,7 +817,7 @@ DECLARE
     t text;
 BEGIN
     FOREACH t IN ARRAY ARRAY['board', 'action_type', 'action_rule', 'signing_key', 'session_key', 'jwt_issuer', 'jwt_key', 'verifier', 'access_level', 'player',
-                             'score', 'action', 'credit', 'grant_token', 'adjustment', 'balance', 'season', 'refusal', 'flag',
+                             'score', 'action', 'credit', 'grant_token', 'adjustment', 'balance', 'tombstone', 'tombstone_key', 'season', 'refusal', 'flag',
                              'board_board_id_seq', 'action_type_action_type_id_seq', 'signing_key_signing_key_id_seq', 'player_player_id_seq',
                              'adjustment_adjustment_id_seq', 'refusal_refusal_id_seq', 'flag_flag_id_seq'] LOOP
         PERFORM pg_catalog.pg_extension_config_dump(pg_catalog.format('scoreboard.%I', t)::pg_catalog.regclass, '');
@@ -879,6 +891,9 @@ COMMENT ON TYPE @extschema@.scoreboard_flag IS 'a player whose actions were not 
 
 CREATE TYPE @extschema@.scoreboard_setup_step AS (done boolean, what text, statement text);
 COMMENT ON TYPE @extschema@.scoreboard_setup_step IS 'what scoreboard_setup did, or what is left to an administrator';
+
+CREATE TYPE @extschema@.scoreboard_forgotten AS (mode text, suspended_until timestamptz, replayed boolean);
+COMMENT ON TYPE @extschema@.scoreboard_forgotten IS 'what became of a player that was forgotten';
 
 CREATE TYPE @extschema@.scoreboard_imported AS (board text, season integer, players bigint, imported_at timestamptz, replayed boolean);
 COMMENT ON TYPE @extschema@.scoreboard_imported IS 'what was taken over from another system';
@@ -1681,6 +1696,135 @@ COMMENT ON FUNCTION @extschema@.scoreboard_clear_flag IS
 A player who was frozen for it stays so: scoreboard_restore().
 Errors: NOT_FOUND.';
 
+CREATE FUNCTION scoreboard.tombstone_digest(user_id text) RETURNS bytea LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sha256(k.key || sha256(k.key || convert_to(user_id, 'UTF8'))) FROM scoreboard.tombstone_key k
+$$;
+COMMENT ON FUNCTION scoreboard.tombstone_digest(text) IS 'what a tombstone keeps of a user_id; null before the first';
+
+CREATE FUNCTION scoreboard.forget_refusals(user_id text) RETURNS void
+    AS 'MODULE_PATHNAME', 'scoreboard_forget_refusals' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION scoreboard.forget_refusals(text) IS 'removes refusals of the player that wait to be stored; the caller has locked scoreboard.refusal';
+
+-- Until when a token or receipt that was made before now could be accepted, in the worst case. Grants and session keys go at once.
+CREATE FUNCTION scoreboard.set_tombstone(user_id text) RETURNS timestamptz LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    until timestamptz := clock_timestamp() + interval '1 minute' + greatest(current_setting('scoreboard.receipt_window')::interval,
+        (SELECT max(t.receipt_max_age) FROM scoreboard.action_type t), (SELECT max(i.max_lifetime) FROM scoreboard.jwt_issuer i));
+BEGIN
+    DELETE FROM scoreboard.tombstone t WHERE t.expires_at < clock_timestamp();
+    INSERT INTO scoreboard.tombstone_key (key) VALUES (decode(scoreboard.random_secret(), 'hex')) ON CONFLICT DO NOTHING;
+    INSERT INTO scoreboard.tombstone AS t VALUES (scoreboard.tombstone_digest(user_id), until)
+        ON CONFLICT (digest) DO UPDATE SET expires_at = greatest(t.expires_at, excluded.expires_at) RETURNING t.expires_at INTO until;
+    RETURN until;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.set_tombstone(text) IS 'keeps a forgotten player from coming back with what it still holds';
+
+-- What stands under the user_id itself, whether there is such a player or not; how many rows it was.
+CREATE FUNCTION scoreboard.forget_traces(user_id text) RETURNS bigint LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    rows bigint;
+    total bigint := 0;
+    place text;
+BEGIN
+    -- The publisher stores no refusal meanwhile that it has copied before.
+    LOCK TABLE scoreboard.refusal, scoreboard.flag IN SHARE ROW EXCLUSIVE MODE;
+    PERFORM scoreboard.forget_refusals(user_id);
+    FOREACH place IN ARRAY ARRAY['session_key', 'grant_token', 'stream_ticket', 'refusal', 'flag'] LOOP
+        EXECUTE format('DELETE FROM scoreboard.%I t WHERE t.user_id = $1', place) USING user_id;
+        GET DIAGNOSTICS rows = ROW_COUNT;
+        total := total + rows;
+    END LOOP;
+    RETURN total;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.forget_traces(text) IS 'removes keys, grants, tickets, refusals and flags of a player';
+
+CREATE FUNCTION scoreboard.erase_player(erased_id bigint) RETURNS void LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM scoreboard.score s WHERE s.player_id = erased_id;
+    DELETE FROM scoreboard.credit c WHERE c.player_id = erased_id;
+    DELETE FROM scoreboard.action a WHERE a.player_id = erased_id;
+    DELETE FROM scoreboard.balance b WHERE b.player_id = erased_id;
+    UPDATE scoreboard.adjustment a SET player_id = NULL, reason = '', reference = NULL WHERE a.player_id = erased_id;
+    DELETE FROM scoreboard.player p WHERE p.player_id = erased_id;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.erase_player(bigint) IS 'removes a player with all that counts for its scores';
+
+-- What counts for scores stays; what could say whose they are goes, ids of actions too.
+CREATE FUNCTION scoreboard.anonymise_player(changed_id bigint) RETURNS void LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    label text := 'forgotten-' || left(scoreboard.random_secret(), 32);
+    old_ids text[] := ARRAY(SELECT a.action_id FROM scoreboard.action a WHERE a.player_id = changed_id ORDER BY a.created_at);
+BEGIN
+    UPDATE scoreboard.credit c SET action_id = label || '-' || o.n FROM unnest(old_ids) WITH ORDINALITY AS o (action_id, n)
+        WHERE c.player_id = changed_id AND c.action_id = o.action_id;
+    UPDATE scoreboard.action a SET action_id = label || '-' || o.n, idempotency_key = NULL, metadata = NULL, request_id = NULL, client_address = NULL, detail = NULL
+        FROM unnest(old_ids) WITH ORDINALITY AS o (action_id, n) WHERE a.player_id = changed_id AND a.action_id = o.action_id;
+    UPDATE scoreboard.score s SET detail = NULL WHERE s.player_id = changed_id AND s.detail IS NOT NULL;
+    UPDATE scoreboard.adjustment a SET reason = '', reference = NULL WHERE a.player_id = changed_id;
+    UPDATE scoreboard.player p SET user_id = label, display_name = NULL, avatar_url = NULL, flagged = false,
+        state = CASE p.state WHEN 'banned' THEN 'banned' ELSE 'frozen' END WHERE p.player_id = changed_id;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.anonymise_player(bigint) IS 'leaves a player''s scores without whose they are';
+
+CREATE FUNCTION @extschema@.scoreboard_forget(user_id text, mode text DEFAULT 'erase', reason text DEFAULT '', reference text DEFAULT NULL)
+RETURNS @extschema@.scoreboard_forgotten LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    answer @extschema@.scoreboard_forgotten;
+    forgotten_id bigint;
+    made scoreboard.adjustment;
+    traces bigint;
+BEGIN
+    PERFORM scoreboard.hide_statement();
+    IF user_id IS NULL OR mode IS NULL OR mode NOT IN ('erase', 'anonymise') THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'user_id must be given, and mode must be erase or anonymise', DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = 'erase takes the scores along, anonymise leaves them without whose they are.';
+    END IF;
+    -- An older snapshot would leave what it can't see.
+    IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'scoreboard_forget() must run at the isolation level READ COMMITTED', DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = 'It has to see all that is committed.';
+    END IF;
+    forgotten_id := scoreboard.lock_player(user_id);
+    SELECT * INTO made FROM scoreboard.adjustment a WHERE a.reference = reference;
+    IF FOUND THEN
+        IF (made.kind, made.content) IS DISTINCT FROM (mode, scoreboard.tombstone_digest(user_id)) THEN
+            RAISE EXCEPTION USING ERRCODE = 'PT422', MESSAGE = 'the reference was used for something else', DETAIL = '{"code":"IDEMPOTENCY_MISMATCH"}', HINT = 'Give every change a reference of its own.';
+        END IF;
+        answer := (mode, (SELECT t.expires_at FROM scoreboard.tombstone t WHERE t.digest = made.content), true);
+        RETURN answer;
+    END IF;
+    traces := scoreboard.forget_traces(user_id);
+    IF forgotten_id IS NULL AND traces = 0 THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = 'nothing is known of such a player', DETAIL = '{"code":"NOT_FOUND"}', HINT = 'user_id is what tokens name, with the issuer''s prefix.';
+    END IF;
+    answer := (mode, scoreboard.set_tombstone(user_id), false);
+    IF mode = 'erase' THEN
+        PERFORM scoreboard.erase_player(forgotten_id);
+    ELSE
+        PERFORM scoreboard.anonymise_player(forgotten_id);
+    END IF;
+    INSERT INTO scoreboard.adjustment (reference, kind, content, reason) VALUES (reference, mode, scoreboard.tombstone_digest(user_id), coalesce(reason, ''));
+    RETURN answer;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.scoreboard_forget IS
+'Forgets a player: all that says who it is.
+mode: erase: its scores, actions and profile are gone; anonymise: they stay, under a random id,
+  without name, ids of actions, metadata, details, addresses;
+reference: the same one again changes nothing.
+Answers until when whoever acts under the id is PLAYER_SUSPENDED.
+Errors: INVALID_REQUEST NOT_FOUND IDEMPOTENCY_MISMATCH.';
+
 CREATE FUNCTION scoreboard.rank_state(board_id integer, season integer, OUT state text, OUT players bigint, OUT unsettled bigint, OUT memory bigint)
     AS 'MODULE_PATHNAME', 'scoreboard_rank_state' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION scoreboard.rank_state(integer, integer) IS 'the rank tree: none, wanted, building, ready, full or untracked; its players, entries not settled, bytes';
@@ -1950,7 +2094,7 @@ INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_explain_receipt', 'server'), ('scoreboard_create_grant', 'server'), ('scoreboard_create_session_key', 'server'), ('scoreboard_revoke_session_keys', 'server'),
     ('scoreboard_create_key', 'admin'), ('scoreboard_rotate_key', 'admin'), ('scoreboard_revoke_key', 'admin'),
     ('scoreboard_verify', 'admin'), ('scoreboard_repair', 'admin'),
-    ('scoreboard_adjust', 'admin'), ('scoreboard_import', 'admin'),
+    ('scoreboard_adjust', 'admin'), ('scoreboard_import', 'admin'), ('scoreboard_forget', 'admin'),
     ('scoreboard_freeze', 'admin'), ('scoreboard_ban', 'admin'), ('scoreboard_restore', 'admin'), ('scoreboard_hide', 'admin'),
     ('scoreboard_set_verifier', 'admin'), ('scoreboard_flags', 'admin'), ('scoreboard_clear_flag', 'admin'),
     ('scoreboard_set_issuer', 'admin'), ('scoreboard_remove_issuer', 'admin'), ('scoreboard_grant_access', 'admin'), ('scoreboard_revoke_access', 'admin'),

@@ -32,6 +32,7 @@
 #include "base/refusal.h"
 #include "base/seize.h"
 #include "base/tables.h"
+#include "trust/tombstone.h"
 #include "write/ledger.h"
 #include "write/replicated.h"
 
@@ -291,7 +292,12 @@ static bool
 check_unknown(Import *import, Refusal *refusal)
 {
 	Datum		values[3] = {PointerGetDatum(import->user_ids), Int32GetDatum(import->board->board_id), Int32GetDatum(import->season)};
+	int64		forgotten;
 
+	forgotten = tombstone_first(values[0]);
+	if (forgotten > 0)
+		return refuse(refusal, REFUSAL_PLAYER_SUSPENDED, "It can come back when nothing that it held could be used any more.",
+					  "player number " INT64_FORMAT " was forgotten", forgotten);
 	plan_read(&ids_plan, values, NULL, 1);
 	import->player_ids = answered_array(1);
 	import->listed = answered_array(2);

@@ -49,6 +49,7 @@ fill(Refusal *refusal, RefusalCode code, int retry_after, const char *hint,
 	refusal->code = code;
 	refusal->retry_after = retry_after;
 	refusal->hint = hint;
+	refusal->nameless = false;
 	/* A message cut in the middle of a character would not be UTF-8: callers keep user text out or short. */
 	vsnprintf(refusal->message, sizeof(refusal->message), format, args);
 }

@@ -41,6 +41,7 @@ typedef struct Refusal
 	RefusalCode code;
 	int			retry_after;	/* seconds, at least 1; 0 where there is none */
 	const char *hint;			/* static text, or NULL */
+	bool		nameless;		/* to be kept without saying whose it was */
 	char		message[REFUSAL_MESSAGE_MAX];	/* a sentence for people, never a secret */
 } Refusal;
 

@@ -22,6 +22,7 @@
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
+#include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/lwlock.h"
@@ -37,6 +38,8 @@
 #include "base/refusal_log.h"
 #include "plain/receipt_form.h"
 #include "publish/publisher.h"
+
+PG_FUNCTION_INFO_V1(scoreboard_forget_refusals);
 
 #define RING_SIZE 1024
 
@@ -66,6 +69,10 @@ static RefusalRing *ring = NULL;
 static RingNote *copies = NULL;
 static int	copied = 0;
 static int64 since_purge = PG_INT32_MAX;	/* rows stored */
+
+static SavedPlan lock_plan = {
+	.text = "LOCK TABLE scoreboard.refusal, scoreboard.flag IN ROW EXCLUSIVE MODE",
+};
 
 static SavedPlan store_plan = {
 	.text = "INSERT INTO scoreboard.refusal (code, user_id, board, action_type, action_id, key_id, request_id, message, client_address, refused_at, repeats, dropped)"
@@ -139,8 +146,16 @@ copy_key_id(char *target, Size size, const char *key_id, const char *receipt)
 static void
 fill_note(RefusalNote *note, const Refusal *refusal, const char *user_id, const char *key_id, const char *flag, const Request *request)
 {
-	const char *address = request->client_address;
+	static const Request nothing = {0};
+	const char *address;
 
+	if (refusal->nameless)
+	{
+		user_id = flag = NULL;
+		key_id = "";
+		request = &nothing;
+	}
+	address = request->client_address;
 	/* What is refused for its form may hold anything here; one note that can't be stored would cost all that wait with it. */
 	if (address && !request_is_address(address))
 		address = NULL;
@@ -298,6 +313,29 @@ refusal_log_lost(void)
 	return lost;
 }
 
+static void
+forget_player(const char *user_id)
+{
+	RefusalNote of_player;
+
+	copy_text(of_player.user_id, sizeof(of_player.user_id), user_id);
+	LWLockAcquire(&ring->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < RING_SIZE; i++)
+	{
+		if (ring->notes[i].database == MyDatabaseId && strcmp(ring->notes[i].note.user_id, of_player.user_id) == 0)
+			ring->notes[i].database = InvalidOid;
+	}
+	LWLockRelease(&ring->lock);
+}
+
+/* scoreboard.forget_refusals(user_id text): what waits to be stored of the player; whoever calls it keeps the publisher from storing meanwhile. */
+Datum
+scoreboard_forget_refusals(PG_FUNCTION_ARGS)
+{
+	forget_player(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_VOID();
+}
+
 /* ---------------------------------------------------------------------------
  * Storing, by the publisher
  * ------------------------------------------------------------------------- */
@@ -405,6 +443,8 @@ purge(void)
 void
 refusal_log_store(void)
 {
+	/* Before the copy: whoever forgets a player holds it off, so that nothing is stored from a copy of before. */
+	plan_write(&lock_plan, NULL, NULL, SPI_OK_UTILITY);
 	copy_notes();
 	for (int i = 0; i < copied; i++)
 	{

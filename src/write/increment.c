@@ -38,6 +38,7 @@
 #include "trust/receipt.h"
 #include "trust/trusted_request.h"
 #include "trust/verifier.h"
+#include "trust/tombstone.h"
 #include "write/idempotency.h"
 #include "write/increment.h"
 #include "write/replicated.h"
@@ -471,7 +472,7 @@ count_new(Increment *increment, Ledger *ledger, LedgerPlayer *player, Answer *an
 	int64		points = increment->rule->points_fixed ? increment->rule->points : increment->request.points;
 	int64		score = 0;
 
-	if (!check_allowed(increment, player, now, refusal))
+	if ((!player->exists && !tombstone_check(increment->user_id, refusal)) || !check_allowed(increment, player, now, refusal))
 		return false;
 	if (player->exists)
 		ledger_find_score(ledger, board->board_id, board->season, player->player_id, &old);

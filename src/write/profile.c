@@ -27,6 +27,7 @@
 #include "base/tables.h"
 #include "trust/rate_limit.h"
 #include "trust/token.h"
+#include "trust/tombstone.h"
 #include "write/ledger.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_set_profile);
@@ -75,6 +76,16 @@ check_profile(const char *user_id, const char *display_name, const char *avatar_
 		refusal_raise(&refusal);
 }
 
+/* Before it is added, under its lock. */
+static void
+check_not_forgotten(const char *user_id)
+{
+	Refusal		refusal;
+
+	if (!tombstone_check(user_id, &refusal))
+		refusal_raise(&refusal);
+}
+
 /* True if the player is there now; under the lock one that came meanwhile is left to the next turn. */
 static bool
 change_or_add(const char *user_id, Datum *values, const char *nulls)
@@ -88,6 +99,7 @@ change_or_add(const char *user_id, Datum *values, const char *nulls)
 	player_lock_acquire(hash);
 	if (changed)
 		return true;
+	check_not_forgotten(user_id);
 	plan_write(&add_plan, values, nulls, SPI_OK_INSERT);
 	if (SPI_processed > 0)
 		return true;
@@ -152,6 +164,7 @@ choose_or_add(const Choice *choice)
 		plan_write(&choose_plan, values, NULL, SPI_OK_UPDATE);
 		return true;
 	}
+	check_not_forgotten(choice->user_id);
 	plan_write(&add_choice_plan, values, NULL, SPI_OK_INSERT);
 	if (SPI_processed > 0)
 		return true;

@@ -46,6 +46,7 @@ UPDATE scoreboard.player SET state = 'banned' WHERE user_id = 'p3';
 UPDATE scoreboard.player SET state = 'frozen' WHERE user_id = 'p4';
 INSERT INTO scoreboard.adjustment (reference, kind, reason) VALUES ('r', 'note', 'kept');
 SELECT scoreboard_import('weekly', '{p61,p60}', '{77,78}', 'r-weekly');
+SELECT scoreboard_forget('p200', reference => 'r-forgotten');
 SELECT scoreboard_adjust('p150', 'global', -1, 'a mistake', 'r-150');
 INSERT INTO scoreboard.season VALUES (1, 0, now(), now(), '{}');
 INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('GRANTED', 'grant', 1);
@@ -149,6 +150,9 @@ foreach my $how (sort keys %restores)
 		't|9', "$how: a retry is answered from the log");
 	is($node->safe_psql($db, q{SELECT score, replayed FROM scoreboard_adjust('p150', 'global', -1, 'a mistake', 'r-150')}), '149|t', "$how: so is a correction");
 	is($node->safe_psql($db, q{SELECT players, replayed FROM scoreboard_import('weekly', '{p61,p60}', '{77,78}', 'r-weekly')}), '2|t', "$how: and an import");
+	(undef, undef, my $forgotten) = $node->psql($db, q{SELECT scoreboard_increment_for('p200', 'AWARD', 'again', 'weekly', points => 3)});
+	like($forgotten, qr/the player is suspended/, "$how: who was forgotten doesn't come back");
+	is($node->safe_psql($db, q{SELECT mode, replayed FROM scoreboard_forget('p200', reference => 'r-forgotten')}), 'erase|t', "$how: and was forgotten once");
 	is($node->safe_psql($db, q{SET client_min_messages = error; SELECT * FROM scoreboard_verify() WHERE user_id IS NOT NULL}), '', "$how: nothing differs");
 	my ($status, $output, $errors) = $node->psql($db, q{SELECT scoreboard_increment_for('p9', 'AWARD', 'first', points => 9)});
 	like($errors, qr/counted already/, "$how: a duplicate is refused");
