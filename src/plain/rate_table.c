@@ -415,27 +415,58 @@ append(RateHold *hold, uint32_t cell, const RateScope *scope, uint64_t attempt)
 
 /* ---- what callers see ---- */
 
+/* What was found of an attempt in one scope. */
+typedef struct Finding
+{
+	uint32_t	cell;			/* RATE_NO_CELL: no entry */
+	uint32_t   *retry;			/* where it takes no further slot; NULL: it needs one */
+	int64_t		wait;			/* until there is one */
+} Finding;
+
+static Finding
+find(RateHold *hold, const RateScope *scope, uint64_t attempt)
+{
+	Finding		finding = {.cell = entry_find(hold, scope)};
+	RateEntry  *entry;
+	int64_t		second;
+
+	if (finding.cell == RATE_NO_CELL)
+		return finding;
+	entry = entry_at(hold, finding.cell);
+	drop_expired(hold, entry, horizon(scope->minute_limit > 0));
+	finding.retry = find_retry(hold, entry, attempt);
+	if (finding.retry)
+		return finding;
+	finding.wait = wait_for(hold, entry, scope->minute_limit, RATE_MINUTE);
+	second = wait_for(hold, entry, scope->second_limit, RATE_SECOND);
+	if (second > finding.wait)
+		finding.wait = second;
+	return finding;
+}
+
+static bool
+take(RateHold *hold, const RateScope *scope, uint64_t attempt, Finding finding)
+{
+	if (finding.retry)
+	{
+		(*finding.retry)++;
+		return true;
+	}
+	if (finding.cell == RATE_NO_CELL)
+		finding.cell = entry_create(hold, scope);
+	return finding.cell != RATE_NO_CELL && append(hold, finding.cell, scope, attempt);
+}
+
 RateOutcome
 rate_table_look(RateHold *hold, const RateScope *scopes, int count, uint64_t attempt, int64_t *wait)
 {
 	*wait = 0;
 	for (int i = 0; i < count; i++)
 	{
-		const RateScope *scope = &scopes[i];
-		uint32_t	cell = entry_find(hold, scope);
-		RateEntry  *entry;
-		int64_t		waits[2];
+		Finding		finding = find(hold, &scopes[i], attempt);
 
-		if (cell == RATE_NO_CELL)
-			continue;
-		entry = entry_at(hold, cell);
-		drop_expired(hold, entry, horizon(scope->minute_limit > 0));
-		if (find_retry(hold, entry, attempt))
-			continue;
-		waits[0] = wait_for(hold, entry, scope->minute_limit, RATE_MINUTE);
-		waits[1] = wait_for(hold, entry, scope->second_limit, RATE_SECOND);
-		for (int window = 0; window < 2; window++)
-			*wait = waits[window] > *wait ? waits[window] : *wait;
+		if (finding.wait > *wait)
+			*wait = finding.wait;
 	}
 	return *wait > 0 ? RATE_EXHAUSTED : RATE_TAKEN;
 }
@@ -443,22 +474,19 @@ rate_table_look(RateHold *hold, const RateScope *scopes, int count, uint64_t att
 RateOutcome
 rate_table_take(RateHold *hold, const RateScope *scopes, int count, uint64_t attempt, int64_t *wait)
 {
-	if (rate_table_look(hold, scopes, count, attempt, wait) == RATE_EXHAUSTED)
-		return RATE_EXHAUSTED;
-	for (int i = 0; i < count; i++)
-	{
-		/* Anew: what an earlier scope needed may have forgotten this one's idle entry. */
-		uint32_t	cell = entry_find(hold, &scopes[i]);
-		uint32_t   *retry = cell == RATE_NO_CELL ? NULL : find_retry(hold, entry_at(hold, cell), attempt);
+	Finding		first = find(hold, &scopes[0], attempt);
 
-		if (retry)
-		{
-			(*retry)++;
-			continue;
-		}
-		if (cell == RATE_NO_CELL)
-			cell = entry_create(hold, &scopes[i]);
-		if (cell == RATE_NO_CELL || !append(hold, cell, &scopes[i], attempt))
+	/* Those behind it are looked for again: what the first needs may forget their idle entries. */
+	rate_table_look(hold, scopes + 1, count - 1, attempt, wait);
+	if (first.wait > *wait)
+		*wait = first.wait;
+	if (*wait > 0)
+		return RATE_EXHAUSTED;
+	if (!take(hold, &scopes[0], attempt, first))
+		return RATE_TABLE_FULL;
+	for (int i = 1; i < count; i++)
+	{
+		if (!take(hold, &scopes[i], attempt, find(hold, &scopes[i], attempt)))
 			return RATE_TABLE_FULL;
 	}
 	return RATE_TAKEN;

@@ -110,7 +110,7 @@ extern uint32_t rate_table_buckets(uint32_t cells);
 extern void rate_table_init(RateHold *hold);
 
 /*
- * An attempt takes a slot in each of the scopes, or none: it takes none where one of them is exhausted (*wait: milliseconds
+ * An attempt takes a slot in each of the scopes (at least one), or none: it takes none where one of them is exhausted (*wait: milliseconds
  * until all have room). An attempt whose hash stands in a scope takes no further slot in it, RATE_FREE_RETRIES times;
  * hash 0 is never the same. Where the memory runs out between two scopes the first has been taken.
  */

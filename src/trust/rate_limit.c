@@ -244,7 +244,13 @@ note_full(void)
 
 /* The same id in another database is another player. */
 static uint64
-scope_key(const uint64 *player, int32 board_id, int32 action_type_id)
+player_key(const uint64 *player)
+{
+	return player[1] ^ MyDatabaseId * UINT64CONST(0x9e3779b97f4a7c15);
+}
+
+static uint64
+board_key(const uint64 *player, int32 board_id, int32 action_type_id)
 {
 	struct
 	{
@@ -301,7 +307,7 @@ add_board(RateQuestion *question, const uint64 *player, const Board *board, cons
 		action_type_id = rule->action_type_id;
 	}
 	if (minute > 0 || second > 0)
-		add_scope(question, scope_key(player, board->board_id, action_type_id), minute, second);
+		add_scope(question, board_key(player, board->board_id, action_type_id), minute, second);
 }
 
 static bool
@@ -318,7 +324,7 @@ ask(RateAnswer answer, const char *user_id, uint64 attempt, const Board *board, 
 
 	keyed_hash128(scoreboard_hash_key(0), scoreboard_hash_key(1), user_id, strlen(user_id), player);
 	question.partition = (uint32) player[0] % rate_shared->partitions;
-	add_scope(&question, scope_key(player, 0, 0), scoreboard_rate_limit, scoreboard_burst_limit);
+	add_scope(&question, player_key(player), scoreboard_rate_limit, scoreboard_burst_limit);
 	if (board)
 		add_board(&question, player, board, rule);
 	if (question.count == 0)

@@ -27,11 +27,13 @@ SELECT scoreboard_grant_access('dump_player', 'player');
 SELECT scoreboard_grant_access('dump_admin', 'admin');
 -- The board that CREATE EXTENSION brings, as an administrator left it
 UPDATE scoreboard.board SET title = 'Everybody''s', top_size = 3, ties = 'shared', score_order = 'low', operator = 'best', lowest_score = -7 WHERE name = 'global';
-INSERT INTO scoreboard.board (name, title, operator) VALUES ('weekly', 'Weekly', 'latest'), ('gone', '', 'sum');
+INSERT INTO scoreboard.board (name, title, operator, time_zone, rate_limit) VALUES ('weekly', 'Weekly', 'latest', 'Asia/Tokyo', 500), ('gone', '', 'sum', 'UTC', NULL);
 DELETE FROM scoreboard.board WHERE name = 'gone';
 INSERT INTO scoreboard.action_type (name, proof, min_points, max_points) VALUES ('AWARD', 'trusted', -100, 1000);
 INSERT INTO scoreboard.action_type (name, points) VALUES ('LEVEL', 5);
 INSERT INTO scoreboard.action_rule (board_id, action_type_id, points) SELECT board_id, action_type_id, 9 FROM scoreboard.board, scoreboard.action_type WHERE board.name = 'global' AND action_type.name = 'LEVEL';
+INSERT INTO scoreboard.action_type (name, proof, points, daily_quota) VALUES ('RARE', 'trusted', 1, 9);
+INSERT INTO scoreboard.action_rule (board_id, action_type_id, hourly_quota, rate_limit, burst_limit) SELECT board_id, action_type_id, 1, 100, 0 FROM scoreboard.board, scoreboard.action_type WHERE board.name = 'weekly' AND action_type.name = 'RARE';
 SELECT scoreboard_create_key('game', '{weekly}', '{LEVEL}'), scoreboard_create_key('old');
 SELECT scoreboard_revoke_key('old'), scoreboard_rotate_key('game', 'game-2');
 SELECT scoreboard_create_session_key('p9'), scoreboard_create_session_key('p10');
@@ -40,6 +42,7 @@ SELECT scoreboard_set_issuer('https://a.test', '{"keys": [{"kty": "oct", "alg": 
 SELECT scoreboard_set_issuer('https://b.test', '{"keys": [{"kty": "oct", "alg": "HS256", "k": "AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}]}', 'b:');
 SELECT scoreboard_increment_for('p' || n, 'AWARD', 'first', points => n, idempotency_key => 'k', metadata => '{"n": 1.50}') FROM generate_series(1, 200) AS n;
 SELECT scoreboard_increment_for('p' || n, 'AWARD', 'second', 'weekly', points => n % 7) FROM generate_series(1, 50) AS n;
+SELECT scoreboard_increment_for('p11', 'RARE', 'rare', 'weekly');
 SELECT scoreboard_set_profile('p1', E'Anna \U0001F600 "x" \\', 'https://img.test/a.png');
 UPDATE scoreboard.player SET hidden = true WHERE user_id = 'p2';
 UPDATE scoreboard.player SET state = 'banned' WHERE user_id = 'p3';
@@ -160,6 +163,8 @@ foreach my $how (sort keys %restores)
 	like($errors, qr/suspended/, "$how: the frozen stay frozen");
 	($status, $output, $errors) = $node->psql($db, q{SELECT scoreboard_increment_for('p5', 'GIFT', 'gift')});
 	like($errors, qr/was not verified/, "$how: flags and verifiers hold");
+	($status, $output, $errors) = $node->psql($db, q{SELECT scoreboard_increment_for('p11', 'RARE', 'again', 'weekly')});
+	like($errors, qr/quota of action type "RARE" on board "weekly" is used up: 1 an hour/, "$how: quotas hold what was used");
 	is($node->safe_psql($db, q{SELECT previous_score, score FROM scoreboard_increment_for('p9', 'AWARD', 'third', points => -2)}),
 		'9|-2', "$how: counting goes on");
 	is($node->safe_psql($db, q{SELECT score FROM scoreboard_increment_for('new', 'AWARD', 'first', points => 50);
