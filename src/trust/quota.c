@@ -23,8 +23,8 @@
 
 static SavedPlan uses_plan = {
 	.text = "SELECT created_at::timestamptz FROM scoreboard.action"
-	" WHERE player_id = $1 AND board_id = $2 AND created_at >= $3 AND action_type_id = $4 ORDER BY created_at DESC",
-	.nargs = 4, .types = {INT8OID, INT4OID, TIMESTAMPTZOID, INT4OID}
+	" WHERE player_id = $1 AND board_id = $2 AND created_at >= $3 AND action_type_id = $4 ORDER BY created_at DESC LIMIT $5",
+	.nargs = 5, .types = {INT8OID, INT4OID, TIMESTAMPTZOID, INT4OID, INT8OID}
 };
 
 /* A quota while the uses are counted, newest first. */
@@ -54,7 +54,7 @@ static void
 find_uses(const Board *board, const ActionRule *rule, int64 player_id, TimestampTz now, Quota *hour, Quota *day)
 {
 	CalendarDay today = {now, now};
-	Datum		values[4];
+	Datum		values[5];
 	int			pin;
 
 	if (rule->daily_quota > 0)
@@ -66,8 +66,9 @@ find_uses(const Board *board, const ActionRule *rule, int64 player_id, Timestamp
 	values[1] = Int32GetDatum(board->board_id);
 	values[2] = TimestampTzGetDatum(hour->most > 0 ? Min(hour->since, day->since) : day->since);
 	values[3] = Int32GetDatum(rule->action_type_id);
+	values[4] = Int64GetDatum(Max(hour->most, day->most));
 	pin = plan_connect();
-	plan_read(&uses_plan, values, NULL, Max(hour->most, day->most));
+	plan_read(&uses_plan, values, NULL, 0);
 	count_uses(hour, day, &today);
 	plan_finish(pin);
 }
