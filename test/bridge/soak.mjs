@@ -3,19 +3,24 @@
  *
  *     make soak                   10 minutes; SOAK_SECONDS=3600 make soak: an hour
  *     SANITIZED=1 make soak       with the build that has AddressSanitizer and UBSan
+ *     SOAK_TLS=1 make soak        over TLS
  *
- * Traffic comes in rounds. In each there is everything at once: readers, players, streams that listen and streams that don't, requests one
- * behind the other, spoiled ones, clients that leave, that are late, that end one side, bodies over the limit, lists that change, forged
+ * Traffic comes in rounds. In each there is everything at once: readers of all routes, players, streams that listen and streams that don't, signed-in ones by
+ * each way there is, scrapers, requests one behind the other, spoiled ones, clients that leave, that are late, that end one side, bodies over the limit, lists that change, forged
  * notifications, database sessions that are ended, a server that crashes. Behind each round all clients leave, and what the bridge has then is compared with what it
  * had after the first ones. No test of `make check`, since it takes so long.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 import assert from 'node:assert/strict';
-import { readdir } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { startBridge, startCluster, tokenFor, until } from '../lib/cluster.mjs';
+import { Authority } from './certificates.mjs';
 import { Raw, RawSocket, STREAM, UNLIMITED, ask, award, closeAll, frame, increment, memory, openEvents, openSocket, processorTime, rawIncrement } from './clients.mjs';
+import { scrape } from './scraping.mjs';
 import { generator, spoilBody, spoilFrames, spoilRequest } from './spoiling.mjs';
 
 const SECONDS = Number(process.env.SOAK_SECONDS ?? 600);
@@ -30,6 +35,7 @@ const draw = generator(SEED);
 const counts = {};
 let cluster;
 let bridge;
+let directory; /* of certificates, over TLS */
 let playing = false;
 
 const count = (what) => { counts[what] = (counts[what] ?? 0) + 1; };
@@ -47,13 +53,38 @@ async function again(what, work) {
   }
 }
 
+/* node resets no connection over TLS */
+const reset = ({ socket }) => (bridge.tls ? socket.destroy() : socket.resetAndDestroy());
 const sent = (raw) => until('the bytes to be sent', () => raw.ended || (!raw.socket.connecting && raw.socket.writableLength === 0));
 
-async function listen() {
-  const stream = await (draw(2) ? openSocket(bridge) : openEvents(bridge));
+async function listen(options) {
+  const stream = await (draw(2) ? openSocket(bridge, options) : openEvents(bridge, options));
   await until('a list', () => stream.messages.length > 0 || stream.closed || !playing);
   await pause(draw(3000));
   stream.close();
+}
+
+const bearer = () => ({ authorization: `Bearer ${tokenFor(cluster, `player-${draw(500)}`)}` });
+
+/* A player's stream, by header, ticket or subprotocol; many players have more than three. */
+async function follow() {
+  const query = draw(2) ? '?board=members,global' : '';
+  if (draw(3) === 0) return listen({ query, headers: bearer() });
+  const { status, json } = await ask(bridge, '/v1/stream-tickets', { method: 'POST', headers: { ...bearer(), 'content-length': 0 } });
+  if (status !== 200) return `follow ${status}`;
+  if (draw(2)) return listen({ query: `${query || '?board=global'}&ticket=${json.ticket}` });
+  const stream = await openSocket(bridge, { query, protocols: ['scoreboard.v1', `ticket.${json.ticket}`] });
+  await pause(draw(2000));
+  stream.close();
+  return 'follow';
+}
+
+/* Opts out and in again, under a token that may be none. */
+async function choose() {
+  const { status } = await ask(bridge, '/v1/users/me/visibility', { method: 'PUT', body: JSON.stringify({ listed: draw(2) === 0, anonymous: draw(2) === 0 }),
+    headers: { ...(draw(4) && bearer()), 'content-type': 'application/json' } });
+  assert.ok([200, 401, 404, 503].includes(status), `${status}`);
+  return `choose ${status}`;
 }
 
 /* Doesn't take what is sent. */
@@ -80,7 +111,7 @@ async function spoil() {
   await sent(raw);
   if (draw(2)) raw.close();
   else if (draw(2)) raw.socket.end();
-  else raw.socket.resetAndDestroy();
+  else reset(raw);
 }
 
 /* Nothing, half a head, or half a body; and then gone, or waiting until the bridge has enough. */
@@ -116,7 +147,7 @@ async function vanish() {
   if (draw(2)) raw.send(frame('x'.repeat(draw(200)), { opcode: draw(16) }));
   if (draw(2)) raw.socket.end();
   await pause(draw(1000));
-  raw.socket.resetAndDestroy();
+  reset(raw);
 }
 
 const kinds = {
@@ -128,7 +159,8 @@ const kinds = {
   look: [4, async () => {
     const headers = draw(2) ? { authorization: `Bearer ${tokenFor(cluster, `player-${draw(500)}`)}` } : {};
     const paths = ['/v1/leaderboard/view?users=player-1,player-2', `/v1/leaderboard/around?user=player-${draw(600)}`, `/v1/users/player-${draw(600)}/score`, '/v1/boards', `${TOP}?skip=${10 + draw(50)}`,
-      '/v1/users/me/actions', '/v1/users/me/score'];
+      '/v1/users/me/actions', '/v1/users/me/score', `${TOP}?board=members`, '/v1/leaderboard/view?board=members&radius=5', `/v1/leaderboard/ranks?users=player-1,player-${draw(600)}`,
+      '/openapi.json', '/asyncapi.json', '/', '/scoreboard.js'];
     const { status } = await ask(bridge, paths[draw(paths.length)], { headers });
     assert.ok([200, 401, 404, 503].includes(status), `${status}`);
     return `look ${status}`;
@@ -139,7 +171,11 @@ const kinds = {
     return `play ${status}`;
   }],
   refused: [2, async () => { assert.ok([401, 503].includes((await increment(bridge, cluster, 'stranger', { token: 'a.b.c' })).status)); }],
-  listen: [60, listen],
+  listen: [60, () => listen()],
+  follow: [20, follow],
+  choose: [2, choose],
+  scrape: [1, async () => { assert.ok((await scrape(bridge)).samples.size > 20); await pause(200); }],
+  reload: [1, async () => { bridge.child.kill('SIGHUP'); await pause(3000); }],
   stall: [10, stall],
   pipeline: [4, pipeline],
   spoil: [6, spoil],
@@ -203,8 +239,12 @@ function judge(rounds) {
 
 async function main() {
   cluster = await startCluster({ ...UNLIMITED, max_connections: 60 });
-  bridge = await startBridge(cluster, ['--max-connections-per-address', '4000', '--head-timeout', '1s', '--body-timeout', '1s', '--idle-timeout', '2s', '--slow-timeout', '2s',
-    '--submit-timeout', '3s', '--reconnect-max', '200ms', '--ping-interval', '1s', '--log-level', 'warn']);
+  await cluster.sql("INSERT INTO scoreboard.board (name, visibility) VALUES ('members', 'token')");
+  await award(cluster, 'player-1', 10, 'members');
+  directory = await mkdtemp(join(process.env.TEST_TMP ?? tmpdir(), 'soak-'));
+  const tls = process.env.SOAK_TLS && await (await new Authority(directory).start()).server('server');
+  bridge = await startBridge(cluster, ['--www', 'bridge/www', '--metrics-listen', '127.0.0.1:0', '--max-connections-per-address', '4000', '--head-timeout', '1s', '--body-timeout', '1s', '--idle-timeout', '2s', '--slow-timeout', '2s',
+    '--submit-timeout', '3s', '--reconnect-max', '200ms', '--ping-interval', '1s', '--log-level', 'warn'], { tls });
   const rounds = [];
   const deadline = Date.now() + SECONDS * 1000;
   console.log(`seed ${SEED}, ${SECONDS} s in rounds of ${ROUND / 1000} s`);
@@ -234,4 +274,5 @@ try {
   closeAll();
   await bridge?.stop();
   await cluster?.stop();
+  if (directory) await rm(directory, { recursive: true, force: true });
 }

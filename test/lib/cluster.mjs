@@ -59,6 +59,7 @@ class Cluster {
   async sql(text, variables = {}) {
     const set = Object.entries(variables).flatMap(([name, value]) => ['-v', `${name}=${value}`]);
     const psql = run(program('psql'), ['-XqAt', '-v', 'ON_ERROR_STOP=1', ...set, '-f', '-'], { env: this.environment, maxBuffer: 1 << 26 });
+    psql.child.stdin.on('error', () => {}); /* it has ended before it read this: its status says why */
     psql.child.stdin.end(text);
     return (await psql).stdout.replace(/\n$/, '');
   }
