@@ -223,6 +223,7 @@ holds(const Vector *vector, const char *wanted, long n, bool *reached)
 
 	forget_header();
 	before = blocks;
+	spare = 0;					/* whatever was freed before */
 	failed = false;
 	spare = 0;
 	countdown = n;
