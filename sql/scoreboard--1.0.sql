@@ -268,6 +268,8 @@ CREATE TABLE scoreboard.action (
 );
 -- For a player's history, and for its quotas, which ask for one type of action.
 CREATE INDEX action_history ON scoreboard.action (player_id, board_id, created_at) INCLUDE (action_type_id);
+-- For what looks at the last hour of it; a few pages, since rows come in order.
+CREATE INDEX action_recent ON scoreboard.action USING brin (created_at) WITH (pages_per_range = 32, autosummarize = on);
 COMMENT ON TABLE scoreboard.action IS 'the log of accepted actions: what was counted, what was answered';
 COMMENT ON COLUMN scoreboard.action.points IS 'as submitted; null where the action type fixes them';
 COMMENT ON COLUMN scoreboard.action.sets_score IS 'subscore and detail of the score were this action''s from then on; false where operator best kept an earlier action';
@@ -384,6 +386,7 @@ CREATE TABLE scoreboard.refusal (
     repeats        bigint NOT NULL DEFAULT 0,
     dropped        bigint NOT NULL DEFAULT 0
 );
+CREATE INDEX refusal_recent ON scoreboard.refusal USING brin (refused_at) WITH (pages_per_range = 32, autosummarize = on);
 COMMENT ON TABLE scoreboard.refusal IS 'increments that were refused, the latest scoreboard.refusals_kept; stored by the publisher, a moment later';
 COMMENT ON COLUMN scoreboard.refusal.key_id IS 'the signing key; where no signature was right, the one that the receipt names';
 COMMENT ON COLUMN scoreboard.refusal.repeats IS 'how many more like it followed at once: same code, player, address and message';
@@ -405,11 +408,15 @@ CREATE TABLE scoreboard.flag (
     seen_at    timestamptz NOT NULL DEFAULT pg_catalog.now(),
     cleared_at timestamptz,
     cleared_by name,
-    cleared_for text
+    cleared_for text,
+    freezes    boolean NOT NULL DEFAULT false,
+    frozen_at  timestamptz
 );
 CREATE UNIQUE INDEX flag_standing ON scoreboard.flag (user_id, board_id, kind) WHERE cleared_at IS NULL;
 COMMENT ON TABLE scoreboard.flag IS 'players whose actions were not what they should be; a flag stands until scoreboard_clear_flag() clears it';
 COMMENT ON COLUMN scoreboard.flag.kind IS 'verifier: an action was not verified; rate, points, refusals: far from what is normal for the board';
+COMMENT ON COLUMN scoreboard.flag.deviation IS 'of ln(1 + value) from its median, in robust standard deviations (1.4826 MAD, at least 0.25; 0.75 for refusals)';
+COMMENT ON COLUMN scoreboard.flag.freezes IS 'scoreboard.anomaly_freeze when it was raised; frozen_at: when the player was frozen for it';
 COMMENT ON COLUMN scoreboard.flag.times IS 'how often it was raised while it stood; seen_at: the last time';
 
 -- Derived, so not dumped. Keyed by name: a board that is removed and made again goes on from its old version.
@@ -1678,6 +1685,113 @@ COMMENT ON FUNCTION @extschema@.scoreboard_flags IS
 'Players whose actions were not what they should be, newest first.
 board: null for all; cleared: also those that were cleared.';
 
+-- Who is far from what is normal for the board. Compared are logarithms: what players do is spread over orders of magnitude, and among a
+-- thousand honest ones somebody does fifty times what the median does. The distance is in robust standard deviations, 1.4826 MAD; where (nearly) all
+-- are equal that is (nearly) nothing, so it counts as 0.25 at least, and one must be 4.5 times the median; 0.75 for refusals, which most
+-- players have none of and some have many (90 where the median is none). The mean of few amounts is
+-- spread further than that of many: with fewer than the median player it takes so much more. Only amounts that a receipt or server chose can be wrong; where low scores
+-- rank first, the low ones are suspicious.
+CREATE FUNCTION scoreboard.anomalies(since timestamptz, OUT user_id text, OUT board_id integer, OUT kind text, OUT value double precision,
+    OUT median double precision, OUT mad double precision, OUT deviation double precision)
+RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    -- Planned for this very moment: for any, the index would not look worth it.
+    RETURN QUERY WITH acted AS MATERIALIZED (
+        SELECT a.board_id, a.action_type_id, a.player_id, count(*) AS actions, avg(a.points)::double precision AS amount
+        FROM scoreboard.action a WHERE a.created_at >= since GROUP BY 1, 2, 3
+    ), refused AS MATERIALIZED (
+        SELECT b.board_id, r.user_id, p.player_id, sum(1 + r.repeats) AS refusals
+        FROM scoreboard.refusal r JOIN scoreboard.board b ON b.name = r.board LEFT JOIN scoreboard.player p ON p.user_id = r.user_id
+        WHERE r.refused_at >= since AND r.user_id IS NOT NULL AND r.code NOT IN ('UNAVAILABLE', 'INTERNAL', 'PLAYER_SUSPENDED', 'QUOTA_EXCEEDED') GROUP BY 1, 2, 3
+    ), rates AS MATERIALIZED (
+        SELECT a.board_id, a.player_id, sum(a.actions) AS actions FROM acted a GROUP BY 1, 2
+    ), samples (board_id, kind, part, player_id, user_id, value, events, sign) AS (
+        SELECT r.board_id, 'rate', 0, r.player_id, NULL::text, r.actions::double precision, r.actions, 1 FROM rates r
+        UNION ALL
+        SELECT a.board_id, 'points', a.action_type_id, a.player_id, NULL, a.amount, a.actions, CASE b.score_order WHEN 'low' THEN -1 ELSE 1 END
+            FROM acted a JOIN scoreboard.board b USING (board_id) WHERE a.amount IS NOT NULL
+        UNION ALL
+        SELECT board_id, 'refusals', 0, player_id, r.user_id, coalesce(r.refusals, 0)::double precision, coalesce(r.refusals, 0), 1
+            FROM rates t FULL JOIN refused r USING (board_id, player_id)
+    ), logs AS MATERIALIZED (
+        SELECT s.*, sign(s.value) * ln(1 + abs(s.value)) AS x FROM samples s
+    ), medians AS MATERIALIZED (
+        SELECT l.board_id, l.kind, l.part, count(*) AS players, percentile_cont(0.5) WITHIN GROUP (ORDER BY l.x) AS x,
+            percentile_cont(0.5) WITHIN GROUP (ORDER BY l.value) AS value, percentile_cont(0.5) WITHIN GROUP (ORDER BY l.events::double precision) AS events
+        FROM logs l GROUP BY 1, 2, 3 HAVING count(*) >= current_setting('scoreboard.anomaly_players')::integer
+    ), normal AS MATERIALIZED (
+        SELECT m.*, percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(l.x - m.x)) AS mad_x, percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(l.value - m.value)) AS mad
+        FROM logs l JOIN medians m USING (board_id, kind, part) GROUP BY m.board_id, m.kind, m.part, m.players, m.x, m.value, m.events
+    ), judged AS (
+        SELECT l.board_id, l.kind, l.player_id, l.user_id, l.value, n.value AS median, n.mad,
+            l.sign * (l.x - n.x) / greatest(1.4826 * n.mad_x, CASE l.kind WHEN 'refusals' THEN 0.75 ELSE 0.25 END) * CASE l.kind WHEN 'points' THEN sqrt(least(1, l.events / n.events)) ELSE 1 END AS deviation
+        FROM logs l JOIN normal n USING (board_id, kind, part)
+        WHERE l.kind = 'points' OR l.events >= current_setting('scoreboard.anomaly_events')::integer
+    )
+    SELECT coalesce(j.user_id, p.user_id), j.board_id, j.kind, j.value, j.median, j.mad, j.deviation
+    FROM judged j LEFT JOIN scoreboard.player p USING (player_id)
+    WHERE j.deviation > current_setting('scoreboard.anomaly_threshold')::double precision AND coalesce(j.user_id, p.user_id) IS NOT NULL;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.anomalies(timestamptz) IS 'who was far from what was normal for the board since then, by median and MAD of the logarithm';
+
+-- A flag that stands is not raised again. One that was cleared within the window is not either: what was looked at is still in there.
+CREATE FUNCTION scoreboard.watch() RETURNS bigint LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    WITH since (moment) AS (
+        SELECT clock_timestamp() - current_setting('scoreboard.anomaly_window')::interval
+    ), found AS (
+        SELECT DISTINCT ON (a.user_id, a.board_id, a.kind) a.* FROM since s CROSS JOIN LATERAL scoreboard.anomalies(s.moment) a
+        WHERE NOT EXISTS (SELECT FROM scoreboard.flag f WHERE f.user_id = a.user_id AND f.board_id = a.board_id AND f.kind = a.kind AND f.cleared_at >= s.moment)
+        ORDER BY a.user_id, a.board_id, a.kind, a.deviation DESC
+    ), raised AS (
+        INSERT INTO scoreboard.flag AS f (user_id, board_id, kind, value, median, mad, deviation, freezes)
+        SELECT a.user_id, a.board_id, a.kind, a.value, a.median, a.mad, a.deviation, current_setting('scoreboard.anomaly_freeze')::boolean FROM found a
+        ON CONFLICT (user_id, board_id, kind) WHERE cleared_at IS NULL DO UPDATE SET value = excluded.value, median = excluded.median, mad = excluded.mad,
+            deviation = excluded.deviation, seen_at = excluded.seen_at, times = f.times + 1
+        RETURNING f.times
+    )
+    SELECT count(*) FROM raised r WHERE r.times = 1
+$$;
+COMMENT ON FUNCTION scoreboard.watch() IS 'flags who is far from what is normal; how many flags are new';
+
+-- One player at a time, once for each flag: who is restored while the flag stands stays so. Nobody is lifted out of a ban.
+CREATE FUNCTION scoreboard.freeze_flagged() RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    flag scoreboard.flag;
+BEGIN
+    SELECT f.* INTO flag FROM scoreboard.flag f WHERE f.freezes AND f.frozen_at IS NULL AND f.cleared_at IS NULL
+        AND EXISTS (SELECT FROM scoreboard.player p WHERE p.user_id = f.user_id AND p.state = 'active') ORDER BY f.flag_id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM scoreboard.lock_player(flag.user_id);
+    IF EXISTS (SELECT FROM scoreboard.player p WHERE p.user_id = flag.user_id AND p.state = 'active') THEN
+        PERFORM scoreboard.change_player('freeze', flag.user_id, 'frozen', NULL,
+            format('%s far from normal: %s, median %s (flag %s)', flag.kind, round(flag.value::numeric, 2), round(flag.median::numeric, 2), flag.flag_id), format('flag %s', flag.flag_id));
+    END IF;
+    UPDATE scoreboard.flag f SET frozen_at = now() WHERE f.flag_id = flag.flag_id;
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.freeze_flagged() IS 'freezes one player for whose flag that is due; false: there is none';
+
+CREATE FUNCTION @extschema@.scoreboard_watch() RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    new_flags bigint;
+BEGIN
+    PERFORM scoreboard.hide_statement();
+    new_flags := scoreboard.watch();
+    WHILE scoreboard.freeze_flagged() LOOP
+    END LOOP;
+    RETURN new_flags;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.scoreboard_watch IS
+'Looks now for players who are far from what is normal for their board, and flags them.
+The publisher does so every scoreboard.anomaly_interval; with scoreboard.anomaly_freeze they are
+  frozen, too. Answers how many flags are new.';
+
 CREATE FUNCTION @extschema@.scoreboard_clear_flag(flag_id bigint, reason text DEFAULT '')
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -2096,7 +2210,7 @@ INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_verify', 'admin'), ('scoreboard_repair', 'admin'),
     ('scoreboard_adjust', 'admin'), ('scoreboard_import', 'admin'), ('scoreboard_forget', 'admin'),
     ('scoreboard_freeze', 'admin'), ('scoreboard_ban', 'admin'), ('scoreboard_restore', 'admin'), ('scoreboard_hide', 'admin'),
-    ('scoreboard_set_verifier', 'admin'), ('scoreboard_flags', 'admin'), ('scoreboard_clear_flag', 'admin'),
+    ('scoreboard_set_verifier', 'admin'), ('scoreboard_flags', 'admin'), ('scoreboard_watch', 'admin'), ('scoreboard_clear_flag', 'admin'),
     ('scoreboard_set_issuer', 'admin'), ('scoreboard_remove_issuer', 'admin'), ('scoreboard_grant_access', 'admin'), ('scoreboard_revoke_access', 'admin'),
     ('scoreboard_setup', 'admin');
 

@@ -76,6 +76,17 @@ int			scoreboard_max_scans = 2;
 /* How long moderation is patient with whoever acts for the player, before it ends that session. */
 int			scoreboard_moderation_wait = 5 * 1000;
 
+/*
+ * How often players are looked at, over what time, how far they must be from what is normal (in robust standard deviations of
+ * the logarithm), among how many, by how many events, and whether they are frozen for it. scoreboard.anomalies() reads them.
+ */
+int			scoreboard_anomaly_interval = 300;
+static int	anomaly_window = 3600;
+static double anomaly_threshold = 6;
+static int	anomaly_players = 30;
+static int	anomaly_events = 20;
+static bool anomaly_freeze = false;
+
 /* Raise it for verifiers that have more to look at; an increment waits that long. */
 int			scoreboard_verifier_timeout = 200;
 
@@ -269,6 +280,53 @@ define_moderation_settings(void)
 }
 
 static void
+define_anomaly_settings(void)
+{
+	DefineCustomIntVariable("scoreboard.anomaly_interval",
+							"How often players are looked for who are far from what is normal for their board.",
+							"0 turns it off.",
+							&scoreboard_anomaly_interval,
+							300, 0, 24 * 60 * 60,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("scoreboard.anomaly_window",
+							"How far back actions and refusals are looked at.",
+							NULL,
+							&anomaly_window,
+							3600, 1, 30 * 24 * 60 * 60,
+							PGC_SUSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomRealVariable("scoreboard.anomaly_threshold",
+							 "How far from the median a player is flagged, in robust standard deviations of the logarithm.",
+							 NULL,
+							 &anomaly_threshold,
+							 6, 1, 1000,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("scoreboard.anomaly_players",
+							"How many players a board must have in the window, before any of them is flagged.",
+							NULL,
+							&anomaly_players,
+							30, 3, INT_MAX,
+							PGC_SUSET, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("scoreboard.anomaly_events",
+							"How many actions or refusals a player must have in the window, to be flagged for their number.",
+							NULL,
+							&anomaly_events,
+							20, 1, INT_MAX,
+							PGC_SUSET, 0,
+							NULL, NULL, NULL);
+	DefineCustomBoolVariable("scoreboard.anomaly_freeze",
+							 "Freezes players who are newly flagged for an anomaly.",
+							 NULL,
+							 &anomaly_freeze,
+							 false,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
+}
+
+static void
 define_retention_settings(void)
 {
 	DefineCustomIntVariable("scoreboard.refusals_kept",
@@ -320,6 +378,7 @@ _PG_init(void)
 	define_trust_settings();
 	define_rank_settings();
 	define_moderation_settings();
+	define_anomaly_settings();
 	define_retention_settings();
 	MarkGUCPrefixReserved("scoreboard");
 

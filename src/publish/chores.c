@@ -17,12 +17,14 @@
 #include "utils/snapmgr.h"
 
 #include "base/plan.h"
+#include "scoreboard.h"
 #include "base/refusal_log.h"
 #include "publish/builder.h"
 #include "publish/chores.h"
 #include "publish/publisher.h"
 #include "publish/publisher_transaction.h"
 #include "publish/slots.h"
+#include "publish/watcher.h"
 #include "publish/worker.h"
 #include "rank/build.h"
 #include "trust/grant.h"
@@ -54,6 +56,7 @@ static int64 gathered_at = 0;	/* no look before that */
 static bool put_off = false;	/* one waits for the end of its back-off */
 static int	build_failures = 0;	/* in a row, of the builder */
 static int64 purge_at = 0;
+static int64 watched_at = 0;	/* 0: not yet; the first look is an interval after our start */
 static bool boards_wanted = false;	/* we have asked for every board's ranks, at our start */
 
 /* Whoever has locked the table or a row of it holds up no list. */
@@ -115,16 +118,45 @@ purge(void)
 		purge_at = worker_clock_ms() + PURGE_INTERVAL_MS;
 }
 
+/* How long until players are looked at again. */
+static int64
+watch_wait_ms(void)
+{
+	if (watched_at == 0)
+		watched_at = worker_clock_ms();
+	if (scoreboard_anomaly_interval == 0)
+		return WORKER_LONGEST_SLEEP_MS;
+	return Max(watched_at + scoreboard_anomaly_interval * INT64CONST(1000) - worker_clock_ms(), 0);
+}
+
+static bool
+watch_pending(void)
+{
+	return watch_wait_ms() == 0;
+}
+
+/* Where no worker is free, at the next time. */
+static void
+watch(void)
+{
+	watched_at = worker_clock_ms();
+	if (!watcher_start())
+		ereport(LOG,
+				(errmsg("scoreboard could not look for anomalies: no background worker is free"),
+				 errhint("Increase the configuration parameter \"max_worker_processes\".")));
+}
+
 enum
 {
-	BUILDING_RANKS, REPORTING_WINDOWS, STORING_REFUSALS, PURGING
+	BUILDING_RANKS, REPORTING_WINDOWS, STORING_REFUSALS, PURGING, WATCHING
 };
 
 static Chore chores[] = {
 	[BUILDING_RANKS] = {"building ranks", ranks_pending, build_ranks},
 	[REPORTING_WINDOWS] = {"reporting full rate windows", rate_limit_report_pending, rate_limit_report},
 	[STORING_REFUSALS] = {"storing refusals", refusal_log_pending, store_refusals},
-	[PURGING] = {"purging session keys and grants", purge_pending, purge}
+	[PURGING] = {"purging session keys and grants", purge_pending, purge},
+	[WATCHING] = {"looking for anomalies", watch_pending, watch}
 };
 
 static void
@@ -180,7 +212,7 @@ int64
 chores_run(void)
 {
 	int64		now = worker_clock_ms();
-	int64		wait_ms = WORKER_LONGEST_SLEEP_MS;
+	int64		wait_ms = Min(watch_wait_ms(), WORKER_LONGEST_SLEEP_MS);
 	bool		any = false;
 
 	take_in_builder();
@@ -188,8 +220,8 @@ chores_run(void)
 	/* Meanwhile the mark stays, so that nobody wakes us. */
 	if (gathered_at > now)
 		return gathered_at - now;
-	if (!slots_take_chores() && !put_off && !purge_pending())
-		return WORKER_LONGEST_SLEEP_MS;
+	if (!slots_take_chores() && !put_off && !purge_pending() && !watch_pending())
+		return wait_ms;
 	put_off = false;
 	for (int which = 0; which < lengthof(chores); which++)
 	{

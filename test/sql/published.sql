@@ -64,6 +64,7 @@ INSERT INTO calls (name, call) VALUES
     ('scoreboard_set_verifier', $$SELECT $f('AWARD', 'sign.verify(jsonb)', 0.5)$$), ('scoreboard_set_verifier', $$SELECT $f('AWARD', 'sign.verify(jsonb)', 0)$$),
     ('scoreboard_set_verifier', $$SELECT $f('AWARD', NULL)$$),
     (NULL, $$INSERT INTO scoreboard.flag (user_id, board_id, kind) VALUES ('published-a', 1, 'rate') RETURNING kind$$), ('scoreboard_flags', $$SELECT kind FROM $f()$$),
+    ('scoreboard_watch', $$SELECT $f() >= 0 AS watched$$),
     ('scoreboard_clear_flag', $$SELECT $f((SELECT max(flag_id) FROM scoreboard.flag), 'seen')$$),
     ('scoreboard_forget', $$SELECT mode FROM $f('published-b')$$), ('scoreboard_forget', $$SELECT mode FROM $f('published-new', 'anonymise')$$),
     ('scoreboard_stats', $$SELECT count(*) > 0 AS any FROM $f()$$), ('scoreboard_server_stats', $$SELECT count(*) FROM $f()$$),

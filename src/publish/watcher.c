@@ -1,0 +1,96 @@
+/*
+ * publish/watcher.c - a worker beside the publisher that looks for players who are far from what is normal
+ *
+ * It reads what a window of time has of the log, which may take a second, and freezing waits for the player: the publisher goes
+ * on publishing meanwhile. What is normal and who is not, scoreboard.watch() says; here is when, and that each freeze is a
+ * transaction of its own, so that none holds a player while it waits for another. What fails is tried again at the next time.
+ *
+ * It is the publisher's own, as the builder is: a publisher that leaves ends it first.
+ *
+ * Locks: those of publish/publisher_transaction.c, then what the statements take.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+
+#include "base/plan.h"
+#include "publish/publisher_transaction.h"
+#include "publish/watcher.h"
+#include "publish/worker.h"
+
+static BackgroundWorkerHandle *watcher = NULL;
+
+static SavedPlan watch_plan = {.text = "SELECT scoreboard.watch() > 0"};
+static SavedPlan freeze_plan = {.text = "SELECT scoreboard.freeze_flagged()"};
+
+PGDLLEXPORT void scoreboard_watcher_main(Datum arg);
+
+/* ------------------------------------------------------------------------
+ * The publisher's side
+ * ------------------------------------------------------------------------ */
+
+static void
+end_watcher(int code, Datum arg)
+{
+	if (watcher == NULL)
+		return;
+	TerminateBackgroundWorker(watcher);
+	(void) WaitForBackgroundWorkerShutdown(watcher);
+}
+
+bool
+watcher_start(void)
+{
+	static bool ends_with_us = false;
+	BackgroundWorker worker = worker_describe("watcher", MyDatabaseId);
+	pid_t		pid;
+
+	if (watcher && GetBackgroundWorkerPid(watcher, &pid) != BGWH_STOPPED)
+		return true;
+	if (watcher)
+		pfree(watcher);
+	if (!ends_with_us)
+		before_shmem_exit(end_watcher, (Datum) 0);
+	ends_with_us = true;
+	worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
+	return worker_start(&worker, &watcher);
+}
+
+/* ------------------------------------------------------------------------
+ * The watcher
+ * ------------------------------------------------------------------------ */
+
+/* False as well where the extension is gone. */
+static bool
+run(SavedPlan *plan)
+{
+	bool		answer;
+	int			pin;
+
+	if (!publisher_try_transaction())
+		return false;
+	pin = plan_connect();
+	plan_write(plan, NULL, NULL, SPI_OK_SELECT);
+	answer = DatumGetBool(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	plan_finish(pin);
+	publisher_commit_transaction();
+	return answer;
+}
+
+/* Errors are not caught: the process ends. */
+void
+scoreboard_watcher_main(Datum arg)
+{
+	worker_accept_signals();
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
+	worker_set_settings("scoreboard watcher " SCOREBOARD_VERSION);
+	(void) run(&watch_plan);
+	while (run(&freeze_plan))
+		CHECK_FOR_INTERRUPTS();
+	proc_exit(0);
+}
