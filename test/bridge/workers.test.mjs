@@ -166,15 +166,17 @@ test('a player has three streams in all workers together: the oldest is closed, 
   const seventh = await open(0);
   await fourth.ends();
   assert.equal(fourth.closed.code, 4002);
-  /* Those of a dead worker don't count: three new ones replace nothing but what is left of the others. */
+  const [eighth, ninth] = [await open(1), await open(1)];
+  for (const stream of [fifth, sixth]) await stream.ends();
+  /* Those of a dead worker don't count, although they were newer than the one that is left. */
   await killWorker(bridge, 1);
-  await fifth.ends();
-  const eighth = await open(1);
-  assert.ok(![sixth, seventh, eighth].some(({ closed }) => closed));
-  const ninth = await open(1);
-  await sixth.ends();
-  assert.equal(sixth.closed.code, 4002);
-  [seventh, eighth, ninth].forEach((stream) => { assert.ok(!stream.closed); stream.close(); });
+  for (const stream of [eighth, ninth]) await stream.ends();
+  const [tenth, eleventh] = [await open(1), await open(1)];
+  assert.ok(![seventh, tenth, eleventh].some(({ closed }) => closed));
+  const twelfth = await open(0);
+  await seventh.ends();
+  assert.equal(seventh.closed.code, 4002);
+  [tenth, eleventh, twelfth].forEach((stream) => { assert.ok(!stream.closed); stream.close(); });
 });
 
 /* ---- one list ---- */
