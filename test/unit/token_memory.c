@@ -225,7 +225,6 @@ holds(const Vector *vector, const char *wanted, long n, bool *reached)
 	before = blocks;
 	spare = 0;					/* whatever was freed before */
 	failed = false;
-	spare = 0;
 	countdown = n;
 	got = judge(vector);
 	countdown = NEVER;
