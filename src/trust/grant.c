@@ -26,6 +26,7 @@
 #include "base/plan.h"
 #include "base/tables.h"
 #include "trust/grant.h"
+#include "trust/tombstone.h"
 #include "write/ledger.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_create_grant);
@@ -302,7 +303,8 @@ scoreboard_create_grant(PG_FUNCTION_ARGS)
 	request.subscore = argument_int64(fcinfo, 5, &request.has_subscore);
 	request.detail = argument_text(fcinfo, 6);
 	config_begin_call();
-	if (!resolve(&request, &board, &rule, &refusal))
+	/* Else what a player wanted to be forgotten would be written down again. */
+	if (!resolve(&request, &board, &rule, &refusal) || !tombstone_check(user_id, &refusal))
 		refusal_raise(&refusal);
 	add_grant(request.action_id, user_id, &request, board, rule, life);
 	PG_RETURN_TEXT_P(cstring_to_text(request.action_id));

@@ -32,6 +32,7 @@
 #include "base/refusal.h"
 #include "base/tables.h"
 #include "trust/session_key.h"
+#include "trust/tombstone.h"
 #include "write/ledger.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_create_session_key);
@@ -145,6 +146,8 @@ check_not_suspended(const char *user_id)
 		refuse(&refusal, REFUSAL_PLAYER_SUSPENDED, NULL, "the player is suspended");
 		refusal_raise(&refusal);
 	}
+	if (!player.exists && !tombstone_check(user_id, &refusal))
+		refusal_raise(&refusal);
 }
 
 static Datum

@@ -86,6 +86,7 @@ SELECT sign.outcome($$SELECT sign.increment('fg:erased', 'COMPLETE_LEVEL', 'back
 SELECT sign.outcome($$SELECT scoreboard_increment_for('fg:anon', 'AWARD', 'fg:anon-1', 'fg', 30, idempotency_key => 'fg:anon-key')$$);
 SELECT sign.outcome($$SELECT scoreboard_set_profile('fg:erased', 'Back')$$), sign.outcome(format($$SELECT scoreboard_set_listed(true, token => %L)$$, sign.token('fg:anon')));
 SELECT sign.outcome($$SELECT scoreboard_import('fg', '{fg:new,fg:erased}', '{1,2}', 'fg-19')$$);
+SELECT sign.outcome($$SELECT scoreboard_create_session_key('fg:erased')$$), sign.outcome($$SELECT scoreboard_create_grant('fg:anon', 'FG_GRANT', 'fg')$$);
 SELECT s.status, s.body #>> '{error,code}' AS code FROM (SELECT sign.now() AS now) AS n, scoreboard_submit(json_build_array(json_build_object('actionType', 'COMPLETE_LEVEL', 'actionId', 'back', 'board', 'fg', 'issuedAt', now,
     'receipt', sign.receipt('fg:erased', 'COMPLETE_LEVEL', 'back', 'fg', issued_at => now), 'token', sign.token('fg:erased')))) AS s;
 CREATE FUNCTION pg_temp.nameless() RETURNS bigint LANGUAGE plpgsql AS $$

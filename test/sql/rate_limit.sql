@@ -105,7 +105,8 @@ SET scoreboard.rate_limit = 0;
 SELECT pg_temp.passes('rate-move', 100);
 SET scoreboard.rate_limit = 1001;
 SET scoreboard.rate_limit = 1000;
-SELECT pg_temp.passes('rate-thousand', 1100);
+-- Of an attempt's hash 28 bits are kept: one in some hundred such runs takes one for another's retry.
+SELECT pg_temp.passes('rate-thousand', 1100) BETWEEN 1000 AND 1001 AS thousand;
 SELECT pg_temp.attempt('rate-thousand', 'passes-1000'), pg_temp.attempt('rate-thousand', 'passes-500'), pg_temp.attempt('rate-thousand', 'passes-1');
 SET scoreboard.rate_limit = 10;
 SELECT pg_temp.attempt('rate-thousand', 'again');
