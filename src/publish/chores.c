@@ -208,11 +208,20 @@ run_chore(Chore *chore)
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
+/* What is due by the clock: nobody wakes us for it. */
+static int64
+clock_wait_ms(void)
+{
+	int64		purge_wait_ms = Max(purge_at, chores[PURGING].not_before) - worker_clock_ms();
+
+	return Min(Min(watch_wait_ms(), Max(purge_wait_ms, 0)), WORKER_LONGEST_SLEEP_MS);
+}
+
 int64
 chores_run(void)
 {
 	int64		now = worker_clock_ms();
-	int64		wait_ms = Min(watch_wait_ms(), WORKER_LONGEST_SLEEP_MS);
+	int64		wait_ms;
 	bool		any = false;
 
 	take_in_builder();
@@ -221,8 +230,9 @@ chores_run(void)
 	if (gathered_at > now)
 		return gathered_at - now;
 	if (!slots_take_chores() && !put_off && !purge_pending() && !watch_pending())
-		return wait_ms;
+		return clock_wait_ms();
 	put_off = false;
+	wait_ms = WORKER_LONGEST_SLEEP_MS;
 	for (int which = 0; which < lengthof(chores); which++)
 	{
 		Chore	   *chore = &chores[which];
@@ -241,6 +251,7 @@ chores_run(void)
 			wait_ms = Min(wait_ms, chore->not_before - now);
 		}
 	}
+	wait_ms = Min(wait_ms, clock_wait_ms());
 	if (any)
 		gathered_at = now + CHORES_INTERVAL_MS;
 	return any ? Max(wait_ms, CHORES_INTERVAL_MS) : wait_ms;

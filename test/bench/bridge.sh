@@ -10,6 +10,7 @@
 LIVE=live
 LIVE_PLAYERS=100000
 CROWD=10000
+LARGE_CROWD=36000
 SECURE=1000
 SERVER_PID=
 SERVER_PORT=
@@ -438,7 +439,7 @@ bridge_prepare()
 	do
 		command -v $program >/dev/null || { say "the part bridge is left out: no $program"; return 1; }
 	done
-	[ -z "${BENCH_QUICK-}" ] || { LIVE_PLAYERS=20000; CROWD=500; SECURE=200; }
+	[ -z "${BENCH_QUICK-}" ] || { LIVE_PLAYERS=20000; CROWD=500; LARGE_CROWD=1000; SECURE=200; }
 	mkdir -p "$SIDE"
 	gcc -std=c11 -O2 -o "$SIDE/crowd-clients" "$BENCH/crowd.c" && gcc -std=c11 -O2 -o "$SIDE/bare" "$BENCH/bare.c" || return 1
 	database_create $LIVE $LIVE_PLAYERS || return 1
@@ -467,6 +468,7 @@ bench_bridge()
 	rounds "beside:$CROWD:ws"
 	rounds "latency:1:idle" "latency:1:forged"
 	rounds "load:$CROWD:ws" "load:$CROWD:workers"
+	rounds "load:$LARGE_CROWD:workers"
 	rounds "idle:$CROWD:ws" "idle:$CROWD:sse"
 	rounds "secure:$SECURE:ws" "secure:$SECURE:sse"
 }

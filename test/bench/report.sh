@@ -151,13 +151,13 @@ report_growth()
 	row 'bytes of score and player with indexes: before, after' size_before size_after
 }
 
-# report_load KIND WORDS
+# report_load STREAMS:KIND WORDS
 report_load()
 {
 	printf '  %-52s %11s' "POST /v1/scores/increment$2" ''
-	printf '%12s%12s\n' "$(number "$(median "load:$CROWD:$1")")" "$(number "$(median "load_write99:$CROWD:$1")")"
-	printf '  %-52s %11s%12s%12s\n' "list, from its commit (interval 20 ms)$2" "$(number "$(median "load_list50:$CROWD:$1")")" '' "$(number "$(median "load_list99:$CROWD:$1")")"
-	row "me.updates a second at 21 of the streams$2" "load_own:$CROWD:$1"
+	printf '%12s%12s\n' "$(number "$(median "load:$1")")" "$(number "$(median "load_write99:$1")")"
+	printf '  %-52s %11s%12s%12s\n' "list, from its commit (interval 20 ms)$2" "$(number "$(median "load_list50:$1")")" '' "$(number "$(median "load_list99:$1")")"
+	row "me.updates a second at 21 of the streams$2" "load_own:$1"
 }
 
 report_bridge()
@@ -187,8 +187,9 @@ report_bridge()
 	row 'LISTEN' listen50:1:idle listen99:1:idle
 	row 'frame, beside a flood of forged notifications' latency:1:forged latency99:1:forged
 	printf 'Milliseconds beside %s streams, a tenth signed in, 10,000 increments a minute\n  %-52s%12s%12s%12s\n' "$(number "$CROWD")" '' p50 p95 p99
-	report_load ws ''
-	report_load workers ', two workers'
+	report_load "$CROWD:ws" ''
+	report_load "$CROWD:workers" ', two workers'
+	report_load "$LARGE_CROWD:workers" ", $(number "$LARGE_CROWD") streams"
 }
 
 report_goals()
@@ -220,7 +221,8 @@ report_goals()
 	goal_ratio "fan-out, $(number "$CROWD") SSE clients / bare loop" '>=' 0.9 "fan_bridge:$CROWD:sse" "fan_bare:$CROWD:sse"
 	goal_value 'requests beside ten lists a second to them: p95' '<=' 10 "beside:$CROWD:ws" ms
 	goal_value "increments, 10,000 a minute beside $(number "$CROWD") streams: p95" '<=' 20 "load:$CROWD:ws" ms
-	goal_value 'lists beside them, from their commit: p99' '<=' 50 "load_list99:$CROWD:ws" ms
+	goal_value "lists beside them, from their commit: p99" '<=' 50 "load_list99:$CROWD:ws" ms
+	goal_value "increments beside $(number "$LARGE_CROWD") streams of two workers: p95" '<=' 20 "load:$LARGE_CROWD:workers" ms
 	goal_value 'memory of an idle WebSocket connection' '<=' 5.5 "idle:$CROWD:ws" KB
 	goal_value 'memory of an idle SSE connection' '<=' 1 "idle:$CROWD:sse" KB
 	goal_value 'processor time of an idle WebSocket stream a second' '<=' 1 "idle_cpu:$CROWD:ws" us
