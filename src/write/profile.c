@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -32,6 +33,11 @@
 
 PG_FUNCTION_INFO_V1(scoreboard_set_profile);
 PG_FUNCTION_INFO_V1(scoreboard_set_listed);
+
+static SavedPlan known_plan = {
+	.text = "SELECT FROM scoreboard.player WHERE user_id = $1",
+	.nargs = 1, .types = {TEXTOID}
+};
 
 static SavedPlan change_plan = {
 	.text = "UPDATE scoreboard.player SET display_name = $2, avatar_url = $3 WHERE user_id = $1",
@@ -76,14 +82,27 @@ check_profile(const char *user_id, const char *display_name, const char *avatar_
 		refusal_raise(&refusal);
 }
 
-/* Before it is added, under its lock. */
-static void
-check_not_forgotten(const char *user_id)
+/*
+ * May the player be added, under its lock? False where it has come while we waited, and the lock is given back: its row comes first, as
+ * everywhere. An INSERT would wait for whoever has changed that row and waits for our lock.
+ */
+static bool
+may_add(const char *user_id, uint64 hash)
 {
+	Datum		values[1] = {CStringGetTextDatum(user_id)};
 	Refusal		refusal;
 
-	if (!tombstone_check(user_id, &refusal))
-		refusal_raise(&refusal);
+	plan_read(&known_plan, values, NULL, 1);
+	if (SPI_processed == 0)
+	{
+		if (!tombstone_check(user_id, &refusal))
+			refusal_raise(&refusal);
+		return true;
+	}
+	if (IsolationUsesXactSnapshot())
+		ledger_raise_serialization_failure();
+	player_lock_release(hash);
+	return false;
 }
 
 /* True if the player is there now; under the lock one that came meanwhile is left to the next turn. */
@@ -91,7 +110,6 @@ static bool
 change_or_add(const char *user_id, Datum *values, const char *nulls)
 {
 	uint64		hash = player_lock_hash(user_id);
-
 	bool		changed;
 
 	plan_write(&change_plan, values, nulls, SPI_OK_UPDATE);
@@ -99,7 +117,8 @@ change_or_add(const char *user_id, Datum *values, const char *nulls)
 	player_lock_acquire(hash);
 	if (changed)
 		return true;
-	check_not_forgotten(user_id);
+	if (!may_add(user_id, hash))
+		return false;
 	plan_write(&add_plan, values, nulls, SPI_OK_INSERT);
 	if (SPI_processed > 0)
 		return true;
@@ -164,7 +183,8 @@ choose_or_add(const Choice *choice)
 		plan_write(&choose_plan, values, NULL, SPI_OK_UPDATE);
 		return true;
 	}
-	check_not_forgotten(choice->user_id);
+	if (!may_add(choice->user_id, hash))
+		return false;
 	plan_write(&add_choice_plan, values, NULL, SPI_OK_INSERT);
 	if (SPI_processed > 0)
 		return true;

@@ -236,6 +236,8 @@ like(sql(q{SELECT outcome($o$ SELECT score FROM scoreboard_increment_for('pfree'
 sql(q{UPDATE scoreboard.player SET flagged = false WHERE user_id = 'pfree'});
 reason('pfree');
 like(sql(q{BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT outcome($o$ SELECT score FROM scoreboard_increment_for('pfree', 'AWARD', 'c', points => 7) $o$); ROLLBACK}), qr/^PT403/, 'so is one with a standing flag');
+# A refusal that comes in behind would raise it again.
+wait_until($node, $db, q{(SELECT times FROM scoreboard.flag WHERE user_id = 'pfree') = 2}, 'both refusals have come in');
 my ($flag) = split(/\|/, sql(q{SELECT flag_id, kind, board, times > 0, cleared_by IS NULL FROM scoreboard_flags('global') WHERE user_id = 'pfree'}));
 sql(qq{SELECT scoreboard_clear_flag($flag, 'looked at it'); SELECT scoreboard_clear_flag($flag, 'again')});
 is(sql(qq{SELECT kind, cleared_by = session_user, cleared_for FROM scoreboard_flags(cleared => true) WHERE flag_id = $flag}), 'verifier|t|looked at it', 'a flag is cleared once, and by whom');
