@@ -100,7 +100,7 @@ api_find_boards(Bridge *bridge, const char *list, Board **boards, Problem *probl
 
 	for (int i = 0; i < count; i++)
 	{
-		boards[i] = hub_board(bridge, names[i]);
+		boards[i] = boards_find(bridge, names[i]);
 		if (boards[i] == NULL && !feed_loaded(bridge))
 			return problem_set(problem, ERROR_UNAVAILABLE, "The boards have not been read yet.");
 		if (boards[i] == NULL)

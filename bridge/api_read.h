@@ -7,7 +7,7 @@
 #define BRIDGE_API_READ_H
 
 #include "exchange.h"
-#include "hub.h"
+#include "boards.h"
 #include "question.h"
 
 /* Handlers of routes. */

@@ -48,6 +48,7 @@ typedef struct Bridge
 
 	/* Each worker's own. */
 	struct Clients *clients;
+	struct Boards *boards;
 	struct Hub *hub;
 	struct OwnRanks *own_ranks;
 	struct Ws  *ws;

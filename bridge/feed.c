@@ -127,14 +127,14 @@ rumour_of(Feed *feed, const char *board)
 static void
 take_hint(Feed *feed, const char *board, int64_t version)
 {
-	bool		known = hub_knows(feed->bridge, board);
+	bool		known = boards_know(feed->bridge, board);
 	Rumour	   *rumour;
 	Budget	   *budget;
 
-	if (strlen(board) > BOARD_NAME_MAX || board[0] == '\0' || !hub_newer(feed->bridge, board, version))
+	if (strlen(board) > BOARD_NAME_MAX || board[0] == '\0' || !boards_newer(feed->bridge, board, version))
 		return;
 	rumour = rumour_of(feed, known ? board : "");
-	budget = known && !hub_newer(feed->bridge, board, version - NEAR) ? &rumour->near : &rumour->far;
+	budget = known && !boards_newer(feed->bridge, board, version - NEAR) ? &rumour->near : &rumour->far;
 	if (version <= budget->version)
 		return;
 	if (budget->version == 0 && uv_now(&feed->bridge->loop) > budget->due + FORGIVEN_MS)
@@ -158,7 +158,7 @@ settle_budget(Feed *feed, const Rumour *rumour, Budget *budget, int64_t most_ms)
 
 	if (!budget->asked)
 		return;
-	true_one = rumour->board[0] && !hub_newer(feed->bridge, rumour->board, budget->asked);
+	true_one = rumour->board[0] && !boards_newer(feed->bridge, rumour->board, budget->asked);
 	budget->space_ms = true_one || budget->space_ms == 0 ? SPACE_MS : budget->space_ms * 2;
 	if (budget->space_ms > most_ms)
 		budget->space_ms = most_ms;
@@ -182,7 +182,7 @@ ask(Feed *feed, FeedState state, const char *sql, int count, const char *const *
 static void
 read_documents(Feed *feed)
 {
-	char	   *known = hub_stamps(feed->bridge);
+	char	   *known = boards_stamps(feed->bridge);
 	const char *const parameters[] = {known};
 
 	if (known == NULL)
@@ -243,7 +243,7 @@ take_rows(Feed *feed, const PGresult *result)
 		for (int i = 0; i < DOCUMENTS_COLUMNS; i++)
 			column[i] = PQgetisnull(result, row, i) ? NULL : PQgetvalue(result, row, i);
 		if (column[0])
-			hub_apply(feed->bridge, &(DocumentRow) {column[0], column[1], column[2], column[3], column[4], column[5], column[6], column[7]});
+			boards_apply(feed->bridge, &(DocumentRow) {column[0], column[1], column[2], column[3], column[4], column[5], column[6], column[7]});
 	}
 	for (Rumour *rumour = feed->all; rumour; rumour = rumour->link)
 	{

@@ -1,11 +1,5 @@
 /*
- * hub.c - boards in memory, subscriptions, and the broadcast that gives way
- *
- * For each board it keeps the newest document that the database has shown. A
- * document is replaced by a greater version only, so within this process a list
- * never goes back, whatever connection a row was read on. A board that is gone
- * keeps its place and its version, so that the same holds when it comes again.
- * Nor does it over all workers (newest.c): while another has a newer one, ours is given to nobody.
+ * hub.c - subscriptions, and the broadcast that gives way
  *
  * The status ("are the lists those of now?") is a board without a name that
  * every stream subscribes to first; so it is sent, caught up with and left out
@@ -27,7 +21,7 @@
  * The wheel: streams are spread over its slots; a tick visits one slot, a full
  * turn takes half a ping interval.
  *
- * Invariant: Subscriber.sent <= Board.version, and neither falls.
+ * Invariant: Subscriber.sent never falls, and never passes its board's version.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -43,14 +37,11 @@
 #include "newest.h"
 #include "players.h"
 #include "room.h"
-#include "text_hash.h"
 
-#define BUCKETS 256
 #define WHEEL_SLOTS 64
 #define SLICE_US 2000
 #define LOOK_AT_CLOCK 32		/* sends between two looks at the time */
 #define CLOSE_AWAY 1001
-#define STAMP_MAX 48
 #define CLOSE_SLOW 4003
 
 typedef struct Subscriber
@@ -59,34 +50,23 @@ typedef struct Subscriber
 	int64_t		sent;			/* the newest version it was given */
 } Subscriber;
 
-struct Board
+struct Audience
 {
-	Board	   *next;			/* in its bucket */
-	char		name[BOARD_NAME_MAX + 1];
-	int			season;
-	int64_t		version;		/* never falls, not even while the board is gone */
-	Frame	   *frame;			/* NULL while the board is gone */
-	char		stamp[STAMP_MAX + 1];	/* of what we have; the database made it */
-	int			top_size;
-	Visibility	visibility;
-	char	   *permission;		/* that visibility may demand */
+	Board	   *board;
 	Subscriber *subscribers;
 	uint32_t	count;
 	uint32_t	room;
 	uint32_t	at;				/* where the walk stands */
 	uint32_t	left;			/* subscribers that it has still to look at; 0: no broadcast */
-	Board	   *walk_next;		/* in the list of boards that are walked */
+	Audience   *walk_next;		/* in the list of those that are walked */
 	bool		walked;
 	uint64_t	walk_since;		/* uv_hrtime */
-	NewestBoard *newest;		/* NULL: of the status */
-	int64_t		awaited_after;	/* see board_await() */
-	uint64_t	awaited_since;	/* 0: none is awaited */
 };
 
 typedef struct Place
 {
-	Board	   *board;
-	uint32_t	index;			/* of this stream in the board's subscribers */
+	Audience   *audience;
+	uint32_t	index;			/* of this stream in its subscribers */
 } Place;
 
 struct Stream
@@ -110,12 +90,11 @@ struct Stream
 typedef struct Hub
 {
 	Bridge	   *bridge;
-	Board	   *buckets[BUCKETS];
-	Board		status;
+	Board	   *status;
 	bool		live;
 	uv_timer_t	timer;			/* the wheel's */
 	uv_idle_t	slices;			/* runs while a board is walked */
-	Board	   *walks;
+	Audience   *walks;
 	Stream	   *wheel[WHEEL_SLOTS];
 	Stream	   *stalled;
 	Stream	   *visiting;		/* the wheel's next, which may end under it */
@@ -123,156 +102,6 @@ typedef struct Hub
 	unsigned	tick;
 	int			streams;
 } Hub;
-
-/* ---- boards ---- */
-
-static Board **
-bucket(Bridge *bridge, const char *name)
-{
-	return &bridge->hub->buckets[text_hash(name) % BUCKETS];
-}
-
-static Board *
-find_any(Bridge *bridge, const char *name)
-{
-	Board	   *board = *bucket(bridge, name);
-
-	while (board && strcmp(board->name, name) != 0)
-		board = board->next;
-	return board;
-}
-
-Board *
-hub_board(Bridge *bridge, const char *name)
-{
-	Board	   *board = find_any(bridge, name);
-
-	return board && board->frame ? board : NULL;
-}
-
-bool
-hub_knows(Bridge *bridge, const char *name)
-{
-	return hub_board(bridge, name) != NULL;
-}
-
-bool
-hub_newer(Bridge *bridge, const char *name, int64_t version)
-{
-	Board	   *board = find_any(bridge, name);
-
-	return board == NULL || board->frame == NULL || version > board->version;
-}
-
-char *
-hub_stamps(Bridge *bridge)
-{
-	char	   *text = NULL;
-	size_t		size = 0;
-	FILE	   *out = open_memstream(&text, &size);
-	const char *comma = "";
-
-	if (out == NULL)
-		return NULL;
-	fputc('{', out);
-	for (int i = 0; i < BUCKETS; i++)
-		for (Board *board = bridge->hub->buckets[i]; board; board = board->next)
-			if (board->frame)
-			{
-				fprintf(out, "%s\"%s\":\"%s\"", comma, board->name, board->stamp);
-				comma = ",";
-			}
-	fputc('}', out);
-	fclose(out);
-	return text;
-}
-
-const Frame *
-board_frame(const Board *board)
-{
-	return board->frame;
-}
-
-const char *
-board_name(const Board *board)
-{
-	return board->name;
-}
-
-int64_t
-board_version(const Board *board)
-{
-	return board->version;
-}
-
-int
-board_season(const Board *board)
-{
-	return board->season;
-}
-
-int
-board_top_size(const Board *board)
-{
-	return board->top_size;
-}
-
-bool
-board_public(const Board *board)
-{
-	return board->visibility == VISIBLE_TO_ALL;
-}
-
-Visibility
-board_visibility(const Board *board)
-{
-	return board->visibility;
-}
-
-const char *
-board_permission(const Board *board)
-{
-	return board->permission;
-}
-
-void
-hub_each_board(Bridge *bridge, void (*visit) (void *data, const Board *board), void *data)
-{
-	for (int i = 0; i < BUCKETS; i++)
-		for (const Board *board = bridge->hub->buckets[i]; board; board = board->next)
-			if (board->frame)
-				visit(data, board);
-}
-
-const NewestBoard *
-board_newest(const Board *board)
-{
-	return board->newest;
-}
-
-bool
-board_behind(const Board *board)
-{
-	return board->newest && newest_version(board->newest) > board->version;
-}
-
-void
-board_await(Bridge *bridge, Board *board, int64_t version)
-{
-	if (board->version > version)
-		histogram_add(&bridge->metrics->commit_to_frame, 0);	/* the list came before the answer */
-	else
-	{
-		board->awaited_after = version;
-		board->awaited_since = uv_hrtime();
-	}
-}
-
-uint64_t
-board_awaited(const Board *board)
-{
-	return board->awaited_since;
-}
 
 /* ---- broadcasting ---- */
 
@@ -304,14 +133,14 @@ set_stalled(Stream *stream, bool stalled)
 
 /* Sends one subscriber the board's newest; false where the stream is gone by that. */
 static bool
-give(Board *board, uint32_t index)
+give(Audience *audience, uint32_t index)
 {
-	Stream	   *stream = board->subscribers[index].stream;
+	Stream	   *stream = audience->subscribers[index].stream;
 
 	/* First, since sending may end the stream and move another one here. */
-	board->subscribers[index].sent = board->version;
+	audience->subscribers[index].sent = board_version(audience->board);
 	stream->bridge->metrics->stream_messages[stream->kind->form]++;
-	switch (stream->kind->send(stream, board))
+	switch (stream->kind->send(stream, audience->board))
 	{
 		case SEND_DONE:
 			return true;
@@ -343,211 +172,106 @@ stream_say(Stream *stream, const Frame *frame)
 	return SAID;
 }
 
+/* Has it a list that this subscriber lacks? */
+static bool
+has_news(const Audience *audience, uint32_t index)
+{
+	return board_frame(audience->board) && audience->subscribers[index].sent < board_version(audience->board);
+}
+
 /* Walks on until the time is over; false where all have been looked at. */
 static bool
-walk(Board *board, uint64_t until)
+walk(Audience *audience, uint64_t until)
 {
 	int			sends = 0;
 
-	while (board->left > 0 && board->count > 0 && !board_behind(board))
+	while (audience->left > 0 && audience->count > 0 && !board_behind(audience->board))
 	{
-		const Subscriber *subscriber;
-
-		if (board->at >= board->count)
-			board->at = 0;
-		subscriber = &board->subscribers[board->at];
-		if (board->frame && subscriber->sent < board->version && !subscriber->stream->stalled)
+		if (audience->at >= audience->count)
+			audience->at = 0;
+		if (has_news(audience, audience->at) && !audience->subscribers[audience->at].stream->stalled)
 		{
-			uint32_t	at = board->at;
-
 			/* Where it is lost, unsubscribe() has seen to the walk. */
-			if (!give(board, at))
+			if (!give(audience, audience->at))
 				continue;
 			if (++sends % LOOK_AT_CLOCK == 0 && uv_hrtime() >= until)
 			{
-				board->at++;
-				board->left--;
-				return board->left > 0;
+				audience->at++;
+				audience->left--;
+				return audience->left > 0;
 			}
 		}
-		board->at++;
-		board->left--;
+		audience->at++;
+		audience->left--;
 	}
-	board->left = 0;
+	audience->left = 0;
 	return false;
 }
 
 static void
-walk_over(Hub *hub, const Board *board)
+walk_over(Hub *hub, const Audience *audience)
 {
-	if (board->walk_since)
-		histogram_add(&hub->bridge->metrics->fan_out, (uv_hrtime() - board->walk_since) / 1000);
+	if (audience->walk_since)
+		histogram_add(&hub->bridge->metrics->fan_out, (uv_hrtime() - audience->walk_since) / 1000);
 }
 
-/* One turn: each board that is walked gets a slice, and the first becomes the last. */
+/* One turn: each audience that is walked gets a slice, and the first becomes the last. */
 static void
 slice(uv_idle_t *idle)
 {
 	Hub		   *hub = idle->data;
-	Board	   *board = hub->walks;
-	Board	  **end;
+	Audience   *audience = hub->walks;
+	Audience  **end;
 
-	hub->walks = board->walk_next;
-	board->walk_next = NULL;
-	board->walked = false;
-	if (walk(board, uv_hrtime() + SLICE_US * 1000))
+	hub->walks = audience->walk_next;
+	audience->walk_next = NULL;
+	audience->walked = false;
+	if (walk(audience, uv_hrtime() + SLICE_US * 1000))
 	{
-		board->walked = true;
+		audience->walked = true;
 		for (end = &hub->walks; *end;)
 			end = &(*end)->walk_next;
-		*end = board;
+		*end = audience;
 	}
 	else
-		walk_over(hub, board);
+		walk_over(hub, audience);
 	if (hub->walks == NULL)
 		uv_idle_stop(idle);
 }
 
-static void
-broadcast(Bridge *bridge, Board *board)
+void
+hub_broadcast(Bridge *bridge, Board *board)
 {
 	Hub		   *hub = bridge->hub;
+	Audience   *audience = board_audience(board);
 
-	board->left = board->count;
-	if (board->walked || board->count == 0)
+	if (audience == NULL)
 		return;
-	board->walked = true;
-	board->walk_since = uv_hrtime();
-	board->walk_next = hub->walks;
-	hub->walks = board;
+	audience->left = audience->count;
+	if (audience->walked || audience->count == 0)
+		return;
+	audience->walked = true;
+	audience->walk_since = uv_hrtime();
+	audience->walk_next = hub->walks;
+	hub->walks = audience;
 	uv_idle_start(&hub->slices, slice);
 }
 
-/* ---- what feed.c brings ---- */
-
-static bool
-valid_name(const char *name)
+void
+hub_end_streams(Board *board, const char *reason)
 {
-	size_t		length = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_.-");
+	Audience   *audience = board_audience(board);
 
-	return length >= 1 && length <= BOARD_NAME_MAX && name[length] == '\0';
+	for (uint32_t left = audience_count(audience); left > 0 && audience->count > 0; left--)
+		stream_close(audience->subscribers[audience->count - 1].stream, CLOSE_AWAY, reason);
 }
 
-static Board *
-make(Bridge *bridge, const char *name)
-{
-	Board	   *board = find_any(bridge, name);
-
-	if (board == NULL && valid_name(name) && (board = calloc(1, sizeof(*board))) != NULL)
-	{
-		Board	  **place = bucket(bridge, name);
-
-		strcpy(board->name, name);
-		board->newest = newest_board(bridge, name);
-		board->next = *place;
-		*place = board;
-	}
-	return board;
-}
-
-static bool
-gone(Bridge *bridge, const char *name)
-{
-	Board	   *board = hub_board(bridge, name);
-
-	if (board == NULL)
-		return false;
-	frame_free(board->frame);
-	board->frame = NULL;
-	board->awaited_since = 0;
-	log_info("board gone", LOG_TEXT("board", name));
-	return true;
-}
-
-/* Who was let in may have to stay outside now: each comes again, and is asked. */
-static void
-end_streams(Board *board)
-{
-	for (uint32_t left = board->count; left > 0 && board->count > 0; left--)
-		stream_close(board->subscribers[board->count - 1].stream, CLOSE_AWAY, "who may see the board has changed");
-}
-
-/* What isn't known is shown to nobody. */
-static Visibility
-visibility_of(const DocumentRow *row)
-{
-	if (row->visibility && strcmp(row->visibility, "public") == 0)
-		return VISIBLE_TO_ALL;
-	return row->visibility && strcmp(row->visibility, "token") == 0 ? VISIBLE_TO_PLAYERS : VISIBLE_BY_PERMISSION;
-}
-
-/* What an administrator has set, of this version or a newer one. */
-static void
-take_settings(Board *board, const DocumentRow *row)
-{
-	Visibility	visibility = visibility_of(row);
-	const char *permission = row->permission ? row->permission : "";
-	bool		changed = visibility != board->visibility || strcmp(permission, board->permission ? board->permission : "") != 0;
-
-	snprintf(board->stamp, sizeof(board->stamp), "%s", row->stamp ? row->stamp : "");
-	board->top_size = row->top_size ? atoi(row->top_size) : 0;
-	board->visibility = visibility;
-	free(board->permission);
-	board->permission = row->permission ? strdup(row->permission) : NULL;
-	if (changed && visibility != VISIBLE_TO_ALL)
-		end_streams(board);
-}
-
-static void
-count_publication(Bridge *bridge, Board *board, int64_t version, const char *document)
-{
-	newest_raise(board->newest, version);
-	if (board->frame)
-		metrics_published(bridge, document);
-	if (board->awaited_since == 0 || version <= board->awaited_after)
-		return;
-	histogram_add(&bridge->metrics->commit_to_frame, (uv_hrtime() - board->awaited_since) / 1000);
-	board->awaited_since = 0;
-}
-
-bool
-hub_apply(Bridge *bridge, const DocumentRow *row)
-{
-	Board	   *board;
-	Frame	   *frame;
-	int64_t		number;
-
-	if (row->document == NULL || row->version == NULL)
-		return gone(bridge, row->board);
-	board = make(bridge, row->board);
-	number = strtoll(row->version, NULL, 10);
-	if (board == NULL || number < board->version)
-		return false;
-	take_settings(board, row);
-	/* A board that came back may still show the version it went with. */
-	if (number == board->version && board->frame)
-		return false;
-	frame = frame_of_document(board->name, row->document, number);
-	if (frame == NULL)
-	{
-		log_error("document not understood", LOG_TEXT("board", board->name), LOG_NUMBER("version", number));
-		return false;
-	}
-	count_publication(bridge, board, number, row->document);
-	frame_free(board->frame);
-	board->frame = frame;
-	board->version = number;
-	board->season = row->season ? atoi(row->season) : 0;
-	log_debug("published", LOG_TEXT("board", board->name), LOG_NUMBER("version", number),
-			  LOG_NUMBER("subscribers", board->count));
-	broadcast(bridge, board);
-	return true;
-}
+/* ---- the status ---- */
 
 static void
 set_status(Bridge *bridge, bool live)
 {
-	Board	   *status = &bridge->hub->status;
+	Board	   *status = bridge->hub->status;
 	time_t		now = time(NULL);
 	struct tm	tm;
 	char		since[32];
@@ -561,10 +285,8 @@ set_status(Bridge *bridge, bool live)
 	frame = frame_of_message("status", text);
 	if (frame == NULL)
 		return;
-	frame_free(status->frame);
-	status->frame = frame;
-	status->version++;
-	broadcast(bridge, status);
+	board_show(status, frame, board_version(status) + 1);
+	hub_broadcast(bridge, status);
 }
 
 void
@@ -576,31 +298,63 @@ hub_live(Bridge *bridge, bool live)
 
 /* ---- subscriptions ---- */
 
+uint32_t
+audience_count(const Audience *audience)
+{
+	return audience ? audience->count : 0;
+}
+
+void
+audience_free(Audience *audience)
+{
+	if (audience)
+		free(audience->subscribers);
+	free(audience);
+}
+
+/* The board's; NULL: out of memory. */
+static Audience *
+audience_of(Board *board)
+{
+	Audience   *audience = board_audience(board);
+
+	if (audience == NULL && (audience = calloc(1, sizeof(*audience))) != NULL)
+	{
+		audience->board = board;
+		board_set_audience(board, audience);
+	}
+	return audience;
+}
+
+static bool
+has_room(Audience *audience)
+{
+	uint32_t	room = audience->room ? audience->room * 2 : 16;
+	Subscriber *bigger;
+
+	if (audience->count < audience->room)
+		return true;
+	bigger = realloc(audience->subscribers, room * sizeof(*bigger));
+	if (bigger == NULL)
+		return false;
+	audience->subscribers = bigger;
+	audience->room = room;
+	return true;
+}
+
 static bool
 subscribe(Stream *stream, Board *board)
 {
-	Subscriber *subscriber;
+	Audience   *audience = audience_of(board);
 
-	if (board->count == board->room)
-	{
-		uint32_t	room = board->room ? board->room * 2 : 16;
-		Subscriber *bigger = realloc(board->subscribers, room * sizeof(*bigger));
-
-		if (bigger == NULL)
-			return false;
-		board->subscribers = bigger;
-		board->room = room;
-	}
-	stream->places[stream->count].board = board;
-	stream->places[stream->count].index = board->count;
-	stream->count++;
-	subscriber = &board->subscribers[board->count++];
-	newest_set_subscribers(board->newest, stream->bridge->worker, board->count);
-	subscriber->stream = stream;
-	subscriber->sent = -1;
+	if (audience == NULL || !has_room(audience))
+		return false;
+	stream->places[stream->count++] = (Place) {audience, audience->count};
+	audience->subscribers[audience->count++] = (Subscriber) {stream, -1};
+	newest_set_subscribers(board_newest(board), stream->bridge->worker, audience->count);
 	/* A walk that is under way passes this one too, before it begins at the front of the array. */
-	if (board->left > 0)
-		board->left++;
+	if (audience->left > 0)
+		audience->left++;
 	return true;
 }
 
@@ -608,18 +362,18 @@ subscribe(Stream *stream, Board *board)
 static void
 unsubscribe(Stream *stream, const Place *place)
 {
-	Board	   *board = place->board;
-	Subscriber *last = &board->subscribers[--board->count];
+	Audience   *audience = place->audience;
+	Subscriber *last = &audience->subscribers[--audience->count];
 
-	newest_set_subscribers(board->newest, stream->bridge->worker, board->count);
+	newest_set_subscribers(board_newest(audience->board), stream->bridge->worker, audience->count);
 	/* A walk that is under way looks once more round, since the last one may have jumped behind it. */
-	if (board->left > 0)
-		board->left = board->count;
+	if (audience->left > 0)
+		audience->left = audience->count;
 	if (last->stream == stream)
 		return;
-	board->subscribers[place->index] = *last;
+	audience->subscribers[place->index] = *last;
 	for (int i = 0; i < last->stream->count; i++)
-		if (last->stream->places[i].board == board)
+		if (last->stream->places[i].audience == audience)
 			last->stream->places[i].index = place->index;
 }
 
@@ -630,14 +384,15 @@ skip_known(Stream *stream, const char *last_event_id)
 	for (int i = 1; i < stream->count; i++)
 	{
 		const Place *place = &stream->places[i];
-		size_t		length = strlen(place->board->name);
+		const Board *board = place->audience->board;
+		size_t		length = strlen(board_name(board));
 
 		for (const char *p = last_event_id; p && *p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
 		{
-			if (strncmp(p, place->board->name, length) != 0 || p[length] != ':')
+			if (strncmp(p, board_name(board), length) != 0 || p[length] != ':')
 				continue;
-			if (strtoll(p + length + 1, NULL, 10) == place->board->version)
-				place->board->subscribers[place->index].sent = place->board->version;
+			if (strtoll(p + length + 1, NULL, 10) == board_version(board))
+				place->audience->subscribers[place->index].sent = board_version(board);
 		}
 	}
 }
@@ -685,7 +440,7 @@ stream_new(Bridge *bridge, const StreamKind *kind, void *owner, Board *const *bo
 	bridge->hub->streams++;
 	bridge->metrics->now.streams[kind->form]++;
 	bridge->metrics->streams_opened[kind->form]++;
-	fine = subscribe(stream, &bridge->hub->status);
+	fine = subscribe(stream, bridge->hub->status);
 	for (int i = 0; i < count && fine; i++)
 		fine = subscribe(stream, boards[i]);
 	if (fine && identity)
@@ -730,10 +485,9 @@ stream_begin(Stream *stream)
 {
 	for (int i = 0; i < stream->count && !stream->stalled; i++)
 	{
-		Board	   *board = stream->places[i].board;
+		Place		place = stream->places[i];
 
-		if (board->frame && !board_behind(board) && board->subscribers[stream->places[i].index].sent < board->version &&
-			!give(board, stream->places[i].index))
+		if (has_news(place.audience, place.index) && !board_behind(place.audience->board) && !give(place.audience, place.index))
 			return;
 	}
 }
@@ -772,10 +526,10 @@ put_ids(const Stream *stream, char *out)
 	for (int i = 1; i < stream->count; i++)
 	{
 		const Place *place = &stream->places[i];
-		int64_t		sent = place->board->subscribers[place->index].sent;
+		int64_t		sent = place->audience->subscribers[place->index].sent;
 
 		if (sent >= 0)
-			at += sprintf(at, "%s%s:%" PRId64, at[-1] == ' ' ? "" : ",", place->board->name, sent);
+			at += sprintf(at, "%s%s:%" PRId64, at[-1] == ' ' ? "" : ",", board_name(place->audience->board), sent);
 	}
 	return (size_t) (stpcpy(at, "\n\n") - out);
 }
@@ -784,12 +538,12 @@ const unsigned char *
 stream_event(const Stream *stream, const Board *board, size_t *length)
 {
 	static Room room;
-	const Frame *frame = board->frame;
+	const Frame *frame = board_frame(board);
 	char	   *event;
 	size_t		size = frame->event_shared + (size_t) stream->count * (BOARD_NAME_MAX + 24) + 16;
 
 	*length = frame->event_length;
-	if (stream->count <= 2 || board == &stream->bridge->hub->status)
+	if (stream->count <= 2 || board == stream->bridge->hub->status)
 		return frame->event;
 	event = room_for(&room, size);
 	memcpy(event, frame->event, frame->event_shared);
@@ -859,6 +613,9 @@ hub_start(Bridge *bridge)
 		abort();
 	bridge->hub = hub;
 	hub->bridge = bridge;
+	hub->status = board_new_nameless();
+	if (hub->status == NULL)
+		abort();
 	uv_timer_init(&bridge->loop, &hub->timer);
 	uv_idle_init(&bridge->loop, &hub->slices);
 	hub->timer.data = hub->slices.data = hub;
@@ -873,28 +630,10 @@ hub_stop(Bridge *bridge)
 	uv_close((uv_handle_t *) &bridge->hub->slices, NULL);
 }
 
-static void
-free_board(Board *board)
-{
-	frame_free(board->frame);
-	free(board->permission);
-	free(board->subscribers);
-}
-
 void
 hub_free(Bridge *bridge)
 {
-	Hub		   *hub = bridge->hub;
-	Board	   *next;
-
-	for (int i = 0; i < BUCKETS; i++)
-		for (Board *board = hub->buckets[i]; board; board = next)
-		{
-			next = board->next;
-			free_board(board);
-			free(board);
-		}
-	free_board(&hub->status);
-	free(hub);
+	board_free(bridge->hub->status);
+	free(bridge->hub);
 	bridge->hub = NULL;
 }

@@ -1,7 +1,7 @@
 /*
- * hub.h - the boards in memory, and who subscribes to what
+ * hub.h - who subscribes to what, and the broadcast
  *
- * sse.c and ws.c own their streams; the hub owns boards and the dense arrays
+ * sse.c and ws.c own their streams; the hub owns the dense arrays
  * that a broadcast walks. A broadcast gives way: it goes in slices, one a turn
  * of the loop, and whoever has not been reached when the next version comes
  * gets only that one.
@@ -11,14 +11,15 @@
 #ifndef BRIDGE_HUB_H
 #define BRIDGE_HUB_H
 
+#include "boards.h"
 #include "bridge.h"
 #include "frame.h"
 #include "metrics.h"
 
 struct Identity;				/* credential.h */
 
-typedef struct Board Board;
 typedef struct Stream Stream;
+typedef struct Audience Audience;	/* of one board */
 
 typedef enum SendResult
 {
@@ -41,57 +42,17 @@ extern void hub_start(Bridge *bridge);
 extern void hub_stop(Bridge *bridge);
 extern void hub_free(Bridge *bridge);
 
+/* ---- for boards.c ---- */
+
+extern void hub_broadcast(Bridge *bridge, Board *board);	/* it has a newer frame */
+extern void hub_end_streams(Board *board, const char *reason);	/* each comes again: 1001 */
+extern uint32_t audience_count(const Audience *audience);	/* NULL is fine, here and below */
+extern void audience_free(Audience *audience);
+
 /* ---- for feed.c ---- */
 
-extern bool hub_newer(Bridge *bridge, const char *board, int64_t version);
-extern bool hub_knows(Bridge *bridge, const char *board);
-extern char *hub_stamps(Bridge *bridge);	/* {"global":"17.4711"}, to be freed */
-
-/* A row of scoreboard_documents, as text; NULL: null. */
-typedef struct DocumentRow
-{
-	const char *board;
-	const char *season;
-	const char *version;
-	const char *document;
-	const char *stamp;
-	const char *top_size;
-	const char *visibility;
-	const char *permission;
-} DocumentRow;
-
-/* Takes in a row; true where its list is new. */
-extern bool hub_apply(Bridge *bridge, const DocumentRow *row);
 /* Are the lists those of now? Told to every stream when it changes, and on connecting. */
 extern void hub_live(Bridge *bridge, bool live);
-
-/* ---- for reads ---- */
-
-extern Board *hub_board(Bridge *bridge, const char *name);	/* NULL: unknown or gone */
-extern const Frame *board_frame(const Board *board);
-extern const char *board_name(const Board *board);
-extern int64_t board_version(const Board *board);
-extern bool board_behind(const Board *board);	/* another worker has a newer list, so this one is shown to nobody */
-extern int	board_season(const Board *board);
-extern int	board_top_size(const Board *board);
-extern bool board_public(const Board *board);	/* else the database says who may see it */
-
-typedef enum Visibility
-{
-	VISIBLE_TO_ALL,
-	VISIBLE_TO_PLAYERS,
-	VISIBLE_BY_PERMISSION
-} Visibility;
-extern Visibility board_visibility(const Board *board);
-extern const char *board_permission(const Board *board);	/* of VISIBLE_BY_PERMISSION; NULL: nobody has it */
-
-/* ---- for metrics ---- */
-
-extern void hub_each_board(Bridge *bridge, void (*visit) (void *data, const Board *board), void *data);	/* that are there */
-extern const struct NewestBoard *board_newest(const Board *board);
-/* A list newer than this version is to come: measures when. One such wait a board at a time. */
-extern void board_await(Bridge *bridge, Board *board, int64_t version);
-extern uint64_t board_awaited(const Board *board);	/* since when, by uv_hrtime; 0: no */
 
 /* ---- for sse.c and ws.c ---- */
 

@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "batch.h"
+#include "boards.h"
 #include "client.h"
 #include "exchange.h"
 #include "feed.h"
@@ -303,6 +304,7 @@ end(Program *program)
 		ws_free(bridge);
 		uv_loop_close(&bridge->loop);
 		hub_free(bridge);
+		boards_free(bridge);
 		clients_free(bridge);
 		unprepare(bridge);
 	}
@@ -334,6 +336,7 @@ start(Program *program)
 	make_date(bridge);
 	metrics_take(bridge);
 	workers_own(bridge)->pid = getpid();
+	boards_start(bridge);
 	hub_start(bridge);
 	clients_start(bridge);
 	if (!ws_start(bridge))

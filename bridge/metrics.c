@@ -16,7 +16,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "hub.h"
+#include "boards.h"
 #include "log.h"
 #include "pg_pool.h"
 #include "routes.h"
@@ -165,7 +165,7 @@ metrics_counted(Bridge *bridge, const char *body)
 	if (name == NULL || version == NULL)
 		return;
 	snprintf(board_named, sizeof(board_named), "%.*s", (int) strcspn(name, "\""), name);
-	board = hub_board(bridge, board_named);
+	board = boards_find(bridge, board_named);
 	if (board && !board_awaited(board) && must_show(board_frame(board), body))
 		board_await(bridge, board, strtoll(version, NULL, 10));
 }

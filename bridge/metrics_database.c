@@ -14,7 +14,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "hub.h"
+#include "boards.h"
 #include "metrics_text.h"
 #include "pg_pool.h"
 
@@ -100,7 +100,7 @@ print_column(Bridge *bridge, FILE *out, const PGresult *stats, int column)
 		return;
 	}
 	for (int row = 0; row < PQntuples(stats); row++)
-		if (hub_knows(bridge, PQgetvalue(stats, row, COLUMN_BOARD)) && !PQgetisnull(stats, row, column))
+		if (boards_know(bridge, PQgetvalue(stats, row, COLUMN_BOARD)) && !PQgetisnull(stats, row, column))
 			fprintf(out, "%s{board=\"%s\"} %s\n", columns[column].name, PQgetvalue(stats, row, COLUMN_BOARD), PQgetvalue(stats, row, column));
 }
 

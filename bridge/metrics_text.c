@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "hub.h"
+#include "boards.h"
 #include "metrics.h"
 #include "metrics_database.h"
 #include "metrics_text.h"
@@ -215,7 +215,7 @@ each_board(Bridge *bridge, FILE *out, const char *name, const char *type, const 
 	BoardSeries series = {out, name, value};
 
 	metrics_head(out, name, type, help);
-	hub_each_board(bridge, board_line, &series);
+	boards_each(bridge, board_line, &series);
 }
 
 static void

@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "batch.h"
+#include "boards.h"
 #include "feed.h"
-#include "hub.h"
 #include "listener.h"
 
 #define READY_MS 3000
@@ -112,7 +112,7 @@ workers_tick(Bridge *bridge)
 	uint64_t	oldest = 0;
 
 	if (listener_scraped(bridge))
-		hub_each_board(bridge, find_oldest, &oldest);
+		boards_each(bridge, find_oldest, &oldest);
 	state->awaited = oldest;
 	state->pending = batch_pending(bridge);
 	state->queued = batch_queued(bridge);
