@@ -242,6 +242,7 @@ test('of what changes by itself a screen reader is told the news alone', async (
   await award(Object.fromEntries(Array.from({ length: 12 }, (_, index) => [`q${10 + index}`, 1000 - index])));
   await visit();
   await says('players', '12');
+  await page.waitForSelector('#state[data-status="live"]'); /* which is told, once */
   await page.evaluate(() => {
     window.spoken = [];
     const live = [...document.querySelectorAll('output, [aria-live], [role=status], [role=alert], [role=log]')];
