@@ -12,8 +12,10 @@ GRANT USAGE ON SCHEMA sign TO PUBLIC;
 GRANT SELECT ON sign.key TO PUBLIC;
 INSERT INTO scoreboard.board (name) VALUES ('nam');
 SELECT sign.wait_for_ranks();
-SELECT score FROM sign.increment('nam-victim', 'COMPLETE_LEVEL', 'nam-0', 'nam');
+-- Hidden before it scores, so that it has never stood in a list.
+SELECT scoreboard_set_profile('nam-victim', NULL);
 SELECT scoreboard_hide('nam-victim');
+SELECT score FROM sign.increment('nam-victim', 'COMPLETE_LEVEL', 'nam-0', 'nam');
 -- own: only for the token's player. all: what everybody may see, so nothing of a hidden player. each: a token in each element. gateway: shown
 -- to gateways, which check visibility by themselves and tell each player its own. none: names nobody.
 CREATE TABLE sign.judged (n integer GENERATED ALWAYS AS IDENTITY, name text, verdict text, call text);
