@@ -8,6 +8,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { actionFor, startBridge, startCluster, tokenFor, until } from '../lib/cluster.mjs';
+import { sitOn } from '../bridge/clients.mjs';
 import { launch } from './chromium.mjs';
 
 const WWW = fileURLToPath(new URL('../../bridge/www', import.meta.url));
@@ -199,11 +200,14 @@ test('a reload in the middle of many, again and again, loses none and counts non
 test('a bridge that is killed while actions are on their way costs none, and none counts twice', async () => {
   await signIn('jon');
   const { port } = bridge;
+  const free = await sitOn(cluster, 'jon'); /* so that the first round's are surely on their way */
   for (let round = 0; round < 4; round += 1) {
     await page.evaluate((actions) => { actions.forEach((action) => { window.mine.increment(action).catch(() => {}); }); },
       Array.from({ length: 10 }, (_, index) => actionFor(cluster, 'jon', { actionId: `j${10 * round + index}` })));
+    if (round === 0) await until('one to be on its way', () => sent.length > 0);
     await bridge.stop('SIGKILL');
     bridge = await startBridge(cluster, ['--www', WWW, '--listen', `127.0.0.1:${port}`]);
+    if (round === 0) await free();
   }
   await until('all to be counted', async () => { await page.evaluate(() => window.mine.retry()); return (await told()).length === 40; });
   assert.ok((await told()).every((line) => line.includes('counted')));
