@@ -409,7 +409,7 @@ measure_load()
 
 	[ "$2" != workers ] || WORKERS=2
 
-	signed_requests $(((length + 2) * 200)) || return
+	signed_requests $(((length + 2) * 200 + signed + 100)) || return
 	publish_interval 20
 	server_bridge || { server_end; return; }
 	read -r -a figures < <(PGDATABASE=$LIVE PGUSER=postgres node "$BENCH/peers/load.mjs" "$SERVER_PORT" "$SIDE/requests" "$SIDE/crowd-clients" \

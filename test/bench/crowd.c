@@ -20,6 +20,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -78,7 +79,9 @@ begin(Stream *stream, const char *path)
 	bool		signed_in = tokens && fscanf(tokens, "%8191s", token) == 1;
 
 	stream->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (stream->fd < 0 || bind(stream->fd, (struct sockaddr *) &from, sizeof(from)) != 0 ||
+	/* The port is chosen by connect(), which takes those that an earlier crowd has just left. */
+	if (stream->fd < 0 || setsockopt(stream->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int) {1}, sizeof(int)) != 0 ||
+		bind(stream->fd, (struct sockaddr *) &from, sizeof(from)) != 0 ||
 		connect(stream->fd, (struct sockaddr *) &server, sizeof(server)) != 0)
 		fail("connecting");
 	length = snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: bench\r\n%s%s%s%s\r\n", path,
