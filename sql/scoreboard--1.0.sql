@@ -868,6 +868,10 @@ CREATE TYPE @extschema@.scoreboard_board AS (
     board text, title text, score_order text, period text, visibility text, players bigint, season integer, version bigint);
 COMMENT ON TYPE @extschema@.scoreboard_board IS 'a board that the caller may see';
 
+CREATE TYPE @extschema@.scoreboard_exported AS (
+    rank bigint, user_id text, display_name text, avatar_url text, score bigint, subscore bigint, detail text, reached_at timestamptz, cursor text);
+COMMENT ON TYPE @extschema@.scoreboard_exported IS 'a player of a whole list; cursor: for the page behind it';
+
 CREATE TYPE @extschema@.scoreboard_document AS (
     board text, season integer, version bigint, document json, stamp text, top_size integer, visibility text, permission text);
 COMMENT ON TYPE @extschema@.scoreboard_document IS 'a published document, and who may see it';
@@ -1021,6 +1025,32 @@ entries: 1-1000, the top; radius: 0-50, neighbours to each side; user_ids: at mo
 user_id: whose row is the own one, where no token says so; null where it stands in no list.
 next: who stands directly ahead; its "missing" is the difference between both scores.
 Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED ACTION_NOT_ALLOWED UNAVAILABLE.';
+
+CREATE FUNCTION @extschema@.scoreboard_distribution(
+    board text DEFAULT 'global', buckets integer DEFAULT 20, season integer DEFAULT NULL, token text DEFAULT NULL)
+RETURNS json AS 'MODULE_PATHNAME', 'scoreboard_distribution'
+LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION @extschema@.scoreboard_distribution IS
+'How the scores of a board are spread: a histogram and percentiles.
+{board, season, asOf, players, lowest, highest, buckets: [{from, to, players}],
+  percentiles: [{percentile, score}]}, all from one moment.
+buckets: 1-100, of equal width from the lowest score to the highest, both bounds included; fewer
+  where there are fewer whole numbers.
+percentiles: 1, 5, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9: at least so many per cent of the players
+  have that score or stand behind it (nearest rank).
+Errors: INVALID_REQUEST NOT_FOUND UNAUTHORIZED ACTION_NOT_ALLOWED UNAVAILABLE.';
+
+CREATE FUNCTION @extschema@.scoreboard_export(
+    board text DEFAULT 'global', cursor text DEFAULT NULL, entries integer DEFAULT 1000, season integer DEFAULT NULL)
+RETURNS SETOF @extschema@.scoreboard_exported AS 'MODULE_PATHNAME', 'scoreboard_export'
+LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION @extschema@.scoreboard_export IS
+'A whole board in rank order, page by page, whoever may see it.
+cursor: that of the last row of the page before; null: from the best on;
+entries: 1-1000. An empty page is the end.
+Who keeps its place stands in exactly one page; who moves while pages are read may stand in two or
+  in none. Nobody is held up.
+Errors: INVALID_REQUEST NOT_FOUND UNAVAILABLE.';
 
 CREATE FUNCTION @extschema@.scoreboard_boards(token text DEFAULT NULL)
 RETURNS SETOF @extschema@.scoreboard_board
@@ -2197,7 +2227,7 @@ Errors: INVALID_REQUEST NOT_FOUND.';
 INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_library_version', 'reader'),
     ('scoreboard_top', 'reader'), ('scoreboard_leaderboard', 'reader'), ('scoreboard_rank', 'reader'), ('scoreboard_around', 'reader'), ('scoreboard_ranks', 'reader'),
-    ('scoreboard_view', 'reader'), ('scoreboard_boards', 'reader'),
+    ('scoreboard_view', 'reader'), ('scoreboard_boards', 'reader'), ('scoreboard_distribution', 'reader'), ('scoreboard_export', 'server'),
     ('scoreboard_increment', 'player'), ('scoreboard_me', 'player'), ('scoreboard_set_listed', 'player'), ('scoreboard_history', 'player'), ('scoreboard_history_for', 'server'),
     ('boards', 'gateway'), ('history', 'gateway'), ('live_top', 'gateway'), ('leaderboard', 'gateway'), ('rank', 'gateway'), ('me', 'gateway'), ('around', 'gateway'), ('ranks', 'gateway'),
     ('view', 'gateway'), ('set_listed', 'gateway'), ('scoreboard_create_ticket', 'player'),

@@ -638,3 +638,101 @@ rank_index_position(const Board *board, int32 season, const RankKey *key, int64 
 	rank_board_unlock(locked);
 	return true;
 }
+
+bool
+rank_index_after(const Board *board, int32 season, const RankKey *after, int count, RankRow *rows, int *found)
+{
+	RankArena  *arena = rank_board_arena();
+	Stretch		stretch = make_stretch(count);
+	RankBoard  *locked = lock_for_reading(board, season);
+	int64		skip = 0;
+
+	if (locked == NULL)
+		return false;
+	if (after)
+	{
+		RankTreeKey key = rank_order_key(rank_order_of(board), after);
+
+		skip = rank_tree_before(arena, &locked->tree, &key) + rank_tree_sum(arena, &locked->tree, &key);
+	}
+	read_stretch(board, locked, skip, count, &stretch);
+	rank_board_unlock(locked);
+	*found = take_stretch(board, &stretch, rows);
+	return true;
+}
+
+/* ---------------------------------------------------------------------------
+ * How scores are spread: each bound of a bucket and each quantile takes one walk down the tree
+ * ------------------------------------------------------------------------- */
+
+const int	rank_quantiles[RANK_QUANTILES] = {10, 50, 100, 250, 500, 750, 900, 950, 990, 995, 999};
+
+void
+rank_spread_divide(RankSpread *spread)
+{
+	spread->width = (spread->highest - spread->lowest) / spread->buckets + 1;
+	spread->buckets = (int) ((spread->highest - spread->lowest) / spread->width) + 1;
+}
+
+int64
+rank_spread_place(const RankSpread *spread, int quantile)
+{
+	return (spread->players * rank_quantiles[quantile] + 999) / 1000;
+}
+
+/* Caller holds the board's lock, and there is such a place. */
+static int64
+score_at(RankBoard *locked, RankOrder order, int64 place)
+{
+	RankTreeKey key = {0};
+
+	(void) rank_tree_range(rank_board_arena(), &locked->tree, place, &key, 1);
+	return rank_order_row(order, &key).score;
+}
+
+/* How many scores are less than this one. Caller holds the board's lock. */
+static int64
+count_below(RankBoard *locked, RankOrder order, int64 score)
+{
+	RankTreeKey bound = rank_order_score(order, order.low_first ? score : score - 1);
+	int64		ahead = rank_tree_before(rank_board_arena(), &locked->tree, &bound);
+
+	return order.low_first ? ahead : locked->tree.total - ahead;
+}
+
+/* Caller holds the board's lock. */
+static void
+read_spread(RankBoard *locked, RankOrder order, RankSpread *spread)
+{
+	int64		best = score_at(locked, order, 0);
+	int64		worst = score_at(locked, order, spread->players - 1);
+	int64		below = 0;
+
+	spread->lowest = Min(best, worst);
+	spread->highest = Max(best, worst);
+	rank_spread_divide(spread);
+	for (int i = 0; i < spread->buckets; i++)
+	{
+		int64		next = i + 1 == spread->buckets ? spread->players : count_below(locked, order, spread->lowest + (i + 1) * spread->width);
+
+		spread->counts[i] = next - below;
+		below = next;
+	}
+	for (int i = 0; i < RANK_QUANTILES; i++)
+		spread->quantiles[i] = score_at(locked, order, spread->players - rank_spread_place(spread, i));
+}
+
+bool
+rank_index_spread(const Board *board, int32 season, RankSpread *spread)
+{
+	RankBoard  *locked = lock_for_reading(board, season);
+
+	if (locked == NULL)
+		return false;
+	spread->as_of = GetCurrentTimestamp();
+	spread->players = locked->tree.total;
+	if (spread->players > 0)
+		read_spread(locked, rank_order_of(board), spread);
+	rank_board_unlock(locked);
+	return true;
+}

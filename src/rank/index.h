@@ -79,6 +79,40 @@ extern bool rank_index_view(const Board *board, int32 season, RankView *view);
 extern bool rank_index_position(const Board *board, int32 season, const RankKey *key,
 								int64 *position);
 
+/*
+ * count rows that stand behind after, or with NULL from the best on. It need not stand there any more, so pages by their
+ * last keys leave out nobody who keeps its place, however many come, go and move meanwhile.
+ */
+extern bool rank_index_after(const Board *board, int32 season, const RankKey *after, int count,
+							 RankRow *rows, int *found);
+
+#define RANK_BUCKETS_MAX 100
+
+/* Whose scores of so many thousandths of all players, the worst first, are told. */
+#define RANK_QUANTILES 11
+extern const int rank_quantiles[RANK_QUANTILES];
+
+/* How the scores of a list are spread, of one moment. All but the first member are answers; where players is 0, the others aren't set. */
+typedef struct RankSpread
+{
+	int			buckets;		/* how many at most; then how many there are */
+	TimestampTz as_of;
+	int64		players;
+	int64		lowest;			/* scores */
+	int64		highest;
+	int64		width;			/* of a bucket: bucket i has the scores from lowest + i * width on, fewer in the last one */
+	int64		counts[RANK_BUCKETS_MAX];
+	int64		quantiles[RANK_QUANTILES];	/* the score that a part of all players stands at or behind: nearest rank */
+} RankSpread;
+
+extern bool rank_index_spread(const Board *board, int32 season, RankSpread *spread);
+
+/* Sets width, and the number of buckets that it takes, once lowest and highest are known. */
+extern void rank_spread_divide(RankSpread *spread);
+
+/* From the worst, 1 to players: whose score stands for that many thousandths. */
+extern int64 rank_spread_place(const RankSpread *spread, int quantile);
+
 /* For the publisher, once a version is committed; table: what tables_id() said within that transaction. */
 extern void rank_index_published(Oid table, int32 board_id, int32 season, int64 version);
 

@@ -103,6 +103,12 @@ rank_order_ahead(const Board *board, const RankTreeKey *key)
 }
 
 RankTreeKey
+rank_order_score(RankOrder order, int64 score)
+{
+	return (RankTreeKey) {.order = order.low_first ? score : -score, .moment = PG_INT64_MIN, .player = PG_INT64_MIN};
+}
+
+RankTreeKey
 rank_order_behind(RankOrder order, const RankTreeKey *key)
 {
 	RankTreeKey result = {.order = key->order, .moment = key->moment, .player = PG_INT64_MIN};

@@ -60,6 +60,9 @@ extern int	rank_order_compare(RankOrder order, const RankKey *a, const RankKey *
 /* The key whose predecessors are ahead of key, ties as the board has them. */
 extern RankTreeKey rank_order_ahead(const Board *board, const RankTreeKey *key);
 
+/* The key that stands ahead of all of this score, behind all of better ones. */
+extern RankTreeKey rank_order_score(RankOrder order, int64 score);
+
 /* The key from which on all are strictly behind key: by score, where subscores count by score and subscore. */
 extern RankTreeKey rank_order_behind(RankOrder order, const RankTreeKey *key);
 

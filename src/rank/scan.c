@@ -47,6 +47,7 @@ typedef struct RankScan
 	int			count;
 	const int64 *player_ids;
 	RankView   *view;
+	RankSpread *spread;
 
 	/* The answers; NULL where they weren't asked for. */
 	RankStanding *at;
@@ -98,6 +99,63 @@ static SavedPlan players_plan = {
 
 static SavedPlan high_range_plans[RANK_TIE_BREAKS] = RANGE_PLANS("DESC");
 static SavedPlan low_range_plans[RANK_TIE_BREAKS] = RANGE_PLANS("ASC");
+
+/* Behind a key, which is $3, $4 and $5. */
+#define BEHIND(direction, tie) "(score " direction " $3 OR (score = $3 AND (" tie ", player_id) > ($4, $5)))"
+#define AFTER_TYPES(type) .types = {INT4OID, INT4OID, INT8OID, type, INT8OID, INT8OID}
+
+#define AFTER_PLAN(behind, direction, tie, type) { \
+	.text = "SELECT " KEY_COLUMNS " FROM scoreboard.score" \
+	" WHERE board_id = $1 AND season = $2 AND listed AND " BEHIND(behind, tie) \
+	" ORDER BY score " direction ", " tie ", player_id LIMIT $6", \
+	.nargs = 6, AFTER_TYPES(type) \
+}
+
+#define AFTER_PLANS(behind, direction) { \
+	[TIE_MOMENT] = AFTER_PLAN(behind, direction, MOMENT, TIMESTAMPTZOID), \
+	[TIE_SUBSCORE_HIGH] = AFTER_PLAN(behind, direction, SUBSCORE_HIGH, INT8OID), \
+	[TIE_SUBSCORE_LOW] = AFTER_PLAN(behind, direction, SUBSCORE_LOW, INT8OID) \
+}
+
+static SavedPlan high_after_plans[RANK_TIE_BREAKS] = AFTER_PLANS("<", "DESC");
+static SavedPlan low_after_plans[RANK_TIE_BREAKS] = AFTER_PLANS(">", "ASC");
+
+/* How many stand no further back than a key. */
+#define SKIPPED_PLAN(behind, tie, type) { \
+	.text = "SELECT count(*) FROM scoreboard.score" \
+	" WHERE board_id = $1 AND season = $2 AND listed AND NOT " BEHIND(behind, tie), \
+	.nargs = 5, AFTER_TYPES(type) \
+}
+
+#define SKIPPED_PLANS(behind) { \
+	[TIE_MOMENT] = SKIPPED_PLAN(behind, MOMENT, TIMESTAMPTZOID), \
+	[TIE_SUBSCORE_HIGH] = SKIPPED_PLAN(behind, SUBSCORE_HIGH, INT8OID), \
+	[TIE_SUBSCORE_LOW] = SKIPPED_PLAN(behind, SUBSCORE_LOW, INT8OID) \
+}
+
+static SavedPlan high_skipped_plans[RANK_TIE_BREAKS] = SKIPPED_PLANS("<");
+static SavedPlan low_skipped_plans[RANK_TIE_BREAKS] = SKIPPED_PLANS(">");
+
+static SavedPlan bounds_plan = {
+	.text = "SELECT count(*), coalesce(min(score), 0), coalesce(max(score), 0) FROM scoreboard.score"
+	" WHERE board_id = $1 AND season = $2 AND listed",
+	.nargs = 2, .types = {INT4OID, INT4OID}
+};
+
+/* $3: the lowest score; $4: the width. */
+static SavedPlan buckets_plan = {
+	.text = "SELECT (score - $3) / $4, count(*) FROM scoreboard.score"
+	" WHERE board_id = $1 AND season = $2 AND listed GROUP BY 1",
+	.nargs = 4, .types = {INT4OID, INT4OID, INT8OID, INT8OID}
+};
+
+/* $3: places from the worst; $4: high scores are the best. */
+static SavedPlan places_plan = {
+	.text = "SELECT s.score FROM unnest($3) WITH ORDINALITY AS u (place, n) JOIN"
+	" (SELECT score, row_number() OVER (ORDER BY CASE WHEN $4 THEN score ELSE -score END) AS place FROM scoreboard.score"
+	"  WHERE board_id = $1 AND season = $2 AND listed) s USING (place) ORDER BY u.n",
+	.nargs = 4, .types = {INT4OID, INT4OID, INT8ARRAYOID, BOOLOID}
+};
 
 /* $4: low scores first; $5: equal scores share a rank. */
 #define RANKS_PLAN(tie) { \
@@ -225,19 +283,88 @@ scan_range(const RankScan *scan)
 	*scan->players = int64_at(0, 1);
 }
 
+static Datum
+bigints(const int64 *numbers, int count)
+{
+	Datum	   *values = palloc(sizeof(Datum) * Max(count, 1));
+
+	for (int i = 0; i < count; i++)
+		values[i] = Int64GetDatum(numbers[i]);
+	return PointerGetDatum(construct_array(values, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+static void
+scan_after(const RankScan *scan)
+{
+	RankOrder	order = rank_order_of(scan->board);
+	RankScan	page = *scan;
+	Datum		values[6];
+
+	values[0] = Int32GetDatum(scan->board->board_id);
+	values[1] = Int32GetDatum(scan->season);
+	values[2] = Int64GetDatum(scan->key->score);
+	values[3] = Int64GetDatum(rank_order_key(order, scan->key).moment);	/* a timestamptz is passed alike */
+	values[4] = Int64GetDatum(scan->key->player_id);
+	values[5] = Int64GetDatum(scan->count);
+	plan_read_active(&(order.low_first ? low_skipped_plans : high_skipped_plans)[order.tie_break], values, NULL, 1);
+	page.skip = int64_at(0, 1);
+	plan_read_active(&(order.low_first ? low_after_plans : high_after_plans)[order.tie_break], values, NULL, 0);
+	*page.found = (int) SPI_processed;
+	for (int i = 0; i < *page.found; i++)
+		read_key(&page.rows[i].key, i);
+	rank_rows(&page);
+}
+
+static void
+scan_places(const RankScan *scan)
+{
+	RankSpread *spread = scan->spread;
+	int64		places[RANK_QUANTILES];
+	Datum		values[4];
+
+	for (int i = 0; i < RANK_QUANTILES; i++)
+		places[i] = rank_spread_place(spread, i);
+	values[0] = Int32GetDatum(scan->board->board_id);
+	values[1] = Int32GetDatum(scan->season);
+	values[2] = bigints(places, RANK_QUANTILES);
+	values[3] = BoolGetDatum(!scan->board->low_first);
+	plan_read_active(&places_plan, values, NULL, 0);
+	for (int i = 0; i < RANK_QUANTILES; i++)
+		spread->quantiles[i] = int64_at(i, 1);
+}
+
+static void
+scan_spread(const RankScan *scan)
+{
+	RankSpread *spread = scan->spread;
+	Datum		values[4] = {Int32GetDatum(scan->board->board_id), Int32GetDatum(scan->season)};
+
+	spread->as_of = GetCurrentTimestamp();
+	plan_read_active(&bounds_plan, values, NULL, 1);
+	spread->players = int64_at(0, 1);
+	spread->lowest = int64_at(0, 2);
+	spread->highest = int64_at(0, 3);
+	if (spread->players == 0)
+		return;
+	rank_spread_divide(spread);
+	values[2] = Int64GetDatum(spread->lowest);
+	values[3] = Int64GetDatum(spread->width);
+	plan_read_active(&buckets_plan, values, NULL, 0);
+	memset(spread->counts, 0, sizeof(spread->counts));
+	for (int i = 0; i < (int) SPI_processed; i++)
+		spread->counts[int64_at(i, 1)] = int64_at(i, 2);
+	scan_places(scan);
+}
+
 static void
 scan_ranks(const RankScan *scan)
 {
 	Datum		values[5];
-	Datum	   *ids = palloc(sizeof(Datum) * scan->count);
 	bool		unlisted;
 
-	for (int i = 0; i < scan->count; i++)
-		ids[i] = Int64GetDatum(scan->player_ids[i]);
 	values[0] = Int32GetDatum(scan->board->board_id);
 	values[1] = Int32GetDatum(scan->season);
-	values[2] = PointerGetDatum(construct_array(ids, scan->count, INT8OID, sizeof(int64),
-												FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[2] = bigints(scan->player_ids, scan->count);
 	values[3] = BoolGetDatum(scan->board->low_first);
 	values[4] = BoolGetDatum(scan->board->ties == TIES_SHARED);
 	plan_read_active(&ranks_plans[rank_order_of(scan->board).tie_break], values, NULL, 0);
@@ -388,6 +515,17 @@ run_timed(void (*question) (const RankScan *scan), const RankScan *scan)
 	PG_END_TRY();
 }
 
+/* One of the tickets, but no time limit. */
+static void
+run_ticketed(void (*question) (const RankScan *scan), const RankScan *scan)
+{
+	LOCKTAG		ticket;
+
+	take_ticket(&ticket);
+	run(question, scan);
+	LockRelease(&ticket, ExclusiveLock, false);
+}
+
 static void
 run_limited(void (*question) (const RankScan *scan), const RankScan *scan)
 {
@@ -431,6 +569,23 @@ rank_scan_ranks(const Board *board, int32 season, const int64 *player_ids, int c
 	.rows = rows};
 
 	run_limited(scan_ranks, &scan);
+}
+
+void
+rank_scan_after(const Board *board, int32 season, const RankKey *after, int count, RankRow *rows, int *found)
+{
+	int64		players;
+	RankScan	scan = {.board = board, .season = season, .key = after, .count = count, .rows = rows, .found = found, .players = &players};
+
+	run_ticketed(after ? scan_after : scan_range, &scan);
+}
+
+void
+rank_scan_spread(const Board *board, int32 season, RankSpread *spread)
+{
+	RankScan	scan = {.board = board, .season = season, .spread = spread};
+
+	run_limited(scan_spread, &scan);
 }
 
 void

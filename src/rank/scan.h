@@ -24,6 +24,11 @@ extern void rank_scan_position(const Board *board, int32 season, const RankKey *
 extern void rank_scan_ranks(const Board *board, int32 season, const int64 *player_ids, int count,
 							RankRow *rows);
 
+/* As rank_index_after() and rank_index_spread() say. A page of a list that is read to its end may take its time: the first has no time limit. */
+extern void rank_scan_after(const Board *board, int32 season, const RankKey *after, int count,
+							RankRow *rows, int *found);
+extern void rank_scan_spread(const Board *board, int32 season, RankSpread *spread);
+
 /* All of it from one snapshot, keys included; rank 0: not listed. */
 extern void rank_scan_view(const Board *board, int32 season, RankView *view);
 

@@ -110,7 +110,8 @@ complete_row(const Board *board, HeapTuple found, TupleDesc desc, ListedRow *row
 	key.reached_at = DatumGetTimestampTz(plan_datum(found, desc, 3));
 	if (rank_order_compare(rank_order_of(board), &key, &row->at.key) != 0)
 	{
-		row->at.key.reached_at = key.reached_at;
+		if (rank_order_of(board).tie_break != TIE_MOMENT)
+			row->at.key.reached_at = key.reached_at;
 		return false;
 	}
 	row->at.key = key;
@@ -120,9 +121,8 @@ complete_row(const Board *board, HeapTuple found, TupleDesc desc, ListedRow *row
 	return true;
 }
 
-/* What the index doesn't know of its rows. False where one of them has moved on since. */
-static bool
-complete_rows(const Board *board, int32 season, Listing *listing)
+bool
+listing_complete(const Board *board, int32 season, Listing *listing)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	Datum		values[3] = {Int32GetDatum(board->board_id), Int32GetDatum(season)};
@@ -150,7 +150,7 @@ listing_range(const Board *board, int32 season, int64 skip, int count, bool for_
 	read_rows(board, season, skip, count, for_document, listing);
 	if (for_document)
 	{
-		for (int again = 0; !complete_rows(board, season, listing) && again < AGAIN_MAX; again++)
+		for (int again = 0; !listing_complete(board, season, listing) && again < AGAIN_MAX; again++)
 		{
 			CHECK_FOR_INTERRUPTS();
 			pg_usleep(AGAIN_PAUSE);
@@ -158,6 +158,6 @@ listing_range(const Board *board, int32 season, int64 skip, int count, bool for_
 		}
 	}
 	else if (!moment_known)
-		(void) complete_rows(board, season, listing);
+		(void) listing_complete(board, season, listing);
 	listing_name(listing->rows, listing->found);
 }

@@ -34,6 +34,12 @@ typedef struct Listing
 extern void listing_range(const Board *board, int32 season, int64 skip, int count,
 						  bool for_document, Listing *listing);
 
+/*
+ * Fills in what the index doesn't know of its rows: subscore, detail, and the moment where ties aren't of it. False where one of
+ * them has moved on since: it goes without, and keeps its key.
+ */
+extern bool listing_complete(const Board *board, int32 season, Listing *listing);
+
 /* Fills in the players of rows that have their keys. */
 extern void listing_name(ListedRow *rows, int count);
 

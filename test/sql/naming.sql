@@ -39,6 +39,7 @@ INSERT INTO sign.judged (name, verdict, call) VALUES
     ('public.scoreboard_leaderboard', 'all', $$SELECT $f('global') ->> 'board' AS board$$), ('scoreboard.leaderboard', 'all', $$SELECT $f('global', 1, NULL, NULL) ->> 'board' AS board$$),
     ('scoreboard.standings', 'gateway', $$SELECT user_id, rank FROM $f('nam', '{nam-victim}')$$),
     ('public.scoreboard_documents', 'gateway', $$SELECT count(*) FROM $f() WHERE document::text LIKE '%nam-victim%'$$), ('scoreboard.documents', 'gateway', $$SELECT count(*) FROM $f('{}') WHERE document::text LIKE '%nam-victim%'$$),
+    ('public.scoreboard_distribution', 'all', $$SELECT $f('nam') ->> 'players' AS players$$),
     ('public.scoreboard_boards', 'none', $$SELECT count(*) > 0 AS any FROM $f()$$), ('scoreboard.boards', 'none', $$SELECT json_typeof($f(NULL)) AS type$$),
     ('public.scoreboard_stats', 'none', NULL), ('scoreboard.stats', 'none', NULL), ('public.scoreboard_server_stats', 'none', NULL), ('scoreboard.server_stats', 'none', NULL),
     ('public.scoreboard_library_version', 'none', NULL);

@@ -16,11 +16,13 @@ my $primary = new_node('primary', streaming => 1);
 my $db = 'game';
 create_database($primary, $db);
 $primary->safe_psql($db, q{
-	INSERT INTO scoreboard.board (name, score_order, ties) VALUES ('low', 'low', 'first'), ('shared', 'high', 'shared');
+	INSERT INTO scoreboard.board (name, score_order, ties)
+		VALUES ('low', 'low', 'first'), ('shared', 'high', 'shared'), ('sub', 'high', 'subscore high'), ('sublow', 'low', 'subscore low');
 	INSERT INTO scoreboard.player (player_id, user_id) SELECT i, 'p' || i FROM generate_series(1, 200) i;
 	-- Many ties, some of them at the same moment; every tenth player is hidden.
-	INSERT INTO scoreboard.score (board_id, season, player_id, score, reached_at, listed)
-		SELECT b.board_id, 1, i, i * 7919 % 23 - 5, timestamptz '2026-01-01' + i * 31 % 17 * interval '1 microsecond', i % 10 <> 0
+	INSERT INTO scoreboard.score (board_id, season, player_id, score, reached_at, listed, subscore, detail)
+		SELECT b.board_id, 1, i, i * 7919 % 23 - 5, timestamptz '2026-01-01' + i * 31 % 17 * interval '1 microsecond', i % 10 <> 0,
+			CASE WHEN i % 4 > 0 THEN i % 3 END, 'detail ' || i
 		FROM scoreboard.board b, generate_series(1, 200) i});
 
 $primary->backup('backup');
@@ -68,6 +70,27 @@ foreach my $board ([ 'global', 'DESC', 'row_number() OVER w' ], [ 'low', 'ASC', 
 		is($views[1], $views[0], "the standby's is the same");
 	}
 	is($standby->safe_psql($db, "SELECT scoreboard_view('$name', user_id => 'p10') ->> 'own'"), '', "who is hidden has no row on $name");
+}
+
+# A whole list by pages, and how its scores are spread.
+foreach my $name (qw(global low shared sub sublow))
+{
+	my $spread = "SELECT b, scoreboard_distribution('$name', b)::jsonb - 'asOf' FROM unnest('{1,3,20,100}'::int[]) b";
+
+	is($standby->safe_psql($db, $spread), $primary->safe_psql($db, $spread), "the distribution of $name");
+	foreach my $entries (1, 7, 180, 1000)
+	{
+		my $export = qq{
+			WITH RECURSIVE page AS (
+				SELECT 1 AS n, array(SELECT e FROM scoreboard_export('$name', NULL, $entries) e) AS rows
+				UNION ALL
+				SELECT n + 1, array(SELECT e FROM scoreboard_export('$name', rows[cardinality(rows)].cursor, $entries) e) FROM page WHERE rows <> '{}')
+			SELECT r.* FROM page, unnest(rows) WITH ORDINALITY AS r ORDER BY n, ordinality};
+		my @pages = map { $_->safe_psql($db, $export) } $primary, $standby;
+
+		is($pages[1], $pages[0], "$name by pages of $entries");
+		is(scalar(my @rows = split(/\n/, $pages[0])), 180, 'all of it');
+	}
 }
 
 is($standby->safe_psql($db, 'SELECT * FROM scoreboard_boards()'), $primary->safe_psql($db, 'SELECT * FROM scoreboard_boards()'), 'the same boards');
