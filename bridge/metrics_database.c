@@ -22,12 +22,12 @@
 #define FIRST_MS 500
 #define DEADLINE_MS 2000
 #define STATS "SELECT s.library_version, s.rate_entries, s.rate_capacity, s.rate_refusals_full, s.refusals_lost," \
-	" s.rank_memory_used, s.rank_memory, s.rate_memory_used, s.rate_memory, s.rate_nearly_full::int, b.board, b.players, b.rank_memory, (b.rank_state = 'ready')::int" \
+	" s.rank_memory_used, s.rank_memory, s.rate_memory_used, s.rate_memory, s.rate_nearly_full::int, b.board, b.players, b.rank_memory, (b.rank_state = 'ready')::int, b.flags" \
 	" FROM scoreboard.server_stats() s LEFT JOIN scoreboard.stats() b ON true"
 
 #define COLUMN_VERSION 0
 #define COLUMN_BOARD 10
-#define COLUMNS 14
+#define COLUMNS 15
 
 typedef struct DatabaseMetrics
 {
@@ -59,6 +59,7 @@ static const struct
 	{"scoreboard_board_players", "gauge", "Players in a board's rank tree."},
 	{"scoreboard_board_rank_memory_bytes", "gauge", "Shared memory of a board's rank tree."},
 	{"scoreboard_board_rank_ready", "gauge", "1 while the board's rank tree answers."},
+	{"scoreboard_board_flags", "gauge", "Flags of the board's players that nobody has cleared."},
 };
 
 /* ---- asking ---- */

@@ -882,7 +882,7 @@ COMMENT ON TYPE @extschema@.scoreboard_identity IS 'whom a token stands for';
 CREATE TYPE @extschema@.scoreboard_ticket AS (ticket text, expires_at timestamptz);
 COMMENT ON TYPE @extschema@.scoreboard_ticket IS 'what opens a stream in place of a token';
 
-CREATE TYPE @extschema@.scoreboard_board_stats AS (board text, season integer, version bigint, rank_state text, players bigint, rank_memory bigint);
+CREATE TYPE @extschema@.scoreboard_board_stats AS (board text, season integer, version bigint, rank_state text, players bigint, rank_memory bigint, flags bigint);
 COMMENT ON TYPE @extschema@.scoreboard_board_stats IS 'the state of a board';
 
 CREATE TYPE @extschema@.scoreboard_server_state AS (
@@ -1983,13 +1983,15 @@ CREATE FUNCTION @extschema@.scoreboard_stats()
 RETURNS SETOF @extschema@.scoreboard_board_stats
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT scoreboard.hide_statement();
-    SELECT b.name, 1, t.version, r.state, r.players, r.memory
+    SELECT b.name, 1, t.version, r.state, r.players, r.memory, coalesce(f.standing, 0)
     FROM scoreboard.board b CROSS JOIN LATERAL scoreboard.rank_state(b.board_id, 1) r LEFT JOIN scoreboard.top t ON t.board = b.name
+        LEFT JOIN (SELECT s.board_id, count(*) FROM scoreboard.flag s WHERE s.cleared_at IS NULL GROUP BY s.board_id) AS f (board_id, standing) ON f.board_id = b.board_id
     ORDER BY b.name
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_stats() IS
-'The state of each board: last published version, rank tree, players in it, its shared memory.
-rank_state: none, wanted, building, ready, full, untracked.';
+'The state of each board: last published version, rank tree, players in it, its shared memory, flags.
+rank_state: none, wanted, building, ready, full, untracked;
+flags: those that stand, until scoreboard_clear_flag().';
 
 CREATE FUNCTION @extschema@.scoreboard_server_stats() RETURNS @extschema@.scoreboard_server_state
     AS 'MODULE_PATHNAME', 'scoreboard_server_stats' LANGUAGE C VOLATILE;
@@ -2002,7 +2004,7 @@ refusals_lost: refusals that came faster than they were stored, and were dropped
 rank_memory_used of rank_memory: bytes of the rank trees.';
 
 CREATE FUNCTION scoreboard.stats()
-RETURNS TABLE (board text, season integer, version bigint, rank_state text, players bigint, rank_memory bigint)
+RETURNS TABLE (board text, season integer, version bigint, rank_state text, players bigint, rank_memory bigint, flags bigint)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ SELECT * FROM @extschema@.scoreboard_stats() $$;
 COMMENT ON FUNCTION scoreboard.stats() IS 'scoreboard_stats() for bridges';
 

@@ -200,9 +200,23 @@ test("the database's own counters are there, of published boards only", async ()
   assert.ok(value(metrics, 'scoreboard_rate_memory_used_bytes') < value(metrics, 'scoreboard_rate_memory_bytes'));
   assert.equal(value(metrics, 'scoreboard_rate_nearly_full'), 0);
   assert.ok(metrics.samples.has('scoreboard_stats_age_seconds'));
+  assert.equal(value(metrics, 'scoreboard_refusals_lost_total'), 0);
   await ask(bridge, `${TOP}?board=made.up`);
   const { text } = await scrape(bridge);
   assert.deepEqual(new Set([...text.matchAll(/board="([^"]*)"/g)].map((match) => match[1])), new Set(['global', 'other', 'slow']));
+});
+
+test('flags count on their board until they are cleared', async () => {
+  const flags = (board) => async () => value(await scrape(bridge), labelled('scoreboard_board_flags', { board }));
+  await until('them to be read', async () => (await scrape(bridge)).types.has('scoreboard_board_flags'));
+  await cluster.sql(`INSERT INTO scoreboard.flag (user_id, board_id, kind) SELECT 'flagged-' || n, board_id, kind
+    FROM scoreboard.board, (VALUES (1, 'rate'), (1, 'refusals'), (2, 'rate')) AS f (n, kind) WHERE name = 'other'`);
+  await until('three', async () => (await flags('other')()) === 3);
+  assert.equal(await flags('global')(), 0);
+  await cluster.sql("SELECT scoreboard_clear_flag(flag_id) FROM scoreboard.flag WHERE kind = 'rate'");
+  await until('one to be left', async () => (await flags('other')()) === 1);
+  await cluster.sql('SELECT scoreboard_clear_flag(flag_id) FROM scoreboard.flag WHERE cleared_at IS NULL');
+  await until('none', async () => (await flags('other')()) === 0);
 });
 
 test('what waits for the database is shown, and how it comes back', async () => {
@@ -261,7 +275,8 @@ async function promtool(t, args, files) {
   }
 }
 
-const namesIn = (text) => new Set(text.match(/\b(scoreboard|process)_[a-z_]+\b/g));
+/* But for functions: scoreboard_flags() */
+const namesIn = (text) => new Set(text.match(/\b(scoreboard|process)_[a-z_]+\b(?!\()/g));
 
 test('alerts and dashboard name only what is exposed', async () => {
   await until("the database's counters", async () => (await scrape(bridge)).types.has('scoreboard_board_players'));
@@ -292,6 +307,7 @@ const CASES = {
   ScoreboardNotLive: [['scoreboard_bridge_live', '0x20']],
   ScoreboardNoPublication: [['scoreboard_bridge_unpublished_seconds', '1+60x20']],
   ScoreboardSuspicious: [['scoreboard_bridge_suspicious_requests_total{code="DUPLICATE_ACTION"}', '0+0.9x20'], ['scoreboard_bridge_suspicious_requests_total{code="INVALID_SIGNATURE"}', '0+0.9x20']],
+  ScoreboardFlags: [['scoreboard_board_flags{board="global"}', '0x10 1x10'], ['scoreboard_board_flags{board="other"}', '0x20']],
   ScoreboardRefusalsDropped: [['scoreboard_refusals_lost_total', '0x10 1x10']],
   ScoreboardRestarted: [['process_start_time_seconds{job="x"}', '100x14 200x6'], ['scoreboard_bridge_info{job="x"}', '1x20']],
   ScoreboardWorkers: [['scoreboard_bridge_worker_restarts_total', '0x10 1x10'], ['scoreboard_bridge_workers', '2x20'], ['scoreboard_bridge_workers_wanted', '2x20']],
@@ -306,6 +322,7 @@ const QUIET = {
   ScoreboardNotLive: [['scoreboard_bridge_live', '1x20']],
   ScoreboardNoPublication: [['scoreboard_bridge_unpublished_seconds', '30x20']],
   ScoreboardSuspicious: [['scoreboard_bridge_suspicious_requests_total{code="DUPLICATE_ACTION"}', '0+0.4x20']],
+  ScoreboardFlags: [['scoreboard_board_flags{board="global"}', '0x14 1x3 0x3']],
   ScoreboardRefusalsDropped: [['scoreboard_refusals_lost_total', '7x20']],
   ScoreboardRestarted: [['process_start_time_seconds{job="x"}', '100x20'], ['scoreboard_bridge_info{job="x"}', '1x20'],
     ['process_start_time_seconds{job="other"}', '100x14 200x6']],
