@@ -2166,7 +2166,8 @@ BEGIN
     RETURN QUERY SELECT '@extschema@' = ANY (exposed), 'the schema of the functions is exposed (or PostgREST''s own configuration says so: db-schemas)',
         format('ALTER ROLE %I SET pgrst.db_schemas = %L', authenticator, array_to_string(array_append(exposed, '@extschema@'), ', '));
     RETURN QUERY SELECT EXISTS (SELECT FROM scoreboard.jwt_issuer), 'somebody may issue the tokens whose claims name players',
-        'SELECT @extschema@.scoreboard_set_issuer(''https://…'', ''{"keys": []}'')';
+        'SELECT @extschema@.scoreboard_set_issuer(''https://…'', ''{"keys": []}'') -- preset => '
+            || (SELECT string_agg(quote_literal(p.preset), ', ' ORDER BY p.preset) FROM scoreboard.issuer_presets() p);
     RETURN QUERY SELECT 'scoreboard' = ANY (scoreboard.names_in(current_setting('shared_preload_libraries'))), 'the library is preloaded',
         'ALTER SYSTEM SET shared_preload_libraries = ''scoreboard''';
 END
