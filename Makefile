@@ -7,13 +7,13 @@
 # * PGXS knows one set of objects and flags, the server module's. The bridge has its own variables and
 #   rules, and neither side ever sees the other's flags.
 
-RUNS = check demo soak bench
+RUNS = check demo soak torture bench
 
 ifneq ($(filter $(RUNS),$(MAKECMDGOALS)),)
 
 .PHONY: $(MAKECMDGOALS)
 
-check demo soak bench:
+check demo soak torture bench:
 	@exec test/run $@
 
 # Other goals of the same call (`make all check`) need the other half of this file.

@@ -44,6 +44,8 @@ export async function until(what, condition) {
   }
 }
 
+const linesOf = (settings) => Object.entries(settings).map(([name, value]) => `${name} = '${value}'\n`).join('');
+
 class Cluster {
   constructor(directory) {
     this.directory = directory;
@@ -65,18 +67,25 @@ class Cluster {
   }
 
   async control(...args) {
-    await run(program('pg_ctl'), ['-D', this.data, '-l', this.log, '-w', '-s', ...args], { env: this.environment });
+    await run(program('pg_ctl'), ['-D', this.data, '-l', this.log, '-w', '-s', ...args], { env: { ...this.environment, ...this.serverEnvironment } });
   }
 
   start() { return this.control('start'); }
 
-  /** A second server that follows this one. */
-  async standby() {
+  /**
+   * A second server that follows this one.
+   *
+   * @param {object} [how] host, port: where it reaches this one, by default its socket; settings: of its own; environment: variables for
+   *   the server, from its directory
+   */
+  async standby({ host = this.directory, port = 5432, settings = {}, environment } = {}) {
     const other = new Cluster(await mkdtemp(join(process.env.TEST_TMP ?? tmpdir(), 'standby-')));
     other.identity = this.identity;
+    other.serverEnvironment = environment?.(other.directory);
     try {
-      await run(program('pg_basebackup'), ['-D', other.data, '-R', '-c', 'fast', '--no-sync'], { env: this.environment });
-      await appendFile(join(other.data, 'postgresql.conf'), `unix_socket_directories = '${other.directory}'\nlisten_addresses = ''\n`);
+      await run(program('pg_basebackup'), ['-D', other.data, '-R', '-c', 'fast', '--no-sync', '-h', host, '-p', `${port}`], { env: this.environment });
+      const lines = { unix_socket_directories: other.directory, listen_addresses: '', ...settings };
+      await appendFile(join(other.data, 'postgresql.conf'), linesOf(lines));
       await other.start();
     } catch (error) {
       await other.stop();
@@ -85,11 +94,11 @@ class Cluster {
     return other;
   }
 
+  /** The postmaster's process id. */
+  async pid() { return Number((await readFile(join(this.data, 'postmaster.pid'), 'utf8')).split('\n')[0]); }
+
   /** kill -9 of the postmaster alone: its children find out by themselves. */
-  async kill() {
-    const [pid] = (await readFile(join(this.data, 'postmaster.pid'), 'utf8')).split('\n');
-    process.kill(Number(pid), 'SIGKILL');
-  }
+  async kill() { process.kill(await this.pid(), 'SIGKILL'); }
 
   /** Starts after kill(): not before the old children have let go of the shared memory. */
   revive() { return until('the server to start', () => this.start().then(() => true, () => false)); }
@@ -113,7 +122,7 @@ export async function startServer(settings = {}) {
   try {
     await run(program('initdb'), ['-D', cluster.data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-locale', '--no-sync'], { env: cleanEnvironment() });
     const lines = { shared_preload_libraries: 'scoreboard', listen_addresses: '', unix_socket_directories: cluster.directory, ...settings };
-    await appendFile(join(cluster.data, 'postgresql.conf'), Object.entries(lines).map(([name, value]) => `${name} = '${value}'\n`).join(''));
+    await appendFile(join(cluster.data, 'postgresql.conf'), linesOf(lines));
     await cluster.start();
     await run(program('createdb'), ['scoreboard'], { env: cluster.environment });
     await cluster.sql('SET client_min_messages = warning; CREATE EXTENSION scoreboard CASCADE');

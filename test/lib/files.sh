@@ -3,7 +3,7 @@
 # Part of scoreboard; PostgreSQL licence, see LICENSE.
 # shellcheck shell=bash
 
-ALL_SUITES="static unit fuzz regress isolation tap bridge browser demo"
+ALL_SUITES="static unit fuzz regress isolation tap bridge browser torture demo"
 
 # files PATTERN: the files that match, in the order of their names; ONLY narrows them down.
 files()
@@ -20,6 +20,7 @@ files_isolation() { files 'test/specs/*.spec'; }
 files_tap() { files 'test/t/*.pl'; }
 files_bridge() { files 'test/lib/*.test.mjs'; files 'test/bridge/*.test.mjs'; files 'test/graphql/*.test.mjs'; }
 files_browser() { files 'test/browser/*.test.mjs'; }
+files_torture() { files 'test/torture/*.test.mjs'; }
 files_demo() { files 'test/harness/*.pl'; }
 
 # What a name means that no suite was named for: the suites that have such a test.

@@ -41,7 +41,7 @@ needed_packages()
 		printf '%s\n' redis-tools:redis-benchmark nginx:nginx libnginx-mod-nchan wrk:wrk curl:curl nodejs:node npm:npm
 		;;
 	fuzz) echo clang:clang ;;
-	soak) printf '%s\n' nodejs:node npm:npm ;;
+	soak | torture) printf '%s\n' nodejs:node npm:npm ;;
 	check)
 		for suite
 		do
@@ -50,6 +50,7 @@ needed_packages()
 			fuzz) echo python3-h11 ;;
 			tap) printf '%s\n' perl libipc-run-perl redis-tools:redis-cli ;; # a sorted set moves; its server as test/bench/redis.sh says
 			bridge) printf '%s\n' nodejs:node npm:npm haproxy nginx prometheus:promtool groff-base:groff perl-base:perl openssl:openssl ;;
+			torture) printf '%s\n' nodejs:node npm:npm ;;
 			browser) printf '%s\n' nodejs:node npm:npm chromium:chromium ;;
 			demo) printf '%s\n' perl libipc-run-perl nodejs:node curl:curl openssl:openssl ;;
 			esac

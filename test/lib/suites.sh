@@ -272,17 +272,20 @@ run_bridge()
 	count_sanitizers
 }
 
-# Not a suite: it takes as long as one likes.
-soak()
+# What is killed at any moment can't say that it leaks, so the build is the ordinary one.
+run_torture() { run_node torture; }
+
+# at_length PROGRAM: no suite, it takes as long as one likes.
+at_length()
 {
 	local status
 
 	if [ -z "${SANITIZED-}" ]
 	then
-		exec node test/bridge/soak.mjs
+		exec node "$1"
 	fi
 	build_sanitized || return 1
-	with_sanitizers node test/bridge/soak.mjs
+	with_sanitizers node "$1"
 	status=$?
 	count_sanitizers
 	[ $status -eq 0 ] && [ "$FAILED" -eq 0 ]

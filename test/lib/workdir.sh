@@ -143,7 +143,7 @@ install_node_modules()
 {
 	case " $* " in
 	" bench "*) npm_ci "$WORK/tree/test/bench/peers" ;;
-	*" bridge "* | *" browser "* | " soak "*) npm_ci "$WORK/tree/test" ;;
+	*" bridge "* | *" browser "* | *" torture "* | " soak "*) npm_ci "$WORK/tree/test" ;;
 	esac
 	[[ " $* " != *" bridge "* ]] || [ -z "$(cd "$TOP" && files 'test/graphql/*.test.mjs')" ] || npm_ci "$WORK/tree/test/graphql"
 }
