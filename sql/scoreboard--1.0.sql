@@ -43,6 +43,8 @@ CREATE TABLE scoreboard.board (
     counts_towards      integer[] NOT NULL DEFAULT '{}',
     created_at          timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
+-- The publisher finds touched boards by the low bits of their ids (plain/touches.h).
+CREATE INDEX board_touch_bit ON scoreboard.board ((board_id & 131071));
 COMMENT ON TABLE scoreboard.board IS 'leaderboards and their settings';
 COMMENT ON COLUMN scoreboard.board.name IS 'what applications call it: [a-z0-9_.-]{1,63}';
 COMMENT ON COLUMN scoreboard.board.score_order IS 'high: the highest score ranks first; low: the lowest';

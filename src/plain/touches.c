@@ -5,24 +5,34 @@
  */
 #include "plain/touches.h"
 
-#include <string.h>
-
 void
 touch_set_add(TouchSet *set, int bit)
 {
 	set->words[bit / TOUCH_WORD_BITS] |= UINT32_C(1) << (bit % TOUCH_WORD_BITS);
 }
 
-void
-touch_set_add_all(TouchSet *set)
-{
-	memset(set, 0xff, sizeof(TouchSet));
-}
-
 bool
 touch_set_has(const TouchSet *set, int bit)
 {
 	return (set->words[bit / TOUCH_WORD_BITS] >> (bit % TOUCH_WORD_BITS)) & 1;
+}
+
+int
+touch_set_next(const TouchSet *set, int from)
+{
+	int			word = from / TOUCH_WORD_BITS;
+	uint32_t	bits;
+
+	if (from >= TOUCH_BITS)
+		return -1;
+	bits = set->words[word] & UINT32_MAX << (from % TOUCH_WORD_BITS);
+	while (bits == 0)
+	{
+		if (++word == TOUCH_WORDS)
+			return -1;
+		bits = set->words[word];
+	}
+	return word * TOUCH_WORD_BITS + __builtin_ctz(bits);
 }
 
 static bool
@@ -46,7 +56,10 @@ touches_mark_set(Touches *touches, const TouchSet *bits)
 	bool		any = false;
 
 	for (int word = 0; word < TOUCH_WORDS; word++)
-		any |= mark_word(&touches->words[word], bits->words[word]);
+	{
+		if (bits->words[word] != 0)
+			any |= mark_word(&touches->words[word], bits->words[word]);
+	}
 	return any;
 }
 

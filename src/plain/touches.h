@@ -13,8 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A board is marked at its id's low bits: boards that collide are looked at once too often. */
-#define TOUCH_BITS 1024
+/* A board is marked at its id's low bits: boards that collide are looked at once too often. 16 kB, so that few do. */
+#define TOUCH_BITS 131072
 #define TOUCH_WORD_BITS 32
 #define TOUCH_WORDS (TOUCH_BITS / TOUCH_WORD_BITS)
 #define TOUCH_BIT(board_id) ((int) ((uint32_t) (board_id) % TOUCH_BITS))
@@ -32,8 +32,10 @@ typedef struct TouchSet
 } TouchSet;
 
 extern void touch_set_add(TouchSet *set, int bit);
-extern void touch_set_add_all(TouchSet *set);
 extern bool touch_set_has(const TouchSet *set, int bit);
+
+/* The first bit of the set from this one on; -1: there is none. */
+extern int	touch_set_next(const TouchSet *set, int from);
 
 /* Sets these marks. True if this call set any: who did has to wake the taker. */
 extern bool touches_mark(Touches *touches, int bit);

@@ -24,7 +24,7 @@
  *   any           its row is gone                        forgotten; its stored version stays, so that a
  *                                                        board made again by that name is newer
  *
- * All boards due in a cycle go into one transaction. If one of them fails, that
+ * All boards that a cycle looks at and that are due go into one transaction (schedule.c chooses them, some hundreds at most). If one of them fails, that
  * transaction is repeated at once without it; if reading or committing fails,
  * everything waits for a back-off. If the commit fails because the queue of
  * NOTIFY is full, the documents are stored without, for a while: gateways look
@@ -56,7 +56,6 @@
 #include "utils/backend_status.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -70,18 +69,13 @@
 #include "publish/launcher.h"
 #include "publish/publisher.h"
 #include "publish/publisher_transaction.h"
+#include "publish/schedule.h"
 #include "publish/slots.h"
 #include "publish/worker.h"
 #include "rank/index.h"
 #include "read/document.h"
 
 #define NOTIFY_CHANNEL "scoreboard"
-
-/* Looks without a result, and looks for boards unknown here, are this far apart at least. */
-#define LOOK_INTERVAL_MS 10
-
-/* Rows of boards that wait are read again this often: their interval may have been shortened. */
-#define WAITING_LOOK_MS 1000
 
 /* A list that waits for its ranks is looked at again this often. */
 #define BUILDING_LOOK_MS 50
@@ -91,21 +85,6 @@
 
 /* How long documents are stored without NOTIFY after its queue was found full. */
 #define QUEUE_FULL_MS 5000
-
-/* A board as this worker knows it; times are those of worker_clock_ms(). */
-typedef struct PublishedBoard
-{
-	int32		board_id;		/* hash key */
-	char		name[SCOREBOARD_NAME_MAX + 1];
-	int64		version;		/* the last one stored by this worker; 0: none yet, the next one leaps */
-	bool		pending;
-	int			interval_ms;
-	int64		published_at;	/* 0: not yet */
-	int64		not_before;		/* end of a rest or a back-off */
-	int			failures;		/* in a row */
-	int64		seen;			/* number of the last cycle that read its row */
-	int64		seen_at;
-} PublishedBoard;
 
 /* What a cycle reads of a board, and what becomes of it. */
 typedef struct BoardRow
@@ -130,10 +109,7 @@ typedef enum CycleStep
 
 typedef struct Cycle
 {
-	int64		number;
-	int64		began;			/* worker_clock_ms() */
-	TouchSet	bits;			/* boards at these bits are looked at */
-	TouchSet	taken;			/* those that were touched: back they go if the cycle fails */
+	Look		look;
 	CycleStep	step;
 	PublishedBoard *current;
 	bool		notify;
@@ -141,11 +117,8 @@ typedef struct Cycle
 	List	   *done;			/* of BoardRow: built, and stored where changed */
 } Cycle;
 
-static HTAB *boards;
-
 static int64 all_not_before = 0;	/* back-off after an error that no board is to blame for */
 static int	all_failures = 0;
-static int64 look_not_before = 0;	/* for boards unknown here */
 static int64 notify_not_before = 0;
 static bool queue_full_reported = false;
 
@@ -153,7 +126,7 @@ static SavedPlan read_boards = {
 	.text = "SELECT b.board_id::int, b.name::text, b.score_order::text, b.operator::text, b.ties::text, b.top_size::int, b.lowest_score::bigint,"
 	" b.publish_interval_ms::int, t.season, t.version, t.document"
 	" FROM scoreboard.board b LEFT JOIN scoreboard.top t ON t.board = b.name"
-	" WHERE b.board_id & 1023 = ANY ($1)",
+	" WHERE b.board_id & 131071 = ANY ($1)",
 	.nargs = 1,
 	.types = {INT4ARRAYOID}
 };
@@ -167,7 +140,13 @@ static SavedPlan store_top = {
 	.types = {TEXTOID, INT4OID, INT8OID, TIMESTAMPTZOID, INT8OID, TEXTOID}
 };
 
-StaticAssertDecl(TOUCH_BITS == 1024, "read_boards picks boards by these bits");
+StaticAssertDecl(TOUCH_BITS == 131072, "read_boards picks boards by these bits, with the index board_touch_bit");
+
+/* Those whose lists changed last come first. */
+static SavedPlan read_backlog = {
+	.text = "SELECT b.board_id::int FROM scoreboard.board b LEFT JOIN scoreboard.top t ON t.board = b.name"
+	" ORDER BY t.updated_at DESC NULLS LAST, b.board_id"
+};
 
 PGDLLEXPORT void scoreboard_publisher_main(Datum arg);
 
@@ -178,14 +157,11 @@ PGDLLEXPORT void scoreboard_publisher_main(Datum arg);
 static Datum
 bits_as_array(const TouchSet *bits)
 {
-	Datum	   *values = palloc(TOUCH_BITS * sizeof(Datum));
-	int			count = 0;
+	ArrayBuildState *array = initArrayResult(INT4OID, CurrentMemoryContext, false);
 
-	for (int bit = 0; bit < TOUCH_BITS; bit++)
-		if (touch_set_has(bits, bit))
-			values[count++] = Int32GetDatum(bit);
-	return PointerGetDatum(construct_array(values, count, INT4OID, sizeof(int32), true,
-										   TYPALIGN_INT));
+	for (int bit = touch_set_next(bits, 0); bit >= 0; bit = touch_set_next(bits, bit + 1))
+		array = accumArrayResult(array, Int32GetDatum(bit), false, INT4OID, CurrentMemoryContext);
+	return makeArrayResult(array, CurrentMemoryContext);
 }
 
 static BoardOperator
@@ -226,50 +202,20 @@ read_stored(BoardRow *board, HeapTuple row, TupleDesc desc)
 	}
 }
 
-static int64
-due_at(const PublishedBoard *known)
-{
-	if (known->published_at == 0)
-		return known->not_before;
-	return Max(known->not_before, known->published_at + known->interval_ms);
-}
-
 static void
 know_board(BoardRow *row, const Cycle *cycle)
 {
-	bool		found;
-	PublishedBoard *known = hash_search(boards, &row->board.board_id, HASH_ENTER, &found);
+	PublishedBoard *known = schedule_know(&cycle->look, row->board.board_id, row->board.name);
 
-	/* By another name it is another board: that name's versions go on. */
-	if (!found || strcmp(known->name, row->board.name) != 0)
-	{
-		memset(known, 0, sizeof(PublishedBoard));
-		known->board_id = row->board.board_id;
-		strlcpy(known->name, row->board.name, sizeof(known->name));
-		known->pending = true;
-	}
 	known->interval_ms = row->board.publish_interval_ms;
-	known->seen = cycle->number;
-	known->seen_at = cycle->began;
 	row->known = known;
-	row->due = known->pending && due_at(known) <= cycle->began;
-	if (row->due && chores_will_build() && rank_index_is_coming(cycle->score_table, known->board_id, row->board.season))
-	{
-		known->not_before = cycle->began + BUILDING_LOOK_MS;
-		row->due = false;
-	}
-}
-
-static void
-forget_removed_boards(const Cycle *cycle)
-{
-	HASH_SEQ_STATUS scan;
-	PublishedBoard *known;
-
-	hash_seq_init(&scan, boards);
-	while ((known = hash_seq_search(&scan)) != NULL)
-		if (touch_set_has(&cycle->bits, TOUCH_BIT(known->board_id)) && known->seen != cycle->number)
-			hash_search(boards, &known->board_id, HASH_REMOVE, NULL);
+	row->due = known->pending && schedule_due_at(known) <= cycle->look.began;
+	if (!row->due)
+		return;
+	row->due = !chores_will_build() || !rank_index_is_coming(cycle->score_table, known->board_id, row->board.season);
+	schedule_set_waiting(known, !row->due);
+	if (!row->due)
+		known->not_before = cycle->look.began + BUILDING_LOOK_MS;
 }
 
 /* The boards at the cycle's bits, as committed now. */
@@ -280,7 +226,7 @@ read_rows(const Cycle *cycle)
 	List	   *rows = NIL;
 
 	SPI_connect();
-	values[0] = bits_as_array(&cycle->bits);
+	values[0] = bits_as_array(&cycle->look.bits);
 	plan_read(&read_boards, values, NULL, 0);
 	MemoryContextSwitchTo(worker_turn_context());
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -294,8 +240,23 @@ read_rows(const Cycle *cycle)
 	}
 	SPI_finish();
 	MemoryContextSwitchTo(worker_turn_context());
-	forget_removed_boards(cycle);
+	schedule_forget_unseen(&cycle->look);
 	return rows;
+}
+
+static void
+fill_backlog(void)
+{
+	int32	   *board_ids;
+
+	SPI_connect();
+	plan_read(&read_backlog, NULL, NULL, 0);
+	board_ids = palloc_extended(Max(SPI_processed, 1) * sizeof(int32), MCXT_ALLOC_HUGE);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		board_ids[i] = DatumGetInt32(plan_datum(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+	schedule_set_backlog(board_ids, (int) SPI_processed);
+	SPI_finish();
+	MemoryContextSwitchTo(worker_turn_context());
 }
 
 /* ------------------------------------------------------------------------
@@ -386,6 +347,8 @@ run_cycle(Cycle *cycle)
 
 	publisher_begin_transaction();
 	tables_require(TABLE_TOP);
+	if (cycle->look.all)
+		fill_backlog();
 	cycle->score_table = tables_id(TABLE_SCORE);
 	rows = read_rows(cycle);
 	cycle->step = STEP_BOARD;
@@ -410,6 +373,7 @@ static void
 cycle_succeeded(const Cycle *cycle)
 {
 	int64		now = worker_clock_ms();
+	int64		rest = now - cycle->look.began;
 	bool		notified = false;
 	ListCell   *cell;
 
@@ -418,18 +382,18 @@ cycle_succeeded(const Cycle *cycle)
 		BoardRow   *row = lfirst(cell);
 		PublishedBoard *known = row->known;
 
-		known->pending = false;
+		schedule_set_pending(known, false);
 		known->failures = 0;
 		if (row->new_version != 0)
 		{
 			known->version = row->new_version;
 			rank_index_published(cycle->score_table, row->board.board_id, row->board.season, row->new_version);
-			known->published_at = cycle->began;
+			known->published_at = cycle->look.began;
 			notified |= cycle->notify;
 		}
 
 		/* Where lists are dear (counted by SQL), half of our time is rest. */
-		known->not_before = Max(cycle->began + LOOK_INTERVAL_MS, now + (now - cycle->began));
+		known->not_before = Max(cycle->look.began + LOOK_INTERVAL_MS, now + rest);
 	}
 	all_failures = 0;
 	if (cycle->done != NIL)
@@ -463,8 +427,7 @@ cycle_failed(Cycle *cycle, const ErrorData *error)
 {
 	int64		now = worker_clock_ms();
 
-	/* Boards that this cycle would have found are not known here yet. */
-	slots_put_back_touched(&cycle->taken);
+	schedule_put_back(&cycle->look);
 	if (cycle->step == STEP_COMMITTING && cycle->notify
 		&& error->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
 	{
@@ -499,70 +462,6 @@ recover_cycle(Cycle *cycle)
  * The loop
  * ------------------------------------------------------------------------ */
 
-/*
- * Fills the cycle with what is to be looked at. False if nothing is: then
- * *wait_ms is how long, unless the latch says otherwise. Marks of boards that
- * wait for their interval stay where they are, so they wake nobody again.
- */
-static bool
-choose_bits(Cycle *cycle, int64 *wait_ms)
-{
-	TouchSet	touched;
-	TouchSet	known_bits = {{0}};
-	bool		any = false;
-	HASH_SEQ_STATUS scan;
-	PublishedBoard *known;
-
-	slots_peek_touched(&touched);
-	hash_seq_init(&scan, boards);
-	while ((known = hash_seq_search(&scan)) != NULL)
-	{
-		int			bit = TOUCH_BIT(known->board_id);
-		int64		look_at;
-
-		touch_set_add(&known_bits, bit);
-		if (!known->pending && !touch_set_has(&touched, bit))
-			continue;
-		look_at = Min(due_at(known), known->seen_at + WAITING_LOOK_MS);
-		if (look_at > cycle->began)
-		{
-			*wait_ms = Min(*wait_ms, look_at - cycle->began);
-			continue;
-		}
-		touch_set_add(&cycle->bits, bit);
-		any = true;
-	}
-	for (int word = 0; word < TOUCH_WORDS; word++)
-	{
-		uint32		unknown = touched.words[word] & ~known_bits.words[word];
-
-		if (unknown == 0)
-			continue;
-		if (look_not_before > cycle->began)
-		{
-			*wait_ms = Min(*wait_ms, look_not_before - cycle->began);
-			continue;
-		}
-		cycle->bits.words[word] |= unknown;
-		any = true;
-	}
-	return any;
-}
-
-/* From here on, the touched boards at the cycle's bits are this worker's to remember. */
-static void
-take_marks(Cycle *cycle)
-{
-	HASH_SEQ_STATUS scan;
-	PublishedBoard *known;
-
-	slots_take_touched(&cycle->bits, &cycle->taken);
-	hash_seq_init(&scan, boards);
-	while ((known = hash_seq_search(&scan)) != NULL)
-		if (touch_set_has(&cycle->taken, TOUCH_BIT(known->board_id)))
-			known->pending = true;
-}
-
 /* Publishes what is due. Returns how long to sleep. */
 static int64
 publish(void)
@@ -573,17 +472,16 @@ publish(void)
 	int64		wait_ms = WORKER_LONGEST_SLEEP_MS;
 
 	memset(&cycle, 0, sizeof(cycle));
-	cycle.number = ++cycles;
-	cycle.began = worker_clock_ms();
-	cycle.notify = notify_not_before <= cycle.began;
-	if (all_not_before > cycle.began)
-		return all_not_before - cycle.began;
-	if (!choose_bits(&cycle, &wait_ms))
+	cycle.look.number = ++cycles;
+	cycle.look.began = worker_clock_ms();
+	cycle.notify = notify_not_before <= cycle.look.began;
+	if (all_not_before > cycle.look.began)
+		return all_not_before - cycle.look.began;
+	if (!schedule_choose(&cycle.look, &wait_ms))
 		return wait_ms;
 
 	pgstat_report_activity(STATE_RUNNING, "publishing");
-	take_marks(&cycle);
-	look_not_before = cycle.began + LOOK_INTERVAL_MS;
+	schedule_take(&cycle.look);
 	PG_TRY();
 	{
 		run_cycle(&cycle);
@@ -612,7 +510,6 @@ leave_if_told(void)
 static void
 start(Datum arg)
 {
-	HASHCTL		control = {.keysize = sizeof(int32), .entrysize = sizeof(PublishedBoard)};
 	PublisherStart extra;
 	Oid			database;
 
@@ -624,7 +521,7 @@ start(Datum arg)
 	leave_if_told();
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	worker_set_settings("scoreboard publisher " SCOREBOARD_VERSION);
-	boards = hash_create("scoreboard boards", 64, &control, HASH_ELEM | HASH_BLOBS);
+	schedule_init();
 }
 
 void

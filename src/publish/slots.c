@@ -19,7 +19,7 @@
  * at once. Only slot_set_state() changes a state.
  *
  * Locks: shared->lock, held for a few instructions, never while anything is
- * raised or another lock is taken. Exceptions are the marks of touched boards
+ * raised or another lock is taken. Exceptions are the marks of touched boards (one for all of them among these)
  * and the looks that the launcher is asked for, which are atomics, and the latch pointers:
  * a latch of a PGPROC stays at its place for the server's life, so a pointer
  * that is read a moment too late at worst wakes a stranger once.
@@ -67,6 +67,7 @@ typedef struct PublisherSlot
 	Latch	   *latch;			/* written under lock; commits read it without */
 	pg_atomic_uint32 chores;	/* 1: something beside publishing is to be done */
 	pg_atomic_uint32 built;		/* 1: the builder has done all it was started for */
+	pg_atomic_uint32 all_touched;	/* 1: every board is to be looked at */
 	Touches		touched;
 } PublisherSlot;
 
@@ -114,6 +115,7 @@ slots_attach(void)
 		{
 			pg_atomic_init_u32(&shared->slots[slot].chores, 0);
 			pg_atomic_init_u32(&shared->slots[slot].built, 0);
+			pg_atomic_init_u32(&shared->slots[slot].all_touched, 0);
 		}
 	}
 	compat_register_tranche(shared->lock.tranche, "scoreboard_publisher");
@@ -182,12 +184,10 @@ void
 publisher_touch_all(void)
 {
 	PublisherSlot *slot;
-	TouchSet	all = {{0}};
 
 	pg_memory_barrier();
 	slot = slot_of_my_database();
-	touch_set_add_all(&all);
-	if (slot && touches_mark_set(&slot->touched, &all))
+	if (slot && pg_atomic_exchange_u32(&slot->all_touched, 1) == 0)
 		wake(&slot->latch);
 }
 
@@ -369,7 +369,6 @@ bool
 slots_arrive(int slot, uint32 reservation, Oid *database)
 {
 	PublisherSlot *own = &shared->slots[slot];
-	TouchSet	all = {{0}};
 	bool		wanted;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
@@ -394,8 +393,7 @@ slots_arrive(int slot, uint32 reservation, Oid *database)
 	 * then, it is our PGPROC's.
 	 */
 	on_shmem_exit(leave, (Datum) 0);
-	touch_set_add_all(&all);
-	(void) touches_mark_set(&own->touched, &all);
+	pg_atomic_exchange_u32(&own->all_touched, 1);
 	pg_atomic_exchange_u32(&own->chores, 1);
 	return true;
 }
@@ -454,6 +452,18 @@ void
 slots_put_back_touched(const TouchSet *taken)
 {
 	(void) touches_mark_set(&shared->slots[own_slot].touched, taken);
+}
+
+bool
+slots_all_touched(void)
+{
+	return pg_atomic_read_u32(&shared->slots[own_slot].all_touched) != 0;
+}
+
+void
+slots_set_all_touched(bool touched)
+{
+	pg_atomic_exchange_u32(&shared->slots[own_slot].all_touched, touched);
 }
 
 bool

@@ -77,6 +77,10 @@ extern void slots_peek_touched(TouchSet *marked);
 extern void slots_take_touched(const TouchSet *wanted, TouchSet *taken);
 extern void slots_put_back_touched(const TouchSet *taken);
 
+/* Was publisher_touch_all() called since this was last set to false? True at the start too. Setting is a full memory barrier. */
+extern bool slots_all_touched(void);
+extern void slots_set_all_touched(bool touched);
+
 /* Has the builder done all it was started for? Set by itself, reset by the publisher. */
 extern void slots_set_built(bool built);
 extern bool slots_built(void);
