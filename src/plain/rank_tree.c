@@ -9,6 +9,8 @@
  *                      /      |     \
  *             [a b c]      [k1 d]    [k2 e]
  *
+ * A tree of few keys has them in itself, without a node: a hundred thousand small boards cost their places only.
+ *
  * All leaves are at level 0, the root's level is the height. Nodes are kept fuller
  * than in a plain B-tree, because memory per player is what this structure is for: a full leaf
  * first evens out with a neighbour, and splits only where the neighbours are
@@ -82,21 +84,33 @@ rank_tree_clear(RankArena *arena, RankTree *tree)
 
 /* The first position whose key is not less than key. */
 static int
-leaf_position(const RankNode *leaf, const RankTreeKey *key)
+position_among(const RankTreeKey *keys, int count, const RankTreeKey *key)
 {
 	int			low = 0;
-	int			high = leaf->count;
+	int			high = count;
 
 	while (low < high)
 	{
 		int			middle = (low + high) / 2;
 
-		if (rank_tree_compare(&leaf->keys[middle], key) < 0)
+		if (rank_tree_compare(&keys[middle], key) < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
 	return low;
+}
+
+static int
+leaf_position(const RankNode *leaf, const RankTreeKey *key)
+{
+	return position_among(leaf->keys, leaf->count, key);
+}
+
+static int
+few_position(const RankTree *tree, const RankTreeKey *key)
+{
+	return position_among(tree->few, tree->few_count, key);
 }
 
 /* The child where key belongs: the last one whose bound is not greater. */
@@ -138,20 +152,24 @@ descend(RankArena *arena, const RankTree *tree, const RankTreeKey *key, Path *pa
 }
 
 static int64_t
+sum_up(const int8_t *sums, int from, int to)
+{
+	int64_t		total = 0;
+
+	for (int i = from; i < to; i++)
+		total += sums[i];
+	return total;
+}
+
+static int64_t
 node_total(const RankNode *node, int from, int to)
 {
 	int64_t		total = 0;
 
 	if (node->level == 0)
-	{
-		for (int i = from; i < to; i++)
-			total += node->sums[i];
-	}
-	else
-	{
-		for (int i = from; i < to; i++)
-			total += node->totals[i];
-	}
+		return sum_up(node->sums, from, to);
+	for (int i = from; i < to; i++)
+		total += node->totals[i];
 	return total;
 }
 
@@ -162,7 +180,7 @@ rank_tree_before(RankArena *arena, const RankTree *tree, const RankTreeKey *key)
 	int64_t		before = 0;
 
 	if (tree->root == 0)
-		return 0;
+		return sum_up(tree->few_sums, 0, few_position(tree, key));
 	node = rank_arena_node(arena, tree->root);
 	while (node->level > 0)
 	{
@@ -182,7 +200,10 @@ rank_tree_sum(RankArena *arena, const RankTree *tree, const RankTreeKey *key)
 	int			at;
 
 	if (tree->root == 0)
-		return 0;
+	{
+		at = few_position(tree, key);
+		return at < tree->few_count && rank_tree_compare(&tree->few[at], key) == 0 ? tree->few_sums[at] : 0;
+	}
 	leaf = descend(arena, tree, key, &path);
 	at = leaf_position(leaf, key);
 	if (at < leaf->count && rank_tree_compare(&leaf->keys[at], key) == 0)
@@ -242,8 +263,15 @@ rank_tree_range(RankArena *arena, const RankTree *tree, int64_t skip,
 	RankNode	   *leaf;
 	size_t		found = 0;
 
-	if (tree->root == 0 || skip < 0 || skip >= tree->total)
+	if (skip < 0 || skip >= tree->total)
 		return 0;
+	if (tree->root == 0)
+	{
+		found = skip < tree->few_count ? (size_t) (tree->few_count - skip) : 0;
+		found = found < count ? found : count;
+		memcpy(keys, &tree->few[skip], found * sizeof(RankTreeKey));
+		return found;
+	}
 	leaf = descend_to_position(arena, tree, &skip, &path);
 	while (leaf != NULL && found < count)
 	{
@@ -519,6 +547,44 @@ account(RankTree *tree, const Path *path, const RankTreeKey *key, int change)
 	tree->checksum += (uint64_t) (int64_t) change * rank_tree_key_checksum(key);
 }
 
+/* One key among few: 1 more or less at a sum that stands, or a new key at "at". */
+static RankTreeResult
+change_few(RankTree *tree, int at, const RankTreeKey *key, int change)
+{
+	Path		none = {0};
+	size_t		behind = (size_t) (tree->few_count - at);
+	bool		stands = behind > 0 && rank_tree_compare(&tree->few[at], key) == 0;
+	int			old = stands ? tree->few_sums[at] : 0;
+	int			sum = old + change;
+
+	if (sum > INT8_MAX || sum < -INT8_MAX)
+		return RANK_TREE_OVERFLOW;
+	if (!stands)
+	{
+		memmove(&tree->few[at + 1], &tree->few[at], behind * sizeof(RankTreeKey));
+		memmove(&tree->few_sums[at + 1], &tree->few_sums[at], behind);
+		tree->few[at] = *key;
+		tree->few_count++;
+	}
+	tree->irregular += (sum != 0 && sum != 1) - (stands && old != 1);
+	account(tree, &none, key, change);
+	tree->few_sums[at] = (int8_t) sum;
+	if (sum == 0)
+	{
+		memmove(&tree->few[at], &tree->few[at + 1], (behind - 1) * sizeof(RankTreeKey));
+		memmove(&tree->few_sums[at], &tree->few_sums[at + 1], behind - 1);
+		tree->few_count--;
+	}
+	return RANK_TREE_DONE;
+}
+
+/* Would key be one too many among few? */
+static bool
+is_crowded(const RankTree *tree, int at, const RankTreeKey *key)
+{
+	return tree->few_count == RANK_FEW_MAX && (at == RANK_FEW_MAX || rank_tree_compare(&tree->few[at], key) != 0);
+}
+
 static RankTreeResult
 change_entry(RankArena *arena, RankTree *tree, const Path *path, int at, int change)
 {
@@ -540,14 +606,20 @@ change_entry(RankArena *arena, RankTree *tree, const Path *path, int at, int cha
 	return RANK_TREE_DONE;
 }
 
+/* The few go to a leaf. */
 static bool
 plant(RankArena *arena, RankTree *tree)
 {
 	RankNode	   *leaf = take_node(arena, tree, 0);
 
-	if (leaf != NULL)
-		tree->root = rank_arena_index(arena, leaf);
-	return leaf != NULL;
+	if (leaf == NULL)
+		return false;
+	memcpy(leaf->keys, tree->few, tree->few_count * sizeof(RankTreeKey));
+	memcpy(leaf->sums, tree->few_sums, tree->few_count);
+	leaf->count = tree->few_count;
+	tree->few_count = 0;
+	tree->root = rank_arena_index(arena, leaf);
+	return true;
 }
 
 RankTreeResult
@@ -557,8 +629,14 @@ rank_tree_change(RankArena *arena, RankTree *tree, const RankTreeKey *key, int c
 	RankNode	   *leaf;
 	int			at;
 
-	if (tree->root == 0 && !plant(arena, tree))
-		return RANK_TREE_FULL;
+	if (tree->root == 0)
+	{
+		at = few_position(tree, key);
+		if (!is_crowded(tree, at, key))
+			return change_few(tree, at, key, change);
+		if (!plant(arena, tree))
+			return RANK_TREE_FULL;
+	}
 	for (;;)
 	{
 		leaf = descend(arena, tree, key, &path);
@@ -668,6 +746,8 @@ rank_tree_nodes_for(size_t keys)
 {
 	size_t		leaves = keys / LOAD_FILL + 1;
 
+	if (keys <= RANK_FEW_MAX)
+		return 0;
 	return leaves + leaves / 32 + MAX_HEIGHT;
 }
 
@@ -681,9 +761,15 @@ rank_tree_load(RankArena *arena, RankTree *tree, const RankTreeKey *keys,
 		size_t		some;
 		RankTreeResult result;
 
-		if (tree->root == 0 && !plant(arena, tree))
+		if (tree->root == 0 && tree->few_count + count - *loaded <= RANK_FEW_MAX)
+		{
+			some = 1;
+			result = rank_tree_change(arena, tree, keys + *loaded, 1);
+		}
+		else if (tree->root == 0 && !plant(arena, tree))
 			return RANK_TREE_FULL;
-		result = load_step(arena, tree, keys + *loaded, count - *loaded, &some);
+		else
+			result = load_step(arena, tree, keys + *loaded, count - *loaded, &some);
 		if (result != RANK_TREE_DONE)
 			return result;
 		*loaded += some;
@@ -703,21 +789,21 @@ typedef struct Check
 } Check;
 
 static const char *
-check_leaf(const RankNode *leaf, Check *check)
+check_keys(const RankTreeKey *keys, const int8_t *sums, int count, Check *check)
 {
-	for (int i = 0; i < leaf->count; i++)
+	for (int i = 0; i < count; i++)
 	{
-		int			sum = leaf->sums[i];
+		int			sum = sums[i];
 
 		if (sum == 0)
 			return "a key stands at 0";
-		if (check->any && rank_tree_compare(&check->last, &leaf->keys[i]) >= 0)
+		if (check->any && rank_tree_compare(&check->last, &keys[i]) >= 0)
 			return "keys out of order";
 		check->any = true;
-		check->last = leaf->keys[i];
+		check->last = keys[i];
 		check->counted.total += sum;
 		check->counted.irregular += sum != 1;
-		check->counted.checksum += (uint64_t) (int64_t) sum * rank_tree_key_checksum(&leaf->keys[i]);
+		check->counted.checksum += (uint64_t) (int64_t) sum * rank_tree_key_checksum(&keys[i]);
 	}
 	return NULL;
 }
@@ -733,7 +819,7 @@ check_node(RankArena *arena, uint32_t index, int level, Check *check)
 		return "an impossible number of entries";
 	check->counted.nodes++;
 	if (level == 0)
-		return check_leaf(node, check);
+		return check_keys(node->keys, node->sums, node->count, check);
 	for (int i = 0; i < node->count; i++)
 	{
 		int64_t		before = check->counted.total;
@@ -758,7 +844,13 @@ rank_tree_check(RankArena *arena, const RankTree *tree)
 	Check		check = {0};
 	const char *wrong = NULL;
 
-	if (tree->root != 0)
+	if (tree->root == 0 && tree->few_count > RANK_FEW_MAX)
+		wrong = "an impossible number of keys";
+	else if (tree->root == 0)
+		wrong = check_keys(tree->few, tree->few_sums, tree->few_count, &check);
+	else if (tree->few_count != 0)
+		wrong = "keys beside the root";
+	else
 		wrong = check_node(arena, tree->root, rank_arena_node(arena, tree->root)->level, &check);
 	if (wrong != NULL)
 		return wrong;

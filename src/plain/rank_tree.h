@@ -25,14 +25,20 @@ typedef enum RankTreeResult
 	RANK_TREE_OVERFLOW			/* a key would stand beyond +-127; nothing was changed */
 } RankTreeResult;
 
+/* So many keys stand in the tree itself: one of them costs no node. */
+#define RANK_FEW_MAX 17
+
 /* All zero is an empty tree. */
 typedef struct RankTree
 {
-	uint32_t	root;			/* node, or 0 */
+	uint32_t	root;			/* node; 0: its keys stand in "few" */
 	uint32_t	nodes;			/* nodes that it holds */
 	int64_t		total;			/* the sum over all keys: players, where it is regular */
 	int64_t		irregular;		/* keys that stand at another sum than 1 */
 	uint64_t	checksum;		/* of keys and sums, whatever the order they came in */
+	RankTreeKey few[RANK_FEW_MAX];	/* in order */
+	int8_t		few_sums[RANK_FEW_MAX];
+	uint8_t		few_count;
 } RankTree;
 
 /* Adds change (+1 or -1) to the sum at which key stands. O(log n). */

@@ -1,9 +1,9 @@
 /*
  * rank/board.c - the trees of all boards and seasons in shared memory
  *
- * Two areas, laid out once: the directory, which has a place for each board
- * and season and a hash table from their key to the place, and the arena that
- * all trees share (rank_arena.c). Together they take scoreboard.rank_memory.
+ * The directory has a place for each board and season, and a hash table from their key to the place. Places stand in
+ * nodes of the arena that all trees share (rank_arena.c): taken when they are first needed, never given back.
+ * Together they take scoreboard.rank_memory; a board of few players is its place and nothing else.
  *
  *   state       wanted again  build begins  tree loaded  rebuild noted  no memory   trigger is off
  *   ---------   ------------  ------------  -----------  -------------  ----------  --------------
@@ -36,22 +36,25 @@
 #include "scoreboard.h"
 #include "rank/board.h"
 
-/* One place for so many kilobytes: an eighth of them, so most is left for trees. */
-#define MEMORY_PER_PLACE 2
+/* Kilobytes for each place that there can be at most, its entry of the hash table among them. */
+#define MEMORY_PER_PLACE 1
 #define MIN_PLACES 64
-#define MAX_PLACES 16384
+#define MAX_PLACES (1 << 22)
 
-#define PLACE_SIZE 256			/* whole cache lines, so that boards don't slow each other down */
+#define PLACE_SIZE 640			/* whole cache lines, so that boards don't slow each other down */
+#define PLACES_OFFSET 64		/* into a node, behind what the arena keeps there */
+#define PLACES_PER_NODE ((RANK_NODE_SIZE - PLACES_OFFSET) / PLACE_SIZE)
 
 /* How many places a backend remembers; a power of two. */
 #define REMEMBERED 16
 
 /* An arena node that holds transaction ids. */
-#define RUNNING_PER_NODE ((int) ((RANK_NODE_SIZE - 8) / sizeof(uint32)) - 2)
+#define RUNNING_PER_NODE ((int) ((RANK_NODE_SIZE - 8) / sizeof(uint32)) - 3)
 
 typedef struct RunningNode
 {
 	uint32		next;			/* node, or 0 */
+	pg_atomic_uint32 sharers;	/* of the first node: snapshots that have it */
 	int			count;
 	TransactionId xids[RUNNING_PER_NODE];
 } RunningNode;
@@ -73,8 +76,11 @@ typedef struct DirectoryEntry
 typedef struct RankDirectory
 {
 	LWLock		lock;			/* for the hash table, and the keys in the places */
-	int			places;			/* set once */
-	RankBoardPlace	place[FLEXIBLE_ARRAY_MEMBER];
+	int			places;			/* set once: how many there can be */
+	int			maybe_free;		/* lock: no place before it is free */
+	pg_atomic_uint32 laid_out;	/* places up to here exist; grows under lock */
+	pg_atomic_uint32 in_state[RANK_STATES]; /* how many places */
+	uint32		nodes[FLEXIBLE_ARRAY_MEMBER];	/* those with PLACES_PER_NODE places each */
 } RankDirectory;
 
 static RankDirectory *directory = NULL;
@@ -92,16 +98,46 @@ places(void)
 static Size
 directory_size(void)
 {
-	return add_size(offsetof(RankDirectory, place), mul_size(places(), sizeof(RankBoardPlace)));
+	return add_size(offsetof(RankDirectory, nodes), mul_size(places() / PLACES_PER_NODE + 1, sizeof(uint32)));
 }
 
 static Size
 arena_size(void)
 {
 	Size		wanted = (Size) scoreboard_rank_memory * 1024;
-	Size		least = MIN_PLACES * (Size) RANK_NODE_SIZE;
+	Size		others = add_size(directory_size(), hash_estimate_size(places(), sizeof(DirectoryEntry)));
+	Size		least = 2 * MIN_PLACES * (Size) RANK_NODE_SIZE;
 
-	return wanted > directory_size() + least ? wanted - directory_size() : least;
+	return wanted > others + least ? wanted - others : least;
+}
+
+static RankBoard *
+board_at(int place)
+{
+	RankNode   *node = rank_arena_node(arena, directory->nodes[place / PLACES_PER_NODE]);
+
+	return &((RankBoardPlace *) ((char *) node + PLACES_OFFSET))[place % PLACES_PER_NODE].board;
+}
+
+/* Caller holds the directory's lock exclusively, or is alone. */
+static bool
+lay_out_places(void)
+{
+	uint32		first = pg_atomic_read_u32(&directory->laid_out);
+	RankNode   *node = rank_arena_take(arena, 0);
+
+	if (node == NULL)
+		return false;
+	directory->nodes[first / PLACES_PER_NODE] = rank_arena_index(arena, node);
+	memset((char *) node + PLACES_OFFSET, 0, RANK_NODE_SIZE - PLACES_OFFSET);
+	for (uint32 i = 0; i < PLACES_PER_NODE; i++)
+	{
+		LWLockInitialize(&board_at(first + i)->lock, directory->lock.tranche);
+		pg_atomic_init_u64(&board_at(first + i)->version, 0);
+	}
+	pg_write_barrier();
+	pg_atomic_write_u32(&directory->laid_out, first + PLACES_PER_NODE);
+	return true;
 }
 
 Size
@@ -129,11 +165,9 @@ rank_board_attach(void)
 		memset(directory, 0, directory_size());
 		directory->places = places();
 		LWLockInitialize(&directory->lock, tranche);
-		for (int place = 0; place < directory->places; place++)
-		{
-			LWLockInitialize(&directory->place[place].board.lock, tranche);
-			pg_atomic_init_u64(&directory->place[place].board.version, 0);
-		}
+		pg_atomic_init_u32(&directory->laid_out, 0);
+		for (int state = 0; state < RANK_STATES; state++)
+			pg_atomic_init_u32(&directory->in_state[state], 0);
 	}
 	compat_register_tranche(directory->lock.tranche, "scoreboard_rank");
 	directory_hash = compat_shmem_hash("scoreboard rank boards", directory->places, &control,
@@ -141,12 +175,23 @@ rank_board_attach(void)
 
 	memory = ShmemInitStruct("scoreboard rank arena", arena_size(), &found);
 	arena = found ? (RankArena *) memory : rank_arena_init(memory, arena_size());
+	if (!found)
+		(void) lay_out_places();	/* the arena has room for more than one node */
 }
 
 int
 rank_board_count(void)
 {
-	return directory ? directory->places : 0;
+	int			count = directory ? (int) pg_atomic_read_u32(&directory->laid_out) : 0;
+
+	pg_read_barrier();
+	return count;
+}
+
+int
+rank_board_count_in(RankState state)
+{
+	return directory ? (int) pg_atomic_read_u32(&directory->in_state[state]) : 0;
 }
 
 RankArena *
@@ -168,7 +213,7 @@ same_key(const RankBoardKey *a, const RankBoardKey *b)
 static RankBoard *
 lock_place(int place, LWLockMode mode)
 {
-	RankBoard  *board = &directory->place[place].board;
+	RankBoard  *board = board_at(place);
 
 	LWLockAcquire(&board->lock, mode);
 	return board;
@@ -236,12 +281,14 @@ rank_board_lock(const RankBoardKey *key, LWLockMode mode)
 static int
 free_place(void)
 {
-	for (int place = 0; place < directory->places; place++)
-	{
-		/* Read without its lock: only under the directory's does a place begin or cease to be free. */
-		if (directory->place[place].board.state == RANK_NONE)
-			return place;
-	}
+	int			place = directory->maybe_free;
+
+	/* Read without its lock: only under the directory's does a place begin or cease to be free. */
+	while (place < rank_board_count() && board_at(place)->state != RANK_NONE)
+		place++;
+	directory->maybe_free = place;
+	if (place < rank_board_count() || (place + PLACES_PER_NODE <= directory->places && lay_out_places()))
+		return place;
 	return -1;
 }
 
@@ -289,9 +336,9 @@ rank_board_free(const RankBoardKey *pattern)
 	if (directory == NULL)
 		return;
 	LWLockAcquire(&directory->lock, LW_EXCLUSIVE);
-	for (int place = 0; place < directory->places; place++)
+	for (int place = 0; place < rank_board_count(); place++)
 	{
-		RankBoard  *board = &directory->place[place].board;
+		RankBoard  *board = board_at(place);
 
 		if (board->state == RANK_NONE || !rank_board_matches(&board->key, pattern))
 			continue;
@@ -299,6 +346,7 @@ rank_board_free(const RankBoardKey *pattern)
 		rank_board_set_state(board, RANK_NONE);
 		hash_search(directory_hash, &board->key, HASH_REMOVE, NULL);
 		rank_board_unlock(board);
+		directory->maybe_free = Min(directory->maybe_free, place);
 	}
 	LWLockRelease(&directory->lock);
 }
@@ -316,6 +364,8 @@ rank_board_set_state(RankBoard *board, RankState state)
 		rank_board_drop_snapshot(&board->verifier);
 		board->cut_known = false;
 	}
+	pg_atomic_fetch_sub_u32(&directory->in_state[board->state], 1);
+	pg_atomic_fetch_add_u32(&directory->in_state[state], 1);
 	board->state = state;
 	board->state_count++;
 	board->reported = false;
@@ -364,6 +414,7 @@ rank_board_keep_snapshot(RankSnapshot *kept, Snapshot snapshot)
 				return false;
 			}
 			running = (RunningNode *) node->memory;
+			pg_atomic_init_u32(&running->sharers, 1);
 			running->next = kept->running;
 			running->count = 0;
 			kept->running = rank_arena_index(arena, node);
@@ -375,8 +426,18 @@ rank_board_keep_snapshot(RankSnapshot *kept, Snapshot snapshot)
 }
 
 void
+rank_board_share_snapshot(RankSnapshot *kept, const RankSnapshot *from)
+{
+	*kept = *from;
+	if (from->running != 0)
+		pg_atomic_fetch_add_u32(&running_node(from->running)->sharers, 1);
+}
+
+void
 rank_board_drop_snapshot(RankSnapshot *kept)
 {
+	if (kept->running != 0 && pg_atomic_fetch_sub_u32(&running_node(kept->running)->sharers, 1) > 1)
+		kept->running = 0;
 	while (kept->running != 0)
 	{
 		uint32		node = kept->running;

@@ -37,6 +37,8 @@ typedef enum RankState
 	RANK_UNTRACKED				/* no tree: the table's trigger is off */
 } RankState;
 
+#define RANK_STATES (RANK_UNTRACKED + 1)
+
 /* What a snapshot sees, kept as long as the tree that was built from it: a callback may come late. */
 typedef struct RankSnapshot
 {
@@ -64,8 +66,9 @@ typedef struct RankBoard
 	pg_atomic_uint64 version;	/* of its list, as published last; 0: not known. Lock in any mode */
 } RankBoard;
 
-/* How many boards there can be, and the nodes they share. */
+/* How many places to walk over, how many are in a state (of all databases; not RANK_NONE), and the nodes that the boards share. */
 extern int	rank_board_count(void);
+extern int	rank_board_count_in(RankState state);
 extern RankArena *rank_board_arena(void);
 
 /*
@@ -87,8 +90,12 @@ extern bool rank_board_matches(const RankBoardKey *key, const RankBoardKey *patt
 /* The only way to another state: drops the tree where the new one has none. Caller holds its lock exclusively. */
 extern void rank_board_set_state(RankBoard *board, RankState state);
 
-/* Caller holds the board's lock exclusively. False where the arena has no room. */
+/*
+ * Caller holds the lock of the board whose it is exclusively. False where the arena has no room. Boards that are built by one
+ * snapshot share what it costs; from stays its owner's, and must not be dropped meanwhile.
+ */
 extern bool rank_board_keep_snapshot(RankSnapshot *kept, Snapshot snapshot);
+extern void rank_board_share_snapshot(RankSnapshot *kept, const RankSnapshot *from);
 extern void rank_board_drop_snapshot(RankSnapshot *kept);
 
 /* Was that transaction committed for the snapshot? For transactions that are committed now. */

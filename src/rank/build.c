@@ -6,7 +6,8 @@
  *
  *   1 lock the table in ACCESS SHARE until the end (no TRUNCATE, no rewrite)
  *   2 under the locks of the boards: take snapshot S, keep what it sees, BUILDING
- *   3 scan the table with S; let S go, since an old snapshot stops HOT pruning
+ *   3 read the rows that S sees: of each board by the index, where they are few, and the others' in one scan of the
+ *     table; let S go, since an old snapshot stops HOT pruning
  *   4 sort; load in slices, each under the board's lock; READY with the last one
  *
  * From 2 on every commit enters its notes itself, unless S sees its
@@ -25,11 +26,14 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/pg_am_d.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
@@ -37,6 +41,7 @@
 #include "storage/bufmgr.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -51,8 +56,11 @@
 #include "rank/build.h"
 #include "rank/index.h"
 
-/* Built with one scan; each is a lock held at once for a moment (a process can hold 200). */
+/* Built with one snapshot; each is a lock held at once for a moment (a process can hold 200). */
 #define MAX_TARGETS 64
+
+/* A board of more rows is read by a scan of the table, others' rows too: by the index it would be slower. */
+#define FEW_ROWS 2000
 
 /* Keys entered in one hold of a board's lock: some 50 microseconds. */
 #define SLICE 2000
@@ -75,6 +83,7 @@ typedef struct Target
 	size_t		count;
 	size_t		room;
 	bool		too_many;		/* more than the arena can ever hold */
+	bool		complete;		/* its rows were read by the index */
 } Target;
 
 typedef struct Build
@@ -83,8 +92,12 @@ typedef struct Build
 	Target	   *targets;
 	int			count;
 	bool		tracked;		/* every change of the table is noted, by whomever */
+	RankSnapshot kept;			/* what the snapshot of step 2 sees, for all of them */
 	MemoryContext memory;
 } Build;
+
+/* Where the next targets are looked for first: behind the last ones. */
+static int	next_place = 0;
 
 #define ST_SORT sort_keys
 #define ST_ELEMENT_TYPE RankTreeKey
@@ -111,20 +124,40 @@ is_to_build(const RankBoard *board)
 		(board->state == RANK_FULL && arena->nodes - rank_arena_used(arena) >= board->nodes_needed);
 }
 
+static int
+compare_places(const void *a, const void *b)
+{
+	return ((const Target *) a)->place - ((const Target *) b)->place;
+}
+
+/* Is the n-th place from next_place on one of ours that is to be built? Then where it is, and its key. */
+static bool
+look_at(int n, int *place, RankBoardKey *key)
+{
+	RankBoard  *board;
+	bool		wanted;
+
+	*place = (next_place + n) % rank_board_count();
+	board = rank_board_lock_at(*place, LW_SHARED);
+	if (board == NULL)
+		return false;
+	*key = board->key;
+	wanted = board->key.database == MyDatabaseId && is_to_build(board);
+	rank_board_unlock(board);
+	return wanted;
+}
+
 bool
 rank_build_pending(void)
 {
 	bool		pending = false;
+	int			place;
+	RankBoardKey key;
 
-	for (int place = 0; place < rank_board_count() && !pending; place++)
-	{
-		RankBoard  *board = rank_board_lock_at(place, LW_SHARED);
-
-		if (board == NULL)
-			continue;
-		pending = board->key.database == MyDatabaseId && is_to_build(board);
-		rank_board_unlock(board);
-	}
+	if (rank_board_count_in(RANK_WANTED) == 0 && rank_board_count_in(RANK_FULL) == 0)
+		return false;
+	for (int n = 0; n < rank_board_count() && !pending; n++)
+		pending = look_at(n, &place, &key);
 	return pending && !RecoveryInProgress();
 }
 
@@ -135,7 +168,8 @@ rank_build_want_all(void)
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	SPI_connect();
-	if (SPI_execute("SELECT board_id::int FROM scoreboard.board", true, 0) != SPI_OK_SELECT)
+	if (SPI_execute("SELECT b.board_id::int FROM scoreboard.board b LEFT JOIN scoreboard.top t ON t.board = b.name"
+					" ORDER BY t.updated_at DESC NULLS LAST, b.board_id", true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "reading scoreboard.board failed");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -154,29 +188,24 @@ static void
 choose_targets(Build *build)
 {
 	Oid			relid = RelationGetRelid(build->rel);
+	int			place = next_place;
+	RankBoardKey key;
 
 	build->targets = MemoryContextAllocZero(build->memory, MAX_TARGETS * sizeof(Target));
-	for (int place = 0; place < rank_board_count() && build->count < MAX_TARGETS; place++)
+	for (int n = 0; n < rank_board_count() && build->count < MAX_TARGETS; n++)
 	{
-		RankBoard  *board = rank_board_lock_at(place, LW_SHARED);
-		RankBoardKey key;
-		bool		wanted;
-
-		if (board == NULL)
-			continue;
-		key = board->key;
-		wanted = is_to_build(board);
-		rank_board_unlock(board);
-		if (key.database != MyDatabaseId)
+		if (!look_at(n, &place, &key))
 			continue;
 		if (key.relid != relid)
 			rank_board_free(&key);
-		else if (wanted)
+		else
 		{
 			build->targets[build->count].place = place;
 			build->targets[build->count++].key = key;
 		}
 	}
+	next_place = (place + 1) % rank_board_count();
+	qsort(build->targets, build->count, sizeof(Target), compare_places);
 }
 
 static Target *
@@ -196,6 +225,16 @@ find_target(Build *build, int32 board_id, int32 season)
 		}
 	}
 	return NULL;
+}
+
+static Datum
+board_ids(const Build *build)
+{
+	Datum		ids[MAX_TARGETS];
+
+	for (int t = 0; t < build->count; t++)
+		ids[t] = Int32GetDatum(build->targets[t].key.board_id);
+	return PointerGetDatum(construct_array(ids, build->count, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 }
 
 /*
@@ -225,11 +264,15 @@ trigger_is_on(Oid relid)
 static bool
 read_settings(Build *build)
 {
+	Oid			types[] = {INT4ARRAYOID};
+	Datum		values[1];
 	bool		same = true;
 
 	SPI_connect();
 	build->tracked = trigger_is_on(RelationGetRelid(build->rel));
-	if (SPI_execute("SELECT board_id::int, score_order::text, ties::text, top_size::int FROM scoreboard.board", true, 0) != SPI_OK_SELECT)
+	values[0] = board_ids(build);
+	if (SPI_execute_with_args("SELECT board_id::int, score_order::text, ties::text, top_size::int FROM scoreboard.board WHERE board_id = ANY ($1)",
+							  1, types, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "reading scoreboard.board failed");
 	for (int t = 0; t < build->count; t++)
 	{
@@ -309,18 +352,21 @@ give_up(int code, Datum arg)
 
 	for (int t = 0; t < build->count; t++)
 		finish_target(&build->targets[t], RANK_WANTED);
+	rank_board_drop_snapshot(&build->kept);
 }
 
 /* Caller holds the board's lock exclusively. */
 static void
-begin_board(RankBoard *board, Target *target, Snapshot snapshot)
+begin_board(RankBoard *board, Target *target, const RankSnapshot *kept)
 {
 	if (!is_to_build(board) || !target->exists || memcmp(&board->key, &target->key, sizeof(RankBoardKey)) != 0)
 		return;
 	rank_board_set_state(board, RANK_BUILDING);
 	board->order = target->order;
 	board->top_size = target->top_size;
-	if (!rank_board_keep_snapshot(&board->snapshot, snapshot))
+	if (kept)
+		rank_board_share_snapshot(&board->snapshot, kept);
+	else
 		rank_board_set_state(board, RANK_FULL);
 	target->state_count = board->state_count;
 }
@@ -334,15 +380,17 @@ begin_building(Build *build)
 {
 	RankBoard  *locked[MAX_TARGETS];
 	Snapshot	snapshot;
+	bool		has_room;
 
 	for (int t = 0; t < build->count; t++)
 		locked[t] = rank_board_lock_at(build->targets[t].place, LW_EXCLUSIVE);
 	snapshot = GetLatestSnapshot();
+	has_room = rank_board_keep_snapshot(&build->kept, snapshot);
 	for (int t = 0; t < build->count; t++)
 	{
 		if (locked[t] == NULL)
 			continue;
-		begin_board(locked[t], &build->targets[t], snapshot);
+		begin_board(locked[t], &build->targets[t], has_room ? &build->kept : NULL);
 		rank_board_unlock(locked[t]);
 	}
 	return RegisterSnapshot(snapshot);
@@ -374,29 +422,110 @@ add_key(Target *target, const RankTreeKey *key, MemoryContext memory)
 }
 
 static void
-scan_table(Build *build, Snapshot snapshot)
+take_row(Target *target, const TableLayout *layout, TupleTableSlot *slot, MemoryContext memory)
 {
-	const TableLayout layout = *tables_layout(TABLE_SCORE, build->rel, TABLE_SCAN);
+	RankKey		row;
+	RankTreeKey key;
+
+	if (target->too_many || !DatumGetBool(tables_value(layout, slot, SCORE_LISTED)))
+		return;
+	row = rank_key_read(layout, slot);
+	key = rank_order_key(target->order, &row);
+	add_key(target, &key, memory);
+}
+
+/* For those that aren't complete yet. */
+static void
+scan_table(Build *build, const TableLayout *layout, Snapshot snapshot)
+{
 	TupleTableSlot *slot = table_slot_create(build->rel, NULL);
 	TableScanDesc scan = compat_table_beginscan(build->rel, snapshot);
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		Target	   *target;
-		RankKey		row;
-		RankTreeKey key;
 
 		CHECK_FOR_INTERRUPTS();
-		target = find_target(build, DatumGetInt32(tables_value(&layout, slot, SCORE_BOARD_ID)),
-							 DatumGetInt32(tables_value(&layout, slot, SCORE_SEASON)));
-		if (target == NULL || target->too_many || !DatumGetBool(tables_value(&layout, slot, SCORE_LISTED)))
-			continue;
-		row = rank_key_read(&layout, slot);
-		key = rank_order_key(target->order, &row);
-		add_key(target, &key, build->memory);
+		target = find_target(build, DatumGetInt32(tables_value(layout, slot, SCORE_BOARD_ID)),
+							 DatumGetInt32(tables_value(layout, slot, SCORE_SEASON)));
+		if (target != NULL && !target->complete)
+			take_row(target, layout, slot, build->memory);
 	}
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
+}
+
+/* Can a board's rows be found by it, as any snapshot of now sees them? */
+static bool
+begins_with_board(Relation index, const TableLayout *layout)
+{
+	Form_pg_index form = index->rd_index;
+
+	return index->rd_rel->relam == BTREE_AM_OID && form->indisvalid && !form->indcheckxmin &&
+		form->indnkeyatts >= 2 && form->indkey.values[0] == layout->attno[SCORE_BOARD_ID] &&
+		form->indkey.values[1] == layout->attno[SCORE_SEASON] && RelationGetIndexPredicate(index) == NIL;
+}
+
+/* Of the primary key, where an administrator hasn't made another one of it. Open and locked, or NULL. */
+static Relation
+open_index(Relation rel, const TableLayout *layout)
+{
+	Oid			oid = RelationGetPrimaryKeyIndex(rel);
+	Relation	index;
+
+	if (!OidIsValid(oid))
+		return NULL;
+	index = index_open(oid, AccessShareLock);
+	if (begins_with_board(index, layout))
+		return index;
+	index_close(index, AccessShareLock);
+	return NULL;
+}
+
+/* Where there are more than a few rows, the target has none afterwards. */
+static void
+read_few(Target *target, Relation rel, Relation index, const TableLayout *layout, Snapshot snapshot, MemoryContext memory)
+{
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	IndexScanDesc scan = compat_index_beginscan(rel, index, snapshot, 2);
+	ScanKeyData keys[2];
+	int			rows = 0;
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(target->key.board_id));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(target->key.season));
+	index_rescan(scan, keys, 2, NULL, 0);
+	while (rows <= FEW_ROWS && index_getnext_slot(scan, ForwardScanDirection, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		take_row(target, layout, slot, memory);
+		rows++;
+	}
+	target->complete = rows <= FEW_ROWS;
+	if (!target->complete)
+		target->count = 0;
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+/* Step 3 */
+static void
+read_rows(Build *build, Snapshot snapshot)
+{
+	const TableLayout layout = *tables_layout(TABLE_SCORE, build->rel, TABLE_SCAN);
+	Relation	index = open_index(build->rel, &layout);
+	bool		complete = index != NULL;
+
+	for (int t = 0; t < build->count; t++)
+	{
+		build->targets[t].complete = false;
+		if (index)
+			read_few(&build->targets[t], build->rel, index, &layout, snapshot, build->memory);
+		complete = complete && build->targets[t].complete;
+	}
+	if (index)
+		index_close(index, NoLock);
+	if (!complete)
+		scan_table(build, &layout, snapshot);
 }
 
 /* True if all of it is loaded, and the board is READY. */
@@ -474,6 +603,8 @@ report_full_boards(void)
 {
 	int			full = 0;
 
+	if (rank_board_count_in(RANK_FULL) == 0)
+		return;
 	for (int place = 0; place < rank_board_count(); place++)
 	{
 		RankBoard  *board = rank_board_lock_at(place, LW_EXCLUSIVE);
@@ -524,8 +655,9 @@ build_targets(Build *build)
 		same = read_settings(build);
 		PopActiveSnapshot();
 		if (same && build->tracked)
-			scan_table(build, snapshot);
+			read_rows(build, snapshot);
 		UnregisterSnapshot(snapshot);
+		rank_board_drop_snapshot(&build->kept);
 		if (!build->tracked)
 			set_untracked(build);
 		else if (same)

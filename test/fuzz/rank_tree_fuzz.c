@@ -785,6 +785,7 @@ int
 main(int argc, char **argv)
 {
 	const Range wide = {1000000, 1000000, 1000000};
+	const Range fewest = {3, 2, 4};
 	const Range narrow = {4, 2, 3};
 	const Range middle = {40, 5, 20};
 	long		operations = 100000;
@@ -813,6 +814,7 @@ main(int argc, char **argv)
 			print_speed(players);
 		return 0;
 	}
+	report("so few keys that they mostly need no node", churn(operations, &fewest, 100, false));
 	report("few keys, sums far from 1", churn(operations, &narrow, 100, false));
 	report("ties", churn(operations, &middle, 1000, false));
 	report("wide range", churn(operations, &wide, 2000, false));
