@@ -199,8 +199,11 @@ run_chore(Chore *chore)
 	}
 	PG_CATCH();
 	{
+		ErrorData  *error = worker_abort_transaction();
+
 		LockTimeout = 0;
-		worker_log_error(worker_abort_transaction(), pstrdup(chore->what));
+		/* Where the error stood before, nothing is kept; now it is the turn's. */
+		worker_log_error(error, pstrdup(chore->what));
 		try_later(chore, ++chore->failures);
 	}
 	PG_END_TRY();

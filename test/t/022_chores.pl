@@ -48,6 +48,16 @@ foreach my $name ('one', 'two')
 is(join(' ', slurp_file($node->logfile, $offset) =~ /scoreboard tries again in (\d+) ms: storing refusals/g), '1000 1000',
 	'refusals that can not be stored are tried again, after a failure as after the first');
 
+# Whatever an error brings along, the log says what was being done.
+$offset = -s $node->logfile;
+sql(q{CREATE FUNCTION refuse_row() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no room' USING DETAIL = 'It is full.', HINT = 'Make room.'; END $$;
+	CREATE TRIGGER no_room BEFORE INSERT ON scoreboard.refusal FOR EACH ROW EXECUTE FUNCTION refuse_row()});
+refuse('three');
+$node->wait_for_log(qr/scoreboard tries again/, $offset);
+like(slurp_file($node->logfile, $offset), qr/LOG:  no room\n[^\n]*DETAIL:  It is full\.\n[^\n]*HINT:  Make room\.\n[^\n]*CONTEXT:  storing refusals\n/, 'an error of a chore with all that belongs to it');
+sql('DROP TRIGGER no_room ON scoreboard.refusal; DROP FUNCTION refuse_row()');
+wait_for_refusal('three');
+
 # Nor is what fails forgotten over what succeeds beside it: a board whose row can't be read keeps all ranks from being built.
 sub ranks { return "(SELECT string_agg(state, ' ') FROM unnest(ARRAY[1, 2]) b, scoreboard.rank_state(b, 1)) = '$_[0]'"; }
 sql(q{ALTER TABLE scoreboard.board DISABLE TRIGGER USER, ALTER COLUMN ties DROP NOT NULL; INSERT INTO scoreboard.board (board_id, name) VALUES (2, 'two')});
