@@ -31,6 +31,9 @@ is($standby->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE
 my ($status, $output, $errors) = $standby->psql($db, q{SELECT scoreboard.redeem_ticket('none')}, extra_params => ['-v', 'VERBOSITY=verbose']);
 like($errors, qr/PT503: .*by the primary server only/, 'it has no tickets, and says so');
 
+($status, $output, $errors) = $standby->psql($db, q{SELECT scoreboard_import('global', '{bob}', '{1}', 'r')}, extra_params => ['-v', 'VERBOSITY=verbose']);
+like($errors, qr/25006: cannot execute scoreboard_import\(\) during recovery/, 'it imports nothing, and says so');
+
 # What the standby does not receive any more
 $standby->stop;
 add_score($primary, $db, 'global', 'anna', 30);
