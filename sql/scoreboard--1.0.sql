@@ -1925,10 +1925,10 @@ CREATE FUNCTION @extschema@.scoreboard_forget(user_id text, mode text DEFAULT 'e
 RETURNS @extschema@.scoreboard_forgotten LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
-    answer @extschema@.scoreboard_forgotten;
     forgotten_id bigint;
     made scoreboard.adjustment;
     traces bigint;
+    kept_until timestamptz;
 BEGIN
     PERFORM scoreboard.hide_statement();
     IF user_id IS NULL OR mode IS NULL OR mode NOT IN ('erase', 'anonymise') THEN
@@ -1946,21 +1946,20 @@ BEGIN
         IF (made.kind, made.content) IS DISTINCT FROM (mode, scoreboard.tombstone_digest(user_id)) THEN
             RAISE EXCEPTION USING ERRCODE = 'PT422', MESSAGE = 'the reference was used for something else', DETAIL = '{"code":"IDEMPOTENCY_MISMATCH"}', HINT = 'Give every change a reference of its own.';
         END IF;
-        answer := (mode, (SELECT t.expires_at FROM scoreboard.tombstone t WHERE t.digest = made.content), true);
-        RETURN answer;
+        RETURN (mode, (SELECT t.expires_at FROM scoreboard.tombstone t WHERE t.digest = made.content), true);
     END IF;
     traces := scoreboard.forget_traces(user_id);
     IF forgotten_id IS NULL AND traces = 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = 'nothing is known of such a player', DETAIL = '{"code":"NOT_FOUND"}', HINT = 'user_id is what tokens name, with the issuer''s prefix.';
     END IF;
-    answer := (mode, scoreboard.set_tombstone(user_id), false);
+    kept_until := scoreboard.set_tombstone(user_id);
     IF mode = 'erase' THEN
         PERFORM scoreboard.erase_player(forgotten_id);
     ELSE
         PERFORM scoreboard.anonymise_player(forgotten_id);
     END IF;
     INSERT INTO scoreboard.adjustment (reference, kind, content, reason) VALUES (reference, mode, scoreboard.tombstone_digest(user_id), coalesce(reason, ''));
-    RETURN answer;
+    RETURN (mode, kept_until, false);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_forget IS
@@ -1981,8 +1980,8 @@ CREATE FUNCTION scoreboard.rank_check(board_id integer, season integer) RETURNS 
     AS 'MODULE_PATHNAME', 'scoreboard_rank_check' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION scoreboard.rank_check(integer, integer) IS 'what is wrong with the structure of the rank tree, or null; holds up writers meanwhile, for tests';
 
-CREATE FUNCTION @extschema@.scoreboard_stats()
-RETURNS SETOF @extschema@.scoreboard_board_stats
+CREATE FUNCTION scoreboard.stats()
+RETURNS TABLE (board text, season integer, version bigint, rank_state text, players bigint, rank_memory bigint, flags bigint)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT scoreboard.hide_statement();
     SELECT b.name, 1, t.version, r.state, r.players, r.memory, coalesce(f.standing, 0)
@@ -1990,6 +1989,11 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
         LEFT JOIN (SELECT s.board_id, count(*) FROM scoreboard.flag s WHERE s.cleared_at IS NULL GROUP BY s.board_id) AS f (board_id, standing) ON f.board_id = b.board_id
     ORDER BY b.name
 $$;
+COMMENT ON FUNCTION scoreboard.stats() IS 'scoreboard_stats() for bridges';
+
+CREATE FUNCTION @extschema@.scoreboard_stats()
+RETURNS SETOF @extschema@.scoreboard_board_stats
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ SELECT * FROM scoreboard.stats() $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_stats() IS
 'The state of each board: last published version, rank tree, players in it, its shared memory, flags.
 rank_state: none, wanted, building, ready, full, untracked;
@@ -2004,11 +2008,6 @@ rate_refusals_full: attempts refused since none was free (raise scoreboard.rate_
 rate_memory_used of rate_memory: bytes of the rate windows; rate_nearly_full: 80 % were reached;
 refusals_lost: refusals that came faster than they were stored, and were dropped;
 rank_memory_used of rank_memory: bytes of the rank trees.';
-
-CREATE FUNCTION scoreboard.stats()
-RETURNS TABLE (board text, season integer, version bigint, rank_state text, players bigint, rank_memory bigint, flags bigint)
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ SELECT * FROM @extschema@.scoreboard_stats() $$;
-COMMENT ON FUNCTION scoreboard.stats() IS 'scoreboard_stats() for bridges';
 
 CREATE FUNCTION scoreboard.server_stats(
     OUT library_version text, OUT rate_entries bigint, OUT rate_capacity bigint, OUT rate_refusals_full bigint,
@@ -2044,6 +2043,13 @@ CREATE FUNCTION scoreboard.levels_within(level text) RETURNS text[] LANGUAGE sql
 $$;
 COMMENT ON FUNCTION scoreboard.levels_within(text) IS 'the levels whose functions a level may call';
 
+-- Asked for each time: it can be renamed, and whoever may create schemas could then make another of the old name.
+CREATE FUNCTION scoreboard.api_schema() RETURNS name LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp AS $$
+    SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'scoreboard'
+$$;
+COMMENT ON FUNCTION scoreboard.api_schema() IS 'where the API functions are';
+
 -- By membership in the extension: anybody who may create in the API's schema can make another function of the same name.
 CREATE FUNCTION scoreboard.api_members(OUT function regprocedure, OUT level text) RETURNS SETOF record LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp AS $$
@@ -2061,7 +2067,7 @@ DECLARE
     place regnamespace;
     who text;
 BEGIN
-    FOREACH place IN ARRAY ARRAY['@extschema@', 'scoreboard']::regnamespace[] LOOP
+    FOREACH place IN ARRAY ARRAY[quote_ident(scoreboard.api_schema()), 'scoreboard']::regnamespace[] LOOP
         SELECT CASE WHEN has_schema_privilege('public', place, 'CREATE') THEN 'everybody' ELSE string_agg(format('"%s"', r.rolname), ', ' ORDER BY r.rolname) END INTO who
             FROM pg_roles r WHERE NOT r.rolsuper AND r.rolname <> current_user AND r.rolname !~ '^pg_' AND has_schema_privilege(r.oid, place, 'CREATE');
         IF who IS NOT NULL THEN
@@ -2084,8 +2090,10 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('there is no access level "%s"', level), DETAIL = '{"code":"INVALID_REQUEST"}',
             HINT = 'Levels are reader, player, gateway, server and admin.';
     END IF;
+    -- One at a time: two that change the same functions' privileges would fail each other.
+    LOCK TABLE scoreboard.access_level IN SHARE ROW EXCLUSIVE MODE;
     INSERT INTO scoreboard.access_level VALUES (role, level) ON CONFLICT DO NOTHING;
-    EXECUTE format('GRANT USAGE ON SCHEMA @extschema@ TO %I', role);
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', scoreboard.api_schema(), role);
     FOR f IN SELECT m.function FROM scoreboard.api_members() m WHERE m.level = ANY (scoreboard.levels_within(scoreboard_grant_access.level)) LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', f, role);
     END LOOP;
@@ -2112,10 +2120,19 @@ CREATE FUNCTION @extschema@.scoreboard_revoke_access(role name)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     f regprocedure;
+    had boolean;
 BEGIN
     PERFORM scoreboard.hide_statement();
+    LOCK TABLE scoreboard.access_level IN SHARE ROW EXCLUSIVE MODE;
     DELETE FROM scoreboard.access_level a WHERE a.role_name = role;
-    IF NOT FOUND THEN
+    had := FOUND;
+    IF had AND role <> 'public' AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = role) THEN
+        -- It was dropped, and its privileges with it, or renamed.
+        RETURN;
+    END IF;
+    -- What a role was given before it was renamed, it has.
+    IF NOT had AND NOT EXISTS (SELECT FROM scoreboard.api_members() m JOIN pg_proc p ON p.oid = m.function, aclexplode(p.proacl) a JOIN pg_roles r ON r.oid = a.grantee
+            WHERE r.rolname = role AND r.oid <> p.proowner) THEN
         RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('role "%s" has no access level', role), DETAIL = '{"code":"NOT_FOUND"}',
             HINT = 'scoreboard.access_level lists who has which.';
     END IF;
@@ -2126,12 +2143,14 @@ BEGIN
     EXECUTE format('REVOKE USAGE ON SCHEMA scoreboard FROM %I', role);
     -- PUBLIC's on the API's schema was there before us, where that is "public".
     IF role <> 'public' THEN
-        EXECUTE format('REVOKE USAGE ON SCHEMA @extschema@ FROM %I', role);
+        EXECUTE format('REVOKE USAGE ON SCHEMA %I FROM %I', scoreboard.api_schema(), role);
     END IF;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_revoke_access IS
-'Takes back every level that scoreboard_grant_access gave to a role.';
+'Takes back every level that scoreboard_grant_access gave to a role.
+role: its name; also the old one of a role that was dropped or renamed, which is forgotten then.
+Errors: NOT_FOUND.';
 
 CREATE FUNCTION scoreboard.setting_of(role name, wanted text) RETURNS text LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp AS $$
@@ -2156,7 +2175,9 @@ CREATE FUNCTION scoreboard.setup_left(authenticator name, roles name[]) RETURNS 
     SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     role name;
-    exposed text[] := scoreboard.names_in(coalesce(scoreboard.setting_of(authenticator, 'pgrst.db_schemas'), 'public'));
+    api name := scoreboard.api_schema();
+    -- Names as they are, without quotes
+    exposed text[] := regexp_split_to_array(btrim(coalesce(scoreboard.setting_of(authenticator, 'pgrst.db_schemas'), 'public')), ' *, *');
     trusted text[] := scoreboard.names_in(scoreboard.setting_of(authenticator, 'scoreboard.trusted_request_roles'));
 BEGIN
     FOREACH role IN ARRAY roles LOOP
@@ -2165,11 +2186,11 @@ BEGIN
     RETURN QUERY SELECT authenticator = ANY (trusted), format('claims and headers of the requests that "%s" carries out are believed', authenticator),
         format('ALTER ROLE %I SET scoreboard.trusted_request_roles = %s', authenticator,
             (SELECT string_agg(quote_literal(quote_ident(t)), ', ') FROM unnest(array_append(trusted, authenticator::text)) AS t));
-    RETURN QUERY SELECT '@extschema@' = ANY (exposed), 'the schema of the functions is exposed (or PostgREST''s own configuration says so: db-schemas)',
-        format('ALTER ROLE %I SET pgrst.db_schemas = %L', authenticator, array_to_string(array_append(exposed, '@extschema@'), ', '));
+    RETURN QUERY SELECT api = ANY (exposed), 'the schema of the functions is exposed (or PostgREST''s own configuration says so: db-schemas)',
+        format('ALTER ROLE %I SET pgrst.db_schemas = %L', authenticator, array_to_string(array_append(exposed, api::text), ', '));
     RETURN QUERY SELECT EXISTS (SELECT FROM scoreboard.jwt_issuer), 'somebody may issue the tokens whose claims name players',
-        'SELECT @extschema@.scoreboard_set_issuer(''https://…'', ''{"keys": []}'') -- preset => '
-            || (SELECT string_agg(quote_literal(p.preset), ', ' ORDER BY p.preset) FROM scoreboard.issuer_presets() p);
+        format('SELECT %I.scoreboard_set_issuer(''https://…'', ''{"keys": []}'') -- preset => %s', api,
+            (SELECT string_agg(quote_literal(p.preset), ', ' ORDER BY p.preset) FROM scoreboard.issuer_presets() p));
     RETURN QUERY SELECT 'scoreboard' = ANY (scoreboard.names_in(current_setting('shared_preload_libraries'))), 'the library is preloaded',
         'ALTER SYSTEM SET shared_preload_libraries = ''scoreboard''';
 END
@@ -2207,9 +2228,9 @@ BEGIN
     FOR n IN 1..3 LOOP
         CONTINUE WHEN roles[n] IS NULL;
         had := EXISTS (SELECT FROM scoreboard.access_level a WHERE a.role_name = roles[n] AND a.level = levels[n]);
-        PERFORM @extschema@.scoreboard_grant_access(roles[n], levels[n]);
+        EXECUTE format('SELECT %I.scoreboard_grant_access($1, $2)', scoreboard.api_schema()) USING roles[n], levels[n];
         RETURN QUERY SELECT true, format('"%s" %s level %s', roles[n], CASE WHEN had THEN 'has' ELSE 'was given' END, levels[n]),
-            format('SELECT @extschema@.scoreboard_grant_access(%L, %L)', roles[n], levels[n]);
+            format('SELECT %I.scoreboard_grant_access(%L, %L)', scoreboard.api_schema(), roles[n], levels[n]);
     END LOOP;
     PERFORM pg_notify('pgrst', 'reload schema');
     RETURN QUERY SELECT true, 'PostgREST is told to look at the functions again', 'NOTIFY pgrst, ''reload schema''';

@@ -39,7 +39,8 @@ static SavedPlan type_plan = {
 
 static SavedPlan set_plan = {
 	.text = "INSERT INTO scoreboard.verifier AS v (action_type_id, function_schema, function_name, owner, fraction, set_by)"
-	" SELECT $1, p.pronamespace::regnamespace::text::name, p.proname, r.rolname, $3, $4 FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner WHERE p.oid = $2"
+	" SELECT $1, n.nspname, p.proname, r.rolname, $3, $4 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_roles r ON r.oid = p.proowner"
+	" WHERE p.oid = $2"
 	" ON CONFLICT (action_type_id) DO UPDATE SET function_schema = excluded.function_schema, function_name = excluded.function_name,"
 	" owner = excluded.owner, fraction = excluded.fraction, set_by = excluded.set_by, set_at = now()",
 	.nargs = 4, .types = {INT4OID, OIDOID, FLOAT8OID, NAMEOID}

@@ -16,10 +16,12 @@
 
 #define SEARCH_PATH "pg_catalog, pg_temp"
 
+/* Also by a function's SET clause, which stands in quotes where quote_all_identifiers was on at CREATE EXTENSION. */
 static bool
 is_pinned(void)
 {
-	return strcmp(namespace_search_path, SEARCH_PATH) == 0;
+	return strcmp(namespace_search_path, SEARCH_PATH) == 0 ||
+		strcmp(namespace_search_path, "\"pg_catalog\", \"pg_temp\"") == 0;
 }
 
 /* As a function's SET clause does it; an error takes it back by itself. */
