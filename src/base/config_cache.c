@@ -63,8 +63,9 @@ static uint64 filled_from = 0;	/* the generation at which the tables were empty 
 static SavedPlan board_plan = {
 	.text = "SELECT name::text, board_id::int, score_order::text, ties::text, operator::text, top_size::int, lowest_score::bigint, publish_interval_ms::int,"
 	" visibility::text, permission::text, time_zone::text,"
-	" coalesce(rate_limit, -1)::int, coalesce(burst_limit, -1)::int"
-	" FROM scoreboard.board WHERE name = $1 OR board_id = $2",
+	" coalesce(rate_limit, -1)::int, coalesce(burst_limit, -1)::int,"
+	" CASE WHEN counts_towards <> '{}' THEN ARRAY(SELECT f.board_id FROM scoreboard.further_boards(b.board_id) AS f ORDER BY 1)::int[] END"
+	" FROM scoreboard.board b WHERE name = $1 OR board_id = $2",
 	.nargs = 2, .types = {TEXTOID, INT4OID}
 };
 
@@ -203,6 +204,23 @@ visibility_from_text(const char *visibility)
 	return strcmp(visibility, "token") == 0 ? VISIBLE_TO_PLAYERS : VISIBLE_BY_PERMISSION;
 }
 
+static void
+load_further(Board *board, HeapTuple row, TupleDesc desc, int column)
+{
+	bool		none;
+	Datum		value = SPI_getbinval(row, desc, column, &none);
+	ArrayType  *ids = none ? NULL : DatumGetArrayTypeP(value);
+
+	board->further_count = 0;
+	board->further_ids = NULL;
+	board->further = NULL;
+	if (ids == NULL || ARR_NDIM(ids) == 0)
+		return;
+	board->further_ids = MemoryContextAlloc(cache_context, ARR_DIMS(ids)[0] * sizeof(int32));
+	board->further_count = ARR_DIMS(ids)[0];
+	memcpy(board->further_ids, ARR_DATA_PTR(ids), board->further_count * sizeof(int32));
+}
+
 static const Board *
 load_board(const char *name, int32 board_id)
 {
@@ -234,6 +252,7 @@ load_board(const char *name, int32 board_id)
 		board->time_zone = MemoryContextStrdup(cache_context, plan_known_text(row, desc, 11));
 		board->rate_limit = DatumGetInt32(plan_datum(row, desc, 12));
 		board->burst_limit = DatumGetInt32(plan_datum(row, desc, 13));
+		load_further(board, row, desc, 14);
 	}
 	plan_finish(pin);
 	return board;
@@ -270,6 +289,30 @@ config_board_by_id(int32 board_id)
 		}
 	}
 	return load_board(NULL, board_id);
+}
+
+/* One that was deleted meanwhile is left out: the generation has moved with it. */
+const Board *const *
+config_further(const Board *board, int *count)
+{
+	Board	   *kept = (Board *) board; /* an entry of ours */
+
+	if (board->further_count > 0 && board->further == NULL)
+	{
+		const Board **further = MemoryContextAlloc(cache_context, board->further_count * sizeof(Board *));
+		int			found = 0;
+
+		for (int i = 0; i < board->further_count; i++)
+		{
+			further[found] = config_board_by_id(board->further_ids[i]);
+			if (further[found] != NULL)
+				found++;
+		}
+		kept->further_count = found;
+		kept->further = further;
+	}
+	*count = board->further_count;
+	return *count > 0 ? board->further : NULL;
 }
 
 static char *

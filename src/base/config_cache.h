@@ -54,6 +54,9 @@ typedef struct Board
 	char	   *time_zone;
 	int			rate_limit;		/* attempts of a player a minute; 0 = off, -1: scoreboard.board_rate_limit */
 	int			burst_limit;	/* a second */
+	int			further_count;	/* of the boards that its actions count towards too, near and far */
+	int32	   *further_ids;	/* in ascending order */
+	const struct Board **further;	/* config_further()'s; NULL before it was asked */
 } Board;
 
 typedef enum ActionProof
@@ -146,6 +149,8 @@ extern BoardTies config_ties(const char *ties);
 
 extern const Board *config_board(const char *name);
 extern const Board *config_board_by_id(int32 board_id);
+/* The boards that its actions count towards too, by board_id; NULL where there are none. */
+extern const Board *const *config_further(const Board *board, int *count);
 extern const ActionRule *config_action_rule(const Board *board, const char *action_type);
 /* The same where it costs no statement: NULL also for what hasn't been asked for yet. */
 extern const Board *config_known_board(const char *name);

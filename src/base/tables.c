@@ -108,6 +108,15 @@ static const Definition definitions[TABLES] = {
 			[ACTION_SETS_SCORE] = {"sets_score", BOOLOID}
 		}
 	},
+	[TABLE_CREDIT] = {
+		.name = "credit", .keys = 3, .key = {CREDIT_PLAYER_ID, CREDIT_ACTION_ID, CREDIT_BOARD_ID},
+		.column = {
+			[CREDIT_PLAYER_ID] = {"player_id", INT8OID}, [CREDIT_ACTION_ID] = {"action_id", TEXTOID},
+			[CREDIT_BOARD_ID] = {"board_id", INT4OID}, [CREDIT_SEASON] = {"season", INT4OID},
+			[CREDIT_APPLIED] = {"applied_points", INT8OID}, [CREDIT_PREVIOUS] = {"previous_score", INT8OID},
+			[CREDIT_SCORE] = {"score", INT8OID}, [CREDIT_SETS_SCORE] = {"sets_score", BOOLOID}
+		}
+	},
 	[TABLE_SCORE] = {
 		.name = "score", .keys = 3, .key = {SCORE_BOARD_ID, SCORE_SEASON, SCORE_PLAYER_ID}, .hinted = true, .updated = true,
 		.column = {

@@ -6,7 +6,7 @@
  *   1 input       request.c      4 signature         receipt.c, grant.c
  *   2 who         token.c        - the player's lock base/locks.c
  *   3 rate        rate_limit.c   5 retry or replay   idempotency.c
- *                                6 allowed now, then the writes (ledger.c)
+ *                                6 allowed now, then the writes (routing.c, ledger.c)
  *
  * Steps 1 to 4 need no lock. The lock decides: what steps 5 and 6 read under it
  * is as committed now, at every isolation level, the configuration too.
@@ -42,6 +42,7 @@
 #include "write/idempotency.h"
 #include "write/increment.h"
 #include "write/replicated.h"
+#include "write/routing.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_increment);
 PG_FUNCTION_INFO_V1(scoreboard_increment_for);
@@ -65,6 +66,7 @@ static bool
 resolve(Increment *increment, Refusal *refusal)
 {
 	const Request *request = &increment->request;
+	int			further;
 
 	increment->generation = config_generation();
 	increment->board = config_board(request->board);
@@ -75,6 +77,8 @@ resolve(Increment *increment, Refusal *refusal)
 	if (increment->rule == NULL)
 		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "scoreboard.action_type lists the action types.",
 					  "there is no action type \"%s\"", request->action_type);
+	/* They are of this generation too. */
+	(void) config_further(increment->board, &further);
 	return true;
 }
 
@@ -314,32 +318,6 @@ check_allowed(Increment *increment, const LedgerPlayer *player, TimestampTz now,
 		check_grant(increment, now, refusal);
 }
 
-/* The new score by the board's operator. Points and scores stay far from overflowing 64 bits. */
-static bool
-next_score(const Board *board, const LedgerScore *old, int64 points, int64 *score, Refusal *refusal)
-{
-	int64		next = points;
-
-	if (board->operator == OPERATOR_SUM)
-	{
-		next = old->score + points;
-		/* A penalty stops at the lowest score; it never lifts who is below it already. */
-		if (points < 0 && next < board->lowest_score)
-			next = Min(board->lowest_score, old->score);
-	}
-	else if (points < board->lowest_score)
-		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
-					  "points must not lie below the lowest score of board \"%s\", " INT64_FORMAT, board->name, board->lowest_score);
-	else if (board->operator == OPERATOR_BEST && old->exists)
-		next = board->low_first ? Min(old->score, points) : Max(old->score, points);
-
-	if (next > SCOREBOARD_SCORE_MAX || next < -SCOREBOARD_SCORE_MAX)
-		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
-					  "the score would leave the range of -9007199254740991 to 9007199254740991");
-	*score = next;
-	return true;
-}
-
 static LedgerExtras
 requested_extras(const Request *request)
 {
@@ -347,25 +325,6 @@ requested_extras(const Request *request)
 		.subscore = request->has_subscore ? request->subscore : NO_SUBSCORE,
 		.detail = request->detail
 	};
-}
-
-/* Is what stands beside the score this action's from now on? With operator best only if it is better: the first one stays. */
-static bool
-sets_score(const Board *board, const LedgerScore *old, int64 points, const LedgerExtras *extras)
-{
-	RankKey		before = {.score = old->score, .subscore = old->extras.subscore};
-	RankKey		after = {.score = points, .subscore = extras->subscore};
-
-	return board->operator != OPERATOR_BEST || !old->exists ||
-		rank_order_compare(rank_order_of(board), &after, &before) < 0;
-}
-
-static bool
-same_extras(const LedgerExtras *a, const LedgerExtras *b)
-{
-	if (a->subscore != b->subscore || (a->detail == NULL) != (b->detail == NULL))
-		return false;
-	return a->detail == NULL || strcmp(a->detail, b->detail) == 0;
 }
 
 /* A name or avatar from the token wins over what is stored; one that is not valid is ignored. */
@@ -403,41 +362,35 @@ place_action(const Increment *increment, Ledger *ledger, const LedgerPlayer *pla
 	}
 }
 
-/* The writes: player if new, score if it or what stands beside it changed, profile if the token names one, action last. */
+/* The writes: player if new, scores that changed or what stands beside them, profile if the token names one, action last. */
 static void
-write_action(const Increment *increment, Ledger *ledger, LedgerPlayer *player, const LedgerScore *old, int64 points, int64 score,
+write_action(const Increment *increment, Ledger *ledger, LedgerPlayer *player, const Routing *routing, const LedgerExtras *extras,
 			 TimestampTz now, LedgerAction *action)
 {
-	const Board *board = increment->board;
-	LedgerExtras extras = requested_extras(&increment->request);
-	bool		sets = sets_score(board, old, points, &extras);
-	LedgerScore new = {.exists = true, .score = score, .reached_at = now, .extras = sets ? extras : old->extras};
+	const Credit *named = &routing->named;
 
 	if (!player->exists)
 		ledger_add_player(increment->user_id, player);
-	if (old->exists && old->score == score)
-		new.reached_at = old->reached_at;
-	if (!old->exists || old->score != score || !same_extras(&old->extras, &new.extras))
-		ledger_set_score(ledger, board->board_id, board->season, player->player_id, old, &new, !player->hidden);
+	routing_write(routing, ledger, player, increment->request.action_id);
 	if (!increment->by_server)
 		take_profile(increment, player);
 
 	*action = (LedgerAction) {
 		.exists = true,
-		.board_id = board->board_id,
-		.season = board->season,
+		.board_id = named->board->board_id,
+		.season = named->season,
 		.action_type_id = increment->rule->action_type_id,
 		.has_points = increment->request.has_points,
 		.points = increment->request.points,
-		.extras = extras,
-		.sets_score = sets,
-		.applied_points = score - old->score,
-		.previous_score = old->score,
-		.score = score,
+		.extras = *extras,
+		.sets_score = named->sets_score,
+		.applied_points = named->new.score - named->old.score,
+		.previous_score = named->old.score,
+		.score = named->new.score,
 		.created_at = now,
 		.signing_key_id = increment->signing_key_id,
 	};
-	place_action(increment, ledger, player, &new, action);
+	place_action(increment, ledger, player, &named->new, action);
 	ledger_add_action(ledger, player->player_id, &increment->request, action);
 	ledger_finish_action(ledger);
 
@@ -465,23 +418,24 @@ fill_answer(const Increment *increment, const LedgerAction *action, bool replaye
 static bool
 count_new(Increment *increment, Ledger *ledger, LedgerPlayer *player, Answer *answer, Refusal *refusal)
 {
-	const Board *board = increment->board;
 	TimestampTz now = ledger_clock();
-	LedgerScore old = {.extras.subscore = NO_SUBSCORE};
+	LedgerExtras extras = requested_extras(&increment->request);
 	LedgerAction action;
+	Routing		routing;
 	int64		points = increment->rule->points_fixed ? increment->rule->points : increment->request.points;
-	int64		score = 0;
+	bool		counts;
 
 	if ((!player->exists && !tombstone_check(increment->user_id, refusal)) || !check_allowed(increment, player, now, refusal))
 		return false;
-	if (player->exists)
-		ledger_find_score(ledger, board->board_id, board->season, player->player_id, &old);
-	if (!next_score(board, &old, points, &score, refusal) ||
-		(increment->proof == PROOF_GRANT && !grant_consume(increment->request.action_id, refusal)))
-		return false;
-	write_action(increment, ledger, player, &old, points, score, now, &action);
-	fill_answer(increment, &action, false, answer);
-	return true;
+	counts = routing_weigh(&routing, increment->board, ledger, player, points, &extras, now, refusal) &&
+		(increment->proof != PROOF_GRANT || grant_consume(increment->request.action_id, refusal));
+	if (counts)
+	{
+		write_action(increment, ledger, player, &routing, &extras, now, &action);
+		fill_answer(increment, &action, false, answer);
+	}
+	routing_free(&routing);
+	return counts;
 }
 
 bool

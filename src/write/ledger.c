@@ -1,7 +1,7 @@
 /*
  * write/ledger.c - what is recorded of a player: its row, its actions, its scores
  *
- * Owns the access to the tables player, action, score and top on the way of an
+ * Owns the access to the tables player, action, credit, score and top on the way of an
  * increment. It goes below SQL where every increment pays: look-ups through
  * base/tables.c, the two writes through the executor's own row functions: indexes,
  * constraints and row triggers AFTER the write as with an INSERT or UPDATE,
@@ -56,6 +56,7 @@ struct Ledger
 	LedgerTable player;
 	LedgerTable action;
 	LedgerTable score;
+	LedgerTable credit;			/* not open before the first one is written: few actions have any */
 	Snapshot	latest;			/* NULL before the first look */
 	EState	   *estate;			/* NULL until the first write */
 };
@@ -126,6 +127,8 @@ ledger_close(Ledger *ledger)
 {
 	close_table(&ledger->player);
 	close_table(&ledger->action);
+	if (ledger->credit.at_hand.rel)
+		close_table(&ledger->credit);
 	close_table(&ledger->score);
 	if (ledger->latest)
 		UnregisterSnapshot(ledger->latest);
@@ -286,6 +289,13 @@ ledger_find_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id,
 		score->reached_at = int64_or_zero(table, SCORE_REACHED_AT);
 		score->extras = extras_at(table, SCORE_SUBSCORE, SCORE_DETAIL);
 	}
+}
+
+void
+ledger_keep_score(Ledger *ledger, LedgerScore *score)
+{
+	if (score->exists)
+		score->kept = ExecCopySlotHeapTuple(ledger->score.at_hand.slot);
 }
 
 /* Opened here, since the rank index hardly ever doesn't know. */
@@ -539,6 +549,8 @@ ledger_set_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id,
 	ItemPointerData at = old->at;
 
 	prepare_write(ledger, table);
+	if (old->kept)
+		heap_deform_tuple(old->kept, RelationGetDescr(table->at_hand.rel), table->values, table->nulls);
 	if (old->exists)
 		forget_dropped(table);
 	else
@@ -589,6 +601,28 @@ ledger_add_action(Ledger *ledger, int64 player_id, const Request *request, const
 	set_text(table, ACTION_REQUEST_ID, request->request_id);
 	if (request->client_address)
 		set_value(table, ACTION_CLIENT_ADDRESS, DirectFunctionCall1(inet_in, CStringGetDatum(request->client_address)));
+	fill_slot(table);
+	insert_row(ledger, table);
+	finish_write(ledger, table);
+}
+
+void
+ledger_add_credit(Ledger *ledger, int64 player_id, const char *action_id, const LedgerCredit *credit)
+{
+	LedgerTable *table = &ledger->credit;
+
+	if (table->at_hand.rel == NULL)
+		open_table(table, TABLE_CREDIT, TABLE_WRITE, RowExclusiveLock);
+	prepare_write(ledger, table);
+	clear_values(ledger, table);
+	set_value(table, CREDIT_PLAYER_ID, Int64GetDatum(player_id));
+	set_text(table, CREDIT_ACTION_ID, action_id);
+	set_value(table, CREDIT_BOARD_ID, Int32GetDatum(credit->board_id));
+	set_value(table, CREDIT_SEASON, Int32GetDatum(credit->season));
+	set_value(table, CREDIT_APPLIED, Int64GetDatum(credit->applied_points));
+	set_value(table, CREDIT_PREVIOUS, Int64GetDatum(credit->previous_score));
+	set_value(table, CREDIT_SCORE, Int64GetDatum(credit->score));
+	set_value(table, CREDIT_SETS_SCORE, BoolGetDatum(credit->sets_score));
 	fill_slot(table);
 	insert_row(ledger, table);
 	finish_write(ledger, table);

@@ -10,6 +10,7 @@
 #define SCOREBOARD_WRITE_LEDGER_H
 
 #include "postgres.h"
+#include "access/htup.h"
 #include "datatype/timestamp.h"
 #include "storage/itemptr.h"
 #include "utils/jsonb.h"
@@ -64,7 +65,19 @@ typedef struct LedgerScore
 	TimestampTz reached_at;
 	LedgerExtras extras;
 	ItemPointerData at;			/* where its row stands, for ledger_set_score */
+	HeapTuple	kept;			/* ledger_keep_score()'s copy of the row, or NULL */
 } LedgerScore;
+
+/* What an action added to a further board. */
+typedef struct LedgerCredit
+{
+	int32		board_id;
+	int32		season;
+	int64		applied_points;
+	int64		previous_score;
+	int64		score;
+	bool		sets_score;
+} LedgerCredit;
 
 /* The tables at hand; one for a call, however many increments it counts. */
 typedef struct Ledger Ledger;
@@ -85,6 +98,9 @@ extern void ledger_find_player(Ledger *ledger, const char *user_id, LedgerPlayer
 extern void ledger_find_action(Ledger *ledger, int64 player_id, const char *action_id, LedgerAction *action);
 extern void ledger_find_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id, LedgerScore *score);
 
+/* After ledger_find_score(), where others are looked for before this one is written. */
+extern void ledger_keep_score(Ledger *ledger, LedgerScore *score);
+
 /* The board's last published version; 0 before the first. */
 extern int64 ledger_version(Ledger *ledger, const char *board);
 
@@ -92,7 +108,7 @@ extern int64 ledger_version(Ledger *ledger, const char *board);
 extern TimestampTz ledger_clock(void);
 
 /*
- * Writes. A score is written over the one that ledger_find_score found last; 40001 where somebody
+ * Writes. A score is written over the one that ledger_find_score found last, or ledger_keep_score kept; 40001 where somebody
  * changed it without the player's lock. Triggers of the tables fire before a function returns. A profile whose row somebody else has locked is left as it is.
  */
 extern void ledger_add_player(const char *user_id, LedgerPlayer *player);
@@ -100,6 +116,8 @@ extern void ledger_set_profile(int64 player_id, const char *display_name, const 
 extern void ledger_set_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id,
 							 const LedgerScore *old, const LedgerScore *new, bool listed);
 extern void ledger_add_action(Ledger *ledger, int64 player_id, const Request *request, const LedgerAction *action);
+
+extern void ledger_add_credit(Ledger *ledger, int64 player_id, const char *action_id, const LedgerCredit *credit);
 
 /* 40001, for who has seen that a row was changed which this transaction's snapshot doesn't show. */
 compat_noreturn extern void ledger_raise_serialization_failure(void);

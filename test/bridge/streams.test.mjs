@@ -70,6 +70,26 @@ test('subscore and detail of a POST stand in the list, and go with the next acti
   await shows([{ rank: 1, userId: 'sub-1', score: 200 }, { rank: 2, userId: 'sub-2', score: 100, subscore: 84 }]);
 });
 
+test('a POST on a region moves the streams of every board that it counts towards; the answer is the region\'s', async () => {
+  await cluster.sql("INSERT INTO scoreboard.board (name, publish_interval_ms) VALUES ('whole', 10), ('every-day', 10)");
+  await cluster.sql("UPDATE scoreboard.board SET counts_towards = (SELECT ARRAY[board_id] FROM scoreboard.board WHERE name = 'every-day') WHERE name = 'whole'");
+  await cluster.sql("INSERT INTO scoreboard.board (name, publish_interval_ms, counts_towards) SELECT 'region', 10, ARRAY[board_id] FROM scoreboard.board WHERE name = 'whole'");
+  const boards = ['region', 'whole', 'every-day'];
+  for (const board of boards) await until('the board to be known', async () => (await ask(bridge, `/v1/leaderboard/top?board=${board}`)).status === 200);
+  const streams = await Promise.all(boards.map((board) => socket({ query: `?board=${board}` })));
+  const shows = (entries) => Promise.all(streams.map((stream, i) => until(`${boards[i]}: ${entries[i]}`, () => stream.last
+    && JSON.parse(stream.last).entries.map((entry) => `${entry.userId} ${entry.score}`).join() === entries[i])));
+  const post = async (board) => {
+    const { status, json } = await increment(bridge, cluster, 'far-reaching', { action: actionFor(cluster, 'far-reaching', { board }) });
+    assert.equal(status, 200);
+    return [json.board, json.previousScore, json.score];
+  };
+  assert.deepEqual(await post('whole'), ['whole', 0, 100]);
+  await shows(['', 'far-reaching 100', 'far-reaching 100']);
+  assert.deepEqual(await post('region'), ['region', 0, 100]);
+  await shows(['far-reaching 100', 'far-reaching 200', 'far-reaching 200']);
+});
+
 test('an event has a name, an id and data; the stream begins with a time to retry', async () => {
   const stream = await events();
   await stream.receives(messageOf(await stored(cluster)));

@@ -69,7 +69,6 @@ SELECT name, title, score_order, operator, ties, top_size, publish_interval_ms, 
 \set SHOW_CONTEXT never
 -- Settings that nothing honours yet are refused: they must not look as if they protected something.
 INSERT INTO scoreboard.board (name, period) VALUES ('x', 'day');
-INSERT INTO scoreboard.board (name, counts_towards) VALUES ('x', '{1}');
 UPDATE scoreboard.board SET period = 'reset';
 SELECT count(*) AS boards FROM scoreboard.board;
 -- It goes, and comes again; nothing of the first stays.

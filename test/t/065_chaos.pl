@@ -1,5 +1,6 @@
 # Through the API and beside it: many sessions count actions with savepoints, errors and rollbacks while players are frozen,
-# banned, hidden and brought back, while the rank trees are built anew all the time, and once more over a kill -9.
+# banned, hidden and brought back, while what counts towards what is changed, the rank trees are built anew all the time, and once
+# more over a kill -9.
 # Afterwards scoreboard_verify() finds nothing: scores, log, lists, trees and published documents agree.
 # A simpler test can't show it, since each of these alone is right long before all of them together are.
 #
@@ -24,11 +25,12 @@ create_database($node, 'game');
 $node->safe_psql('game', q{
 	INSERT INTO scoreboard.board (board_id, name, score_order, operator, ties, publish_interval_ms) VALUES
 		(2, 'best', 'low', 'best', 'first', 10), (3, 'latest', 'high', 'latest', 'shared', 10);
+	INSERT INTO scoreboard.board (board_id, name, publish_interval_ms, counts_towards) VALUES (4, 'region', 10, '{1,2}');
 	INSERT INTO scoreboard.action_type (name, proof, min_points, max_points) VALUES ('ANY', 'trusted', -1000, 1000);
 	-- What is refused (a suspended player, a value below the lowest score) is a rolled-back subtransaction here.
 	CREATE FUNCTION count_action(who int, what int, where_to int) RETURNS void LANGUAGE plpgsql AS $$
 	BEGIN
-		PERFORM scoreboard_increment_for('c' || who, 'ANY', 'a' || what, (ARRAY['global', 'best', 'latest'])[where_to], what % 300 - 40);
+		PERFORM scoreboard_increment_for('c' || who, 'ANY', 'a' || what, (ARRAY['global', 'best', 'latest', 'region', 'region'])[where_to], what % 300 - 40);
 		IF what % 7 = 0 THEN RAISE EXCEPTION 'after all not'; END IF;
 	EXCEPTION WHEN OTHERS THEN
 		IF SQLSTATE IN ('40P01', '40001') THEN RAISE; END IF;
@@ -61,11 +63,12 @@ COMMIT;},
 	rolled_back => q{BEGIN;
 SELECT count_action(:p, :a, :b);
 ROLLBACK;},
-	judged => q{SELECT judge(:p, :how);});
+	judged => q{SELECT judge(:p, :how);},
+	rerouted => q{UPDATE scoreboard.board SET counts_towards = CASE WHEN :how > 4 THEN '{1,2,3}'::integer[] ELSE '{2,1}' END WHERE name = 'region';});
 my $directory = PostgreSQL::Test::Utils::tempdir;
 foreach my $name (keys %scripts)
 {
-	append_to_file("$directory/$name", "\\set p random(1, $players)\n\\set a random(1, 1000000000)\n\\set b random(1, 3)\n"
+	append_to_file("$directory/$name", "\\set p random(1, $players)\n\\set a random(1, 1000000000)\n\\set b random(1, 5)\n"
 		  . "\\set how random(1, 8)\n$scripts{$name}\n");
 }
 
@@ -75,7 +78,7 @@ sub start_writers
 	my ($transactions) = @_;
 
 	return IPC::Run::start([ 'pgbench', '-n', '-c', 8, '-j', 2, '-t', $transactions, '--max-tries=100', '-d', $node->connstr('game'),
-			map { ('-f', "$directory/$_->[0]\@$_->[1]") } [ counted => 6 ], [ savepoints => 3 ], [ rolled_back => 2 ], [ judged => 1 ] ],
+			map { ('-f', "$directory/$_->[0]\@$_->[1]") } [ counted => 6 ], [ savepoints => 3 ], [ rolled_back => 2 ], [ judged => 1 ], [ rerouted => 1 ] ],
 		'<', '/dev/null', '>', "$directory/output", '2>&1');
 }
 
@@ -104,6 +107,7 @@ while ($writers->pumpable)
 ok($writers->finish, 'all writers came to their end');
 cmp_ok($rebuilds, '>', 1, 'the trees were built anew meanwhile');
 cmp_ok($node->safe_psql('game', 'SELECT count(*) FROM scoreboard.action'), '>', 100, 'actions were counted');
+is($node->safe_psql('game', 'SELECT count(*) > 10 FROM scoreboard.credit GROUP BY board_id ORDER BY board_id'), "t\nt\nt", 'towards further boards too');
 agrees('after the writers');
 
 $writers = start_writers(100000);

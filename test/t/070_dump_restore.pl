@@ -29,6 +29,7 @@ SELECT scoreboard_grant_access('dump_admin', 'admin');
 UPDATE scoreboard.board SET title = 'Everybody''s', top_size = 3, ties = 'shared', score_order = 'low', operator = 'best', lowest_score = -7 WHERE name = 'global';
 INSERT INTO scoreboard.board (name, title, operator, time_zone, rate_limit) VALUES ('weekly', 'Weekly', 'latest', 'Asia/Tokyo', 500), ('gone', '', 'sum', 'UTC', NULL);
 DELETE FROM scoreboard.board WHERE name = 'gone';
+INSERT INTO scoreboard.board (name, counts_towards) VALUES ('region', '{1,2}');
 INSERT INTO scoreboard.action_type (name, proof, min_points, max_points) VALUES ('AWARD', 'trusted', -100, 1000);
 INSERT INTO scoreboard.action_type (name, points) VALUES ('LEVEL', 5);
 INSERT INTO scoreboard.action_rule (board_id, action_type_id, points) SELECT board_id, action_type_id, 9 FROM scoreboard.board, scoreboard.action_type WHERE board.name = 'global' AND action_type.name = 'LEVEL';
@@ -43,6 +44,7 @@ SELECT scoreboard_set_issuer('https://b.test', '{"keys": [{"kty": "oct", "alg": 
 SELECT scoreboard_increment_for('p' || n, 'AWARD', 'first', points => n, idempotency_key => 'k', metadata => '{"n": 1.50}') FROM generate_series(1, 200) AS n;
 SELECT scoreboard_increment_for('p' || n, 'AWARD', 'second', 'weekly', points => n % 7) FROM generate_series(1, 50) AS n;
 SELECT scoreboard_increment_for('p11', 'RARE', 'rare', 'weekly');
+SELECT scoreboard_increment_for('p12', 'AWARD', 'routed', 'region', points => 99);
 SELECT scoreboard_set_profile('p1', E'Anna \U0001F600 "x" \\', 'https://img.test/a.png');
 UPDATE scoreboard.player SET hidden = true WHERE user_id = 'p2';
 UPDATE scoreboard.player SET state = 'banned' WHERE user_id = 'p3';
@@ -77,6 +79,7 @@ foreach my $what (sort keys %boards)
 INSERT INTO scoreboard.action_type (name, proof, min_points, max_points) SELECT 'AWARD' || n, 'trusted', 0, 1000 FROM generate_series(1, 100) AS n;
 SELECT scoreboard_increment_for('p' || n, 'AWARD1', 'before', points => n) FROM generate_series(1, 100) AS n;
 $boards{$what};
+UPDATE scoreboard.board SET counts_towards = ARRAY(SELECT o.board_id FROM scoreboard.board o WHERE o.board_id > board.board_id);
 SELECT scoreboard_increment_for('p' || n, 'AWARD1', name, name, points => n) FROM generate_series(1, 100) AS n, scoreboard.board;
 INSERT INTO scoreboard.action_rule (board_id, action_type_id, points) SELECT board_id, action_type_id, 1 FROM scoreboard.board, scoreboard.action_type;
 SELECT scoreboard_set_issuer('https://' || i, json_build_object('keys', (SELECT json_agg(json_build_object('kty', 'oct', 'alg', 'HS256', 'kid', 'k' || n, 'k', 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8')) FROM generate_series(1, 20) AS n))::text, i || ':')
@@ -170,7 +173,7 @@ foreach my $how (sort keys %restores)
 	is($node->safe_psql($db, q{SELECT score FROM scoreboard_increment_for('new', 'AWARD', 'first', points => 50);
 			SELECT player_id FROM scoreboard.player WHERE user_id = 'new';
 			INSERT INTO scoreboard.board (name) VALUES ('new') RETURNING board_id}),
-		"50\n201\n4", "$how: ids go on");
+		"50\n201\n5", "$how: ids go on");
 	cmp_ok(wait_for_list($node, $db, 'global', '-2 1 4'), '>', 0, "$how: the change is published");
 }
 is($node->safe_psql('game', $all_rows), $before, 'the old database was not touched');

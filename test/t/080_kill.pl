@@ -1,5 +1,5 @@
 # kill -9 of the whole server under load, again and again: what was acknowledged is there, exactly once, with the score that was
-# answered; the sum of the log is the sum of the scores; a version that somebody saw never comes again with other content.
+# answered, and on every board that it counts towards; the sum of the log is the sum of the scores; a version that somebody saw never comes again with other content.
 # Needs a server to kill, and clients that go on by themselves.
 #
 # Part of scoreboard; PostgreSQL licence, see LICENSE.
@@ -30,6 +30,8 @@ create_database($node, 'game');
 $node->safe_psql('game', q{
 	INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('HIT', 'trusted', 1);
 	UPDATE scoreboard.board SET publish_interval_ms = 10, top_size = 100;
+	INSERT INTO scoreboard.board (board_id, name) VALUES (2, 'day');
+	INSERT INTO scoreboard.board (board_id, name, counts_towards) VALUES (3, 'region', '{1,2}');
 	CHECKPOINT});
 
 my $parent = $$;
@@ -41,6 +43,7 @@ sub write_actions
 {
 	my ($writer) = @_;
 	my $next = 1;
+	my $board = $writer % 2 ? 'region' : 'global';
 
 	open(my $noted, '>', "$directory/writer$writer") or die $!;
 	$noted->autoflush(1);
@@ -50,7 +53,7 @@ sub write_actions
 		foreach my $n ($next .. $actions)
 		{
 			my $player = "w$writer-p" . $n % $players;
-			print $script "SELECT '$player', 'a$n', score FROM scoreboard_increment_for('$player', 'HIT', 'a$n', idempotency_key => 'k$n');\n";
+			print $script "SELECT '$player', 'a$n', score FROM scoreboard_increment_for('$player', 'HIT', 'a$n', '$board', idempotency_key => 'k$n');\n";
 		}
 		close($script);
 		open(my $answers, '-|', "psql -XAtq -v ON_ERROR_STOP=1 -d '$connection' -f '$directory/script$writer' 2>/dev/null") or die $!;
@@ -159,7 +162,7 @@ foreach my $kill (1 .. $kills)
 }
 waitpid($_, 0) foreach @children;
 my $scores = $node->safe_psql('game',
-	"SELECT string_agg(s.score::text, ' ' ORDER BY s.score DESC, s.reached_at) FROM scoreboard.score s");
+	"SELECT string_agg(s.score::text, ' ' ORDER BY s.score DESC, s.reached_at) FROM scoreboard.score s WHERE s.board_id = 1");
 cmp_ok(wait_for_list($node, 'game', 'global', $scores), '>', 0, 'the list shows the scores in the end');
 append_to_file("$directory/stop", '');
 waitpid($watcher, 0);
@@ -172,10 +175,13 @@ is_deeply([ grep { !exists $logged{$_} } sort keys %answered ], [], 'what was ac
 is_deeply([ grep { $logged{$_} ne $answered{$_} } grep { exists $logged{$_} } sort keys %answered ],
 	[], 'with the score that was answered');
 is_deeply([ grep { !exists $answered{$_} } sort keys %logged ], [], 'and nothing else');
-is($node->safe_psql('game', 'SELECT sum(score) FROM scoreboard.score'), $writers * $actions, 'each was counted once');
+my $half = $writers * $actions / 2;
+is($node->safe_psql('game', 'SELECT sum(score) FROM scoreboard.score GROUP BY board_id ORDER BY board_id'), join("\n", 2 * $half, $half, $half),
+	'each was counted once, on each board');
 is($node->safe_psql('game', q{
-		SELECT count(*) FROM scoreboard.score s JOIN (SELECT player_id, sum(applied_points) AS points, max(score) AS last FROM scoreboard.action GROUP BY 1) AS a USING (player_id)
-		WHERE s.score <> a.points OR s.score <> a.last}),
+		WITH log AS (SELECT board_id, player_id, applied_points, score FROM scoreboard.action UNION ALL SELECT board_id, player_id, applied_points, score FROM scoreboard.credit)
+		SELECT count(*) FROM (SELECT board_id, player_id, sum(applied_points) AS points, max(score) AS last FROM log GROUP BY 1, 2) AS a FULL JOIN scoreboard.score s USING (board_id, player_id)
+		WHERE (s.score, s.score) IS DISTINCT FROM (a.points, a.last)}),
 	0, 'the log adds up to the scores, for each player');
 
 my (%content, @twice, @backwards);

@@ -1,0 +1,162 @@
+/*
+ * write/routing.c - what an action does to each board that it counts towards
+ *
+ * An action names one board. That board's counts_towards, and theirs in turn, lead to the others; each applies its own operator, lowest
+ * score, order and ties to the action's points, in its own season. All of them are weighed before the first is written: one that
+ * refuses has nothing to undo. The named board's part stands in the action's row, each other's in a row of scoreboard.credit.
+ *
+ * An action whose board leads nowhere takes no look-up and no memory more than it did without this file.
+ *
+ * Locks: none of its own. The player's lock, which the caller holds, covers all of the player's scores; their rows are
+ * written boards by id, for who has locked rows of scoreboard.score without it.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+
+#include "rank/order.h"
+#include "write/routing.h"
+
+/* The new score by the board's operator. Points and scores stay far from overflowing 64 bits. */
+static bool
+next_score(const Board *board, const LedgerScore *old, int64 points, int64 *score, Refusal *refusal)
+{
+	int64		next = points;
+
+	if (board->operator == OPERATOR_SUM)
+	{
+		next = old->score + points;
+		/* A penalty stops at the lowest score; it never lifts who is below it already. */
+		if (points < 0 && next < board->lowest_score)
+			next = Min(board->lowest_score, old->score);
+	}
+	else if (points < board->lowest_score)
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
+					  "points must not lie below the lowest score of board \"%s\", " INT64_FORMAT, board->name, board->lowest_score);
+	else if (board->operator == OPERATOR_BEST && old->exists)
+		next = board->low_first ? Min(old->score, points) : Max(old->score, points);
+
+	if (next > SCOREBOARD_SCORE_MAX || next < -SCOREBOARD_SCORE_MAX)
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
+					  "the score on board \"%s\" would leave the range of -9007199254740991 to 9007199254740991", board->name);
+	*score = next;
+	return true;
+}
+
+/* Is what stands beside the score this action's from now on? With operator best only if it is better: the first one stays. */
+static bool
+sets_score(const Board *board, const LedgerScore *old, int64 points, const LedgerExtras *extras)
+{
+	RankKey		before = {.score = old->score, .subscore = old->extras.subscore};
+	RankKey		after = {.score = points, .subscore = extras->subscore};
+
+	return board->operator != OPERATOR_BEST || !old->exists ||
+		rank_order_compare(rank_order_of(board), &after, &before) < 0;
+}
+
+static bool
+same_extras(const LedgerExtras *a, const LedgerExtras *b)
+{
+	if (a->subscore != b->subscore || (a->detail == NULL) != (b->detail == NULL))
+		return false;
+	return a->detail == NULL || strcmp(a->detail, b->detail) == 0;
+}
+
+static bool
+changes_score(const Credit *credit)
+{
+	return !credit->old.exists || credit->old.score != credit->new.score || !same_extras(&credit->old.extras, &credit->new.extras);
+}
+
+static bool
+weigh(Credit *credit, const Board *board, Ledger *ledger, const LedgerPlayer *player, int64 points,
+	  const LedgerExtras *extras, TimestampTz now, Refusal *refusal)
+{
+	LedgerScore *old = &credit->old;
+	LedgerScore *new = &credit->new;
+
+	*credit = (Credit) {.board = board, .season = board->season, .old.extras.subscore = NO_SUBSCORE};
+	if (player->exists)
+		ledger_find_score(ledger, board->board_id, credit->season, player->player_id, old);
+	*new = (LedgerScore) {.exists = true};
+	if (!next_score(board, old, points, &new->score, refusal))
+		return false;
+	credit->sets_score = sets_score(board, old, points, extras);
+	new->extras = credit->sets_score ? *extras : old->extras;
+	new->reached_at = old->exists && old->score == new->score ? old->reached_at : now;
+	return true;
+}
+
+bool
+routing_weigh(Routing *routing, const Board *board, Ledger *ledger, const LedgerPlayer *player, int64 points,
+			  const LedgerExtras *extras, TimestampTz now, Refusal *refusal)
+{
+	const Board *const *further = config_further(board, &routing->count);
+
+	routing->named.old.kept = NULL;
+	routing->further = routing->count > 0 ? palloc0(routing->count * sizeof(Credit)) : NULL;
+	for (int i = 0; i < routing->count; i++)
+	{
+		Credit	   *credit = &routing->further[i];
+
+		if (!weigh(credit, further[i], ledger, player, points, extras, now, refusal))
+			return false;
+		ledger_keep_score(ledger, &credit->old);
+	}
+	/* Last: its row is still at hand where nothing else is written before. */
+	if (!weigh(&routing->named, board, ledger, player, points, extras, now, refusal))
+		return false;
+	if (routing->count > 0)
+		ledger_keep_score(ledger, &routing->named.old);
+	return true;
+}
+
+static void
+write_score(const Credit *credit, Ledger *ledger, const LedgerPlayer *player)
+{
+	if (changes_score(credit))
+		ledger_set_score(ledger, credit->board->board_id, credit->season, player->player_id, &credit->old, &credit->new, !player->hidden);
+}
+
+void
+routing_write(const Routing *routing, Ledger *ledger, const LedgerPlayer *player, const char *action_id)
+{
+	int			at = 0;
+
+	for (; at < routing->count && routing->further[at].board->board_id < routing->named.board->board_id; at++)
+		write_score(&routing->further[at], ledger, player);
+	write_score(&routing->named, ledger, player);
+	for (; at < routing->count; at++)
+		write_score(&routing->further[at], ledger, player);
+
+	for (int i = 0; i < routing->count; i++)
+	{
+		const Credit *credit = &routing->further[i];
+
+		ledger_add_credit(ledger, player->player_id, action_id, &(LedgerCredit) {
+			.board_id = credit->board->board_id,
+			.season = credit->season,
+			.applied_points = credit->new.score - credit->old.score,
+			.previous_score = credit->old.score,
+			.score = credit->new.score,
+			.sets_score = credit->sets_score
+		});
+	}
+}
+
+/* A batch has a thousand of them. */
+void
+routing_free(Routing *routing)
+{
+	for (int i = 0; i < routing->count; i++)
+	{
+		if (routing->further[i].old.kept)
+			heap_freetuple(routing->further[i].old.kept);
+	}
+	if (routing->count > 0 && routing->named.old.kept)
+		heap_freetuple(routing->named.old.kept);
+	if (routing->further)
+		pfree(routing->further);
+}

@@ -1,0 +1,43 @@
+/*
+ * write/routing.h - what an action does to each board that it counts towards
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#ifndef SCOREBOARD_WRITE_ROUTING_H
+#define SCOREBOARD_WRITE_ROUTING_H
+
+#include "postgres.h"
+
+#include "base/config_cache.h"
+#include "base/refusal.h"
+#include "write/ledger.h"
+
+typedef struct Credit
+{
+	const Board *board;
+	int32		season;
+	LedgerScore old;
+	LedgerScore new;
+	bool		sets_score;		/* what stands beside the score is this action's from then on */
+} Credit;
+
+typedef struct Routing
+{
+	Credit		named;			/* of the board that the action names */
+	Credit	   *further;		/* by board_id; NULL where there are none */
+	int			count;			/* of the further ones */
+} Routing;
+
+/*
+ * What the action will do, by each board's own settings. Under the player's lock, before anything is written; a refusal by one board is
+ * one of the action.
+ */
+extern bool routing_weigh(Routing *routing, const Board *board, Ledger *ledger, const LedgerPlayer *player, int64 points,
+						  const LedgerExtras *extras, TimestampTz now, Refusal *refusal);
+
+/* The scores, boards by id, and a credit for each further board. The player's row is there by now. */
+extern void routing_write(const Routing *routing, Ledger *ledger, const LedgerPlayer *player, const char *action_id);
+
+extern void routing_free(Routing *routing);
+
+#endif
