@@ -191,6 +191,17 @@ CREATE TABLE scoreboard.access_level (
 );
 COMMENT ON TABLE scoreboard.access_level IS 'what scoreboard_grant_access gave to whom';
 
+CREATE TABLE scoreboard.retention (
+    one       boolean PRIMARY KEY DEFAULT true CHECK (one),
+    actions   interval CHECK (actions BETWEEN interval '7 days' AND interval '100 years'),
+    addresses interval CHECK (addresses BETWEEN interval '1 hour' AND interval '100 years'),
+    set_at    timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE scoreboard.retention IS 'how long the log of actions is kept; scoreboard_set_retention()';
+COMMENT ON COLUMN scoreboard.retention.actions IS 'how long actions are kept; null: for ever';
+COMMENT ON COLUMN scoreboard.retention.addresses IS 'how long client addresses and request ids are kept with them; null: as long as the action';
+COMMENT ON COLUMN scoreboard.retention.set_at IS 'when the row was changed last: a purge that began before goes over the log again';
+
 -- Filled below with the functions themselves; not dumped, since it belongs to the version.
 CREATE TABLE scoreboard.api_function (
     name  name NOT NULL,
@@ -360,9 +371,30 @@ CREATE TABLE scoreboard.balance (
     player_id      bigint NOT NULL,
     applied_points bigint NOT NULL,
     reached_at     timestamptz NOT NULL,
+    moved          boolean NOT NULL DEFAULT true,
+    set_at         timestamptz,
+    subscore       bigint,
+    detail         text,
     PRIMARY KEY (board_id, season, player_id)
-);
-COMMENT ON TABLE scoreboard.balance IS 'opening balances: what counts for a score without standing in the log of actions';
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+COMMENT ON TABLE scoreboard.balance IS 'opening balances, and actions that were purged: what counts for a score without standing in the log of actions';
+COMMENT ON COLUMN scoreboard.balance.reached_at IS 'when that changed the score last; where it never did (moved is false), when the first of it was counted';
+COMMENT ON COLUMN scoreboard.balance.set_at IS 'of the last purged action that set the score, as are subscore and detail; null: of none';
+
+-- How far scoreboard.action has been gone over. Not dumped: it speaks of this very table's pages.
+CREATE TABLE scoreboard.purge (
+    one               boolean PRIMARY KEY DEFAULT true CHECK (one),
+    next_block        bigint,
+    began_at          timestamptz,
+    ended_at          timestamptz,
+    oldest_seen       timestamptz,
+    oldest_kept       timestamptz,
+    actions_purged    bigint NOT NULL DEFAULT 0,
+    addresses_removed bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 10);
+COMMENT ON TABLE scoreboard.purge IS 'how far the purge of actions has come; written by its worker only';
+COMMENT ON COLUMN scoreboard.purge.next_block IS 'the page of scoreboard.action that is next; null: no pass is under way';
+COMMENT ON COLUMN scoreboard.purge.oldest_kept IS 'the oldest action that the last pass left; oldest_seen: that this one has left so far';
 
 CREATE TABLE scoreboard.season (
     board_id integer NOT NULL,
@@ -485,6 +517,9 @@ COMMENT ON CONSTRAINT jwt_issuer_algorithms_check ON scoreboard.jwt_issuer IS 'a
 COMMENT ON CONSTRAINT jwt_issuer_max_lifetime_check ON scoreboard.jwt_issuer IS 'max_lifetime of an issuer must be more than 0 and at most 100 years';
 COMMENT ON CONSTRAINT jwt_key_algorithm_check ON scoreboard.jwt_key IS 'algorithm of an issuer''s key must be HS256, RS256, PS256 or ES256';
 COMMENT ON CONSTRAINT access_level_level_check ON scoreboard.access_level IS 'levels are reader, player, gateway, server and admin';
+COMMENT ON CONSTRAINT retention_one_check ON scoreboard.retention IS 'retention has one row, whose "one" is true';
+COMMENT ON CONSTRAINT retention_actions_check ON scoreboard.retention IS 'actions must be kept for 7 days to 100 years, or null (for ever)';
+COMMENT ON CONSTRAINT retention_addresses_check ON scoreboard.retention IS 'addresses must be kept for 1 hour to 100 years, or null (as long as the action)';
 COMMENT ON CONSTRAINT player_state_check ON scoreboard.player IS 'state of a player must be active, frozen or banned';
 
 ---------------------------------------------------------------------------
@@ -731,6 +766,8 @@ CREATE FUNCTION scoreboard.restore_begins() RETURNS trigger LANGUAGE plpgsql SEC
 DECLARE
     this_session text;
     used regclass;
+    -- These have rows from the start.
+    ours regclass[] := '{scoreboard.board,scoreboard.retention}';
 BEGIN
     IF NOT scoreboard.restoring() THEN
         RETURN NULL;
@@ -743,7 +780,7 @@ BEGIN
     -- One statement and so one snapshot: another session's rows and their mark are seen together.
     EXECUTE (SELECT string_agg(format('SELECT %1$L::regclass WHERE EXISTS (SELECT FROM %1$s t WHERE %2$s)'
             ' AND (%3$L OR NOT EXISTS (SELECT FROM scoreboard.restored r WHERE r.relation = %1$L::regclass))',
-            c.oid::regclass, CASE c.oid WHEN 'scoreboard.board'::regclass THEN format('t.xmin <> %L', e.xmin) ELSE 'true' END, c.oid = TG_RELID), ' UNION ALL ')
+            c.oid::regclass, CASE WHEN c.oid = ANY (ours) THEN format('t.xmin <> %L', e.xmin) ELSE 'true' END, c.oid = TG_RELID), ' UNION ALL ')
         FROM pg_extension e, unnest(e.extconfig) AS o JOIN pg_class c ON c.oid = o AND c.relkind = 'r' WHERE e.extname = 'scoreboard')
         INTO used;
     IF used IS NOT NULL THEN
@@ -752,8 +789,8 @@ BEGIN
             DETAIL = format('Table %s has rows.', used),
             HINT = 'Restore into a new database.';
     END IF;
-    IF TG_RELID = 'scoreboard.board'::regclass THEN
-        DELETE FROM scoreboard.board;
+    IF TG_RELID = ANY (ours) THEN
+        EXECUTE format('DELETE FROM %s', TG_RELID::regclass);
     END IF;
     INSERT INTO scoreboard.restored VALUES (TG_RELID, this_session) ON CONFLICT (relation) DO UPDATE SET session = excluded.session;
     RETURN NULL;
@@ -830,6 +867,63 @@ END
 $$;
 COMMENT ON FUNCTION scoreboard.jwt_issuer_check() IS 'refuses overlapping prefixes';
 
+-- The proof that lives longest. As long as one is good its action must be in the log, or it would be counted again. A receipt may be as
+-- old as its type says, and its clock ahead by scoreboard.receipt_window, a day at most.
+CREATE FUNCTION scoreboard.longest_proof(OUT life interval, OUT what text) LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres' AS $$
+    SELECT v.life, v.what FROM (
+        SELECT t.receipt_max_age + interval '1 day', format('receipts of action type "%s" may be %s old, and a day more is kept', t.name, t.receipt_max_age)
+            FROM scoreboard.action_type t WHERE t.receipt_max_age IS NOT NULL
+        UNION ALL SELECT i.max_lifetime, format('tokens of issuer "%s" may live for %s', i.issuer, i.max_lifetime) FROM scoreboard.jwt_issuer i
+        UNION ALL SELECT max(g.expires_at - g.created_at), 'there is a grant that lives so long' FROM scoreboard.grant_token g WHERE g.expires_at > now()
+        UNION ALL SELECT max(k.expires_at - k.created_at), 'there is a session key that lives so long' FROM scoreboard.session_key k WHERE k.expires_at > now() AND k.revoked_at IS NULL
+    ) AS v(life, what) WHERE v.life IS NOT NULL ORDER BY v.life DESC LIMIT 1
+$$;
+COMMENT ON FUNCTION scoreboard.longest_proof() IS 'for how long a proof may be good, and what it is';
+
+CREATE FUNCTION scoreboard.retention_check() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres' AS $$
+DECLARE
+    longest record;
+BEGIN
+    IF scoreboard.restoring() THEN
+        RETURN NEW;
+    END IF;
+    SELECT * INTO longest FROM scoreboard.longest_proof();
+    IF longest.life > NEW.actions THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, COLUMN = 'actions',
+            MESSAGE = format('actions must be kept for %s at least: %s', longest.life, longest.what),
+            HINT = 'An action that is gone from the log while its proof is good would be counted again.';
+    END IF;
+    NEW.set_at := clock_timestamp();
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.retention_check() IS 'refuses to keep actions for less time than a proof lives';
+
+-- The other way round. Two changes may be made at once: whatever was configured, the purge leaves what a receipt could still vouch for.
+CREATE FUNCTION scoreboard.outlives_retention() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres' AS $$
+DECLARE
+    life interval;
+    kept interval := (SELECT r.actions FROM scoreboard.retention r);
+BEGIN
+    EXECUTE format('SELECT %s', TG_ARGV[0]) INTO life USING NEW;
+    IF life > kept AND NOT scoreboard.restoring() THEN
+        RAISE EXCEPTION USING ERRCODE = TG_ARGV[2], TABLE = TG_TABLE_NAME, SCHEMA = 'scoreboard',
+            MESSAGE = format('%s would outlive the action that it vouched for: actions are kept for %s', TG_ARGV[1], kept),
+            DETAIL = CASE TG_ARGV[2] WHEN 'PT400' THEN '{"code":"INVALID_REQUEST"}' ELSE format('They would have to be kept for %s.', life) END,
+            HINT = 'Choose a shorter time, or have scoreboard_set_retention() keep actions longer.';
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.outlives_retention() IS 'refuses proofs that live longer than actions are kept (arguments: how long, what, SQLSTATE)';
+
+CREATE FUNCTION scoreboard.retention_changed() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'scoreboard_retention_changed' LANGUAGE C;
+COMMENT ON FUNCTION scoreboard.retention_changed() IS 'has the publisher look after commit whether actions are to be purged';
+
 -- ALWAYS: a restore and logical replication must pass them too.
 DO $$
 DECLARE
@@ -863,7 +957,7 @@ DECLARE
     t text;
     key text;
 BEGIN
-    FOREACH t IN ARRAY ARRAY['board', 'action_type', 'action_rule', 'signing_key', 'jwt_issuer', 'jwt_key', 'access_level'] LOOP
+    FOREACH t IN ARRAY ARRAY['board', 'action_type', 'action_rule', 'signing_key', 'jwt_issuer', 'jwt_key', 'access_level', 'retention'] LOOP
         EXECUTE pg_catalog.format('CREATE TRIGGER check_form BEFORE INSERT OR UPDATE ON scoreboard.%I FOR EACH ROW EXECUTE FUNCTION scoreboard.check_form()', t);
     END LOOP;
     FOR t, key IN VALUES ('board', 'board_id'), ('action_type', 'action_type_id'), ('signing_key', 'signing_key_id') LOOP
@@ -889,6 +983,18 @@ BEGIN
     END LOOP;
 END
 $$;
+-- After check_form, by its name
+CREATE TRIGGER check_proofs BEFORE INSERT OR UPDATE ON scoreboard.retention FOR EACH ROW EXECUTE FUNCTION scoreboard.retention_check();
+CREATE TRIGGER changed AFTER INSERT OR UPDATE ON scoreboard.retention FOR EACH ROW EXECUTE FUNCTION scoreboard.retention_changed();
+-- Nothing is kept for less than 7 days, so most proofs needn't ask.
+CREATE TRIGGER outlives_retention AFTER INSERT OR UPDATE OF receipt_max_age ON scoreboard.action_type FOR EACH ROW WHEN (NEW.receipt_max_age > interval '6 days')
+    EXECUTE FUNCTION scoreboard.outlives_retention('($1).receipt_max_age + interval ''1 day''', 'a receipt of that age', 'check_violation');
+CREATE TRIGGER outlives_retention AFTER INSERT OR UPDATE OF max_lifetime ON scoreboard.jwt_issuer FOR EACH ROW WHEN (NEW.max_lifetime > interval '7 days')
+    EXECUTE FUNCTION scoreboard.outlives_retention('($1).max_lifetime', 'a token of that lifetime', 'check_violation');
+CREATE TRIGGER outlives_retention AFTER INSERT OR UPDATE OF created_at, expires_at ON scoreboard.grant_token FOR EACH ROW WHEN (NEW.expires_at > NEW.created_at + interval '7 days')
+    EXECUTE FUNCTION scoreboard.outlives_retention('($1).expires_at - ($1).created_at', 'a grant of that life', 'PT400');
+CREATE TRIGGER outlives_retention AFTER INSERT OR UPDATE OF created_at, expires_at ON scoreboard.session_key FOR EACH ROW WHEN (NEW.expires_at > NEW.created_at + interval '7 days')
+    EXECUTE FUNCTION scoreboard.outlives_retention('($1).expires_at - ($1).created_at', 'a session key of that life', 'PT400');
 CREATE TRIGGER check_prefix BEFORE INSERT OR UPDATE ON scoreboard.jwt_issuer FOR EACH ROW EXECUTE FUNCTION scoreboard.jwt_issuer_check();
 CREATE TRIGGER changed AFTER UPDATE OR DELETE ON scoreboard.player FOR EACH ROW EXECUTE FUNCTION scoreboard.player_changed();
 CREATE TRIGGER lock_scores BEFORE UPDATE OF state, hidden, unlisted ON scoreboard.player FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.player_listed();
@@ -902,12 +1008,13 @@ ALTER TABLE scoreboard.score ENABLE ALWAYS TRIGGER changed, ENABLE ALWAYS TRIGGE
 
 INSERT INTO scoreboard.board (board_id, name, title) VALUES (1, 'global', 'Global');
 SELECT pg_catalog.setval('scoreboard.board_board_id_seq', 1);
+INSERT INTO scoreboard.retention DEFAULT VALUES;
 
 DO $$
 DECLARE
     t text;
 BEGIN
-    FOREACH t IN ARRAY ARRAY['board', 'action_type', 'action_rule', 'signing_key', 'session_key', 'jwt_issuer', 'jwt_key', 'verifier', 'access_level', 'player',
+    FOREACH t IN ARRAY ARRAY['board', 'action_type', 'action_rule', 'signing_key', 'session_key', 'jwt_issuer', 'jwt_key', 'verifier', 'access_level', 'retention', 'player',
                              'score', 'action', 'credit', 'grant_token', 'adjustment', 'balance', 'tombstone', 'tombstone_key', 'season', 'refusal', 'flag',
                              'board_board_id_seq', 'action_type_action_type_id_seq', 'signing_key_signing_key_id_seq', 'player_player_id_seq',
                              'adjustment_adjustment_id_seq', 'refusal_refusal_id_seq', 'flag_flag_id_seq'] LOOP
@@ -983,6 +1090,11 @@ CREATE TYPE @extschema@.scoreboard_flag AS (
     flag_id bigint, user_id text, board text, kind text, value double precision, median double precision, mad double precision, deviation double precision,
     reason text, times bigint, raised_at timestamptz, seen_at timestamptz, cleared_at timestamptz, cleared_by name, cleared_for text);
 COMMENT ON TYPE @extschema@.scoreboard_flag IS 'a player whose actions were not what they should be, and why';
+
+CREATE TYPE @extschema@.scoreboard_retained AS (
+    actions interval, addresses interval, oldest_action timestamptz, actions_purged bigint, addresses_removed bigint,
+    began_at timestamptz, ended_at timestamptz, progress double precision);
+COMMENT ON TYPE @extschema@.scoreboard_retained IS 'how long actions are kept, and how far what is older has gone';
 
 CREATE TYPE @extschema@.scoreboard_setup_step AS (done boolean, what text, statement text);
 COMMENT ON TYPE @extschema@.scoreboard_setup_step IS 'what scoreboard_setup did, or what is left to an administrator';
@@ -1996,6 +2108,7 @@ BEGIN
     UPDATE scoreboard.action a SET action_id = label || '-' || o.n, idempotency_key = NULL, metadata = NULL, request_id = NULL, client_address = NULL, detail = NULL
         FROM unnest(old_ids) WITH ORDINALITY AS o (action_id, n) WHERE a.player_id = changed_id AND a.action_id = o.action_id;
     UPDATE scoreboard.score s SET detail = NULL WHERE s.player_id = changed_id AND s.detail IS NOT NULL;
+    UPDATE scoreboard.balance b SET detail = NULL WHERE b.player_id = changed_id AND b.detail IS NOT NULL;
     UPDATE scoreboard.adjustment a SET reason = '', reference = NULL WHERE a.player_id = changed_id;
     UPDATE scoreboard.player p SET user_id = label, display_name = NULL, avatar_url = NULL, flagged = false,
         state = CASE p.state WHEN 'banned' THEN 'banned' ELSE 'frozen' END WHERE p.player_id = changed_id;
@@ -2051,6 +2164,59 @@ mode: erase: its scores, actions and profile are gone; anonymise: they stay, und
 reference: the same one again changes nothing.
 Answers until when whoever acts under the id is PLAYER_SUSPENDED.
 Errors: INVALID_REQUEST NOT_FOUND IDEMPOTENCY_MISMATCH.';
+
+-- A pass reads the whole log: more often only where something is to go sooner.
+CREATE FUNCTION scoreboard.purge_due() RETURNS boolean LANGUAGE sql VOLATILE
+    SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce((SELECT p.next_block IS NOT NULL OR p.ended_at IS NULL OR p.began_at < r.set_at
+            OR clock_timestamp() > p.ended_at + greatest(interval '1 hour', least(interval '1 day', least(r.actions, r.addresses) / 8))
+        FROM scoreboard.retention r LEFT JOIN scoreboard.purge p ON true WHERE coalesce(r.actions, r.addresses) IS NOT NULL), false)
+$$;
+COMMENT ON FUNCTION scoreboard.purge_due() IS 'is the log to be gone over, or is it being gone over';
+
+CREATE FUNCTION @extschema@.scoreboard_set_retention(actions interval DEFAULT NULL, addresses interval DEFAULT NULL, reason text DEFAULT '', reference text DEFAULT NULL)
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres' AS $$
+#variable_conflict use_variable
+DECLARE
+    what text := format('actions: %s, addresses: %s', coalesce(actions::text, 'for ever'), coalesce(addresses::text, 'as long as the action'));
+    made scoreboard.adjustment;
+BEGIN
+    PERFORM scoreboard.hide_statement();
+    INSERT INTO scoreboard.adjustment (reference, kind, content, reason)
+        VALUES (reference, 'retention', sha256(convert_to(what, 'UTF8')), concat_ws('; ', what, nullif(reason, '')))
+        ON CONFLICT ON CONSTRAINT adjustment_reference_key DO NOTHING;
+    IF NOT FOUND THEN
+        SELECT * INTO made FROM scoreboard.adjustment a WHERE a.reference = scoreboard_set_retention.reference;
+        IF (made.kind, made.content) IS DISTINCT FROM ('retention', sha256(convert_to(what, 'UTF8'))) THEN
+            RAISE EXCEPTION USING ERRCODE = 'PT422', MESSAGE = 'the reference was used for something else', DETAIL = '{"code":"IDEMPOTENCY_MISMATCH"}', HINT = 'Give every change a reference of its own.';
+        END IF;
+        RETURN;
+    END IF;
+    INSERT INTO scoreboard.retention AS r (actions, addresses) VALUES (actions, addresses)
+        ON CONFLICT ON CONSTRAINT retention_pkey DO UPDATE SET actions = excluded.actions, addresses = excluded.addresses;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.scoreboard_set_retention IS
+'Sets how long the log of actions is kept.
+actions: 7 days at least, and not less than a receipt, grant, session key or token may live;
+  null: for ever. Scores keep what purged actions added to them.
+addresses: the same for client addresses and request ids alone, 1 hour at least;
+  null: as long as the action.
+reference: the same one again changes nothing.
+Errors: IDEMPOTENCY_MISMATCH.';
+
+CREATE FUNCTION @extschema@.scoreboard_retention() RETURNS @extschema@.scoreboard_retained
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT scoreboard.hide_statement();
+    SELECT r.actions, r.addresses, p.oldest_kept, coalesce(p.actions_purged, 0), coalesce(p.addresses_removed, 0), p.began_at, p.ended_at,
+        CASE WHEN p.next_block IS NOT NULL THEN least(p.next_block::double precision * current_setting('block_size')::bigint / nullif(pg_relation_size('scoreboard.action'), 0), 1) END
+    FROM (VALUES (1)) AS one LEFT JOIN scoreboard.retention r ON true LEFT JOIN scoreboard.purge p ON true
+$$;
+COMMENT ON FUNCTION @extschema@.scoreboard_retention() IS
+'How long actions are kept, and how far the purge of older ones has come.
+oldest_action: the oldest that the last pass left; actions_purged, addresses_removed: in all;
+began_at, ended_at: of the last passes; progress: how much of the log this one has gone over,
+  null where none is under way.';
 
 CREATE FUNCTION scoreboard.rank_state(board_id integer, season integer, OUT state text, OUT players bigint, OUT unsettled bigint, OUT memory bigint)
     AS 'MODULE_PATHNAME', 'scoreboard_rank_state' LANGUAGE C VOLATILE STRICT;
@@ -2184,7 +2350,7 @@ BEGIN
     END IF;
     IF level = 'admin' THEN
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON scoreboard.board, scoreboard.action_type, scoreboard.action_rule TO %I', role);
-        EXECUTE format('GRANT SELECT ON scoreboard.player, scoreboard.score, scoreboard.action, scoreboard.credit, scoreboard.adjustment, scoreboard.balance, scoreboard.season,'
+        EXECUTE format('GRANT SELECT ON scoreboard.player, scoreboard.score, scoreboard.action, scoreboard.credit, scoreboard.adjustment, scoreboard.balance, scoreboard.retention, scoreboard.purge, scoreboard.season,'
             ' scoreboard.refusal, scoreboard.flag, scoreboard.verifier, scoreboard.top, scoreboard.jwt_issuer, scoreboard.access_level, scoreboard.api_function TO %I', role);
         EXECUTE format('GRANT UPDATE (state, hidden, flagged) ON scoreboard.player TO %I', role);
         EXECUTE format('GRANT SELECT (key_id, board_ids, action_type_ids, valid_from, valid_until, revoked_at, created_at) ON scoreboard.signing_key TO %I', role);
@@ -2347,6 +2513,7 @@ INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_create_key', 'admin'), ('scoreboard_rotate_key', 'admin'), ('scoreboard_revoke_key', 'admin'),
     ('scoreboard_verify', 'admin'), ('scoreboard_repair', 'admin'),
     ('scoreboard_adjust', 'admin'), ('scoreboard_import', 'admin'), ('scoreboard_forget', 'admin'),
+    ('scoreboard_set_retention', 'admin'), ('scoreboard_retention', 'admin'),
     ('scoreboard_freeze', 'admin'), ('scoreboard_ban', 'admin'), ('scoreboard_restore', 'admin'), ('scoreboard_hide', 'admin'),
     ('scoreboard_set_verifier', 'admin'), ('scoreboard_flags', 'admin'), ('scoreboard_watch', 'admin'), ('scoreboard_clear_flag', 'admin'),
     ('scoreboard_set_issuer', 'admin'), ('scoreboard_remove_issuer', 'admin'), ('scoreboard_grant_access', 'admin'), ('scoreboard_revoke_access', 'admin'),

@@ -21,6 +21,7 @@
 
 #include "compat.h"
 #include "scoreboard.h"
+#include "admin/retention.h"
 #include "base/row_hints.h"
 #include "base/config_cache.h"
 #include "base/hidden_statement.h"
@@ -394,6 +395,7 @@ _PG_init(void)
 	receipt_init();
 	rank_index_init();
 	replicated_init();
+	retention_init();
 	launcher_init();
 }
 

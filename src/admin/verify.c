@@ -1,7 +1,7 @@
 /*
  * admin/verify.c - does everything that is derived agree with what is recorded? And mending it
  *
- * The action log, opening balances and the administrators' corrections are the record. Derived from it are the scores, from them and
+ * The action log, balances (opening ones, and actions that were purged) and the administrators' corrections are the record. Derived from it are the scores, from them and
  * the players' states what is listed, the rank tree and the published
  * document. scoreboard_verify() reports each difference in a row;
  * scoreboard_repair() mends what is derived, never what is recorded, and reports the same rows.
@@ -91,11 +91,13 @@ static SavedPlan extras_plan = {
 	" SELECT player_id FROM scoreboard.score WHERE board_id = $1 AND season = $2 AND (subscore IS NOT NULL OR detail IS NOT NULL)"
 	" UNION SELECT player_id FROM scoreboard.action WHERE board_id = $1 AND season = $2 AND (subscore IS NOT NULL OR detail IS NOT NULL)"
 	" UNION SELECT player_id FROM scoreboard.credit c JOIN scoreboard.action a USING (player_id, action_id)"
-	"  WHERE c.board_id = $1 AND c.season = $2 AND (subscore IS NOT NULL OR detail IS NOT NULL)),"
+	"  WHERE c.board_id = $1 AND c.season = $2 AND (subscore IS NOT NULL OR detail IS NOT NULL)"
+	" UNION SELECT player_id FROM scoreboard.balance WHERE board_id = $1 AND season = $2 AND (subscore IS NOT NULL OR detail IS NOT NULL)),"
 	" log AS (SELECT DISTINCT ON (player_id) player_id, subscore, detail FROM ("
 	"  SELECT player_id, created_at, subscore, detail FROM scoreboard.action WHERE board_id = $1 AND season = $2 AND sets_score"
 	"  UNION ALL SELECT player_id, created_at, subscore, detail FROM scoreboard.credit c JOIN scoreboard.action a USING (player_id, action_id)"
-	"  WHERE c.board_id = $1 AND c.season = $2 AND c.sets_score) AS setters"
+	"  WHERE c.board_id = $1 AND c.season = $2 AND c.sets_score"
+	"  UNION ALL SELECT player_id, set_at, subscore, detail FROM scoreboard.balance WHERE board_id = $1 AND season = $2 AND set_at IS NOT NULL) AS setters"
 	" JOIN concerned USING (player_id) ORDER BY player_id, created_at DESC)"
 	" SELECT p.user_id, player_id,"
 	"  pg_catalog.json_strip_nulls(pg_catalog.json_build_object('subscore', log.subscore, 'detail', log.detail))::text,"
@@ -149,7 +151,8 @@ static SavedPlan board_names_plan = {
 	"(SELECT subscore, detail FROM (" \
 	"  SELECT created_at, subscore, detail FROM scoreboard.action WHERE player_id = $3 AND board_id = $1 AND season = $2 AND sets_score" \
 	"  UNION ALL SELECT created_at, subscore, detail FROM scoreboard.credit c JOIN scoreboard.action a USING (player_id, action_id)" \
-	"  WHERE c.player_id = $3 AND c.board_id = $1 AND c.season = $2 AND c.sets_score) AS setters" \
+	"  WHERE c.player_id = $3 AND c.board_id = $1 AND c.season = $2 AND c.sets_score" \
+	"  UNION ALL SELECT set_at, subscore, detail FROM scoreboard.balance WHERE player_id = $3 AND board_id = $1 AND season = $2 AND set_at IS NOT NULL) AS setters" \
 	" ORDER BY created_at DESC LIMIT 1) AS last"
 
 static SavedPlan mend_score_plan = {
@@ -157,13 +160,13 @@ static SavedPlan mend_score_plan = {
 	"INSERT INTO scoreboard.score (board_id, season, player_id, score, reached_at, listed, subscore, detail)"
 	" SELECT $1, $2, $3, log.score, log.reached_at, " LISTED ", last.subscore, last.detail"
 	" FROM (SELECT sum(applied_points)::bigint AS score,"
-	"  coalesce(max(created_at) FILTER (WHERE applied_points <> 0), min(created_at)) AS reached_at FROM ("
-	"  SELECT applied_points, created_at FROM scoreboard.action WHERE player_id = $3 AND board_id = $1 AND season = $2"
-	"  UNION ALL SELECT c.applied_points, a.created_at FROM scoreboard.credit c JOIN scoreboard.action a USING (player_id, action_id)"
+	"  coalesce(max(created_at) FILTER (WHERE applied_points <> 0 OR moved), min(created_at)) AS reached_at FROM ("
+	"  SELECT applied_points, created_at, false AS moved FROM scoreboard.action WHERE player_id = $3 AND board_id = $1 AND season = $2"
+	"  UNION ALL SELECT c.applied_points, a.created_at, false FROM scoreboard.credit c JOIN scoreboard.action a USING (player_id, action_id)"
 	"  WHERE c.player_id = $3 AND c.board_id = $1 AND c.season = $2"
-	"  UNION ALL SELECT applied_points, made_at FROM scoreboard.adjustment"
+	"  UNION ALL SELECT applied_points, made_at, false FROM scoreboard.adjustment"
 	"  WHERE player_id = $3 AND board_id = $1 AND season = $2 AND applied_points IS NOT NULL"
-	"  UNION ALL SELECT applied_points, reached_at FROM scoreboard.balance"
+	"  UNION ALL SELECT applied_points, reached_at, moved FROM scoreboard.balance"
 	"  WHERE player_id = $3 AND board_id = $1 AND season = $2) AS credits) AS log"
 	" JOIN scoreboard.player p ON p.player_id = $3 LEFT JOIN " LAST_SETTER " ON true WHERE log.score IS NOT NULL"
 	" ON CONFLICT (board_id, season, player_id) DO UPDATE SET score = excluded.score, reached_at = excluded.reached_at,"

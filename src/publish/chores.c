@@ -16,6 +16,7 @@
 #include "utils/backend_status.h"
 #include "utils/snapmgr.h"
 
+#include "admin/retention.h"
 #include "base/plan.h"
 #include "scoreboard.h"
 #include "base/refusal_log.h"
@@ -23,6 +24,7 @@
 #include "publish/chores.h"
 #include "publish/publisher.h"
 #include "publish/publisher_transaction.h"
+#include "publish/purger.h"
 #include "publish/slots.h"
 #include "publish/watcher.h"
 #include "publish/worker.h"
@@ -40,6 +42,10 @@
 /* Nobody makes it due: what has lived long enough is looked for at our start, and so often. */
 #define PURGE_INTERVAL_MS 600000
 
+/* Whether the log is to be gone over is asked for at our start, so often, and once a second at most where we are woken. */
+#define RETENTION_INTERVAL_MS 60000
+#define RETENTION_SHORTEST_INTERVAL_MS 1000
+
 #define FIRST_BACK_OFF_MS 500
 #define LONGEST_BACK_OFF_MS 15000
 
@@ -56,6 +62,9 @@ static int64 gathered_at = 0;	/* no look before that */
 static bool put_off = false;	/* one waits for the end of its back-off */
 static int	build_failures = 0;	/* in a row, of the builder */
 static int64 purge_at = 0;
+static int64 retention_at = 0;
+static int64 retention_looked_at = INT64_MIN / 2;
+static int	purger_failures = 0;	/* in a row: it ended, and there was still something to do */
 static int64 watched_at = 0;	/* 0: not yet; the first look is an interval after our start */
 static bool boards_wanted = false;	/* we have asked for every board's ranks, at our start */
 
@@ -118,6 +127,47 @@ purge(void)
 		purge_at = worker_clock_ms() + PURGE_INTERVAL_MS;
 }
 
+static bool
+retention_pending(void)
+{
+	return retention_at <= worker_clock_ms();
+}
+
+static void
+retain(void)
+{
+	bool		due;
+
+	retention_looked_at = worker_clock_ms();
+	publisher_begin_transaction();
+	LockTimeout = CHORE_PATIENCE_MS;
+	due = retention_is_due();
+	publisher_commit_transaction();
+	LockTimeout = 0;
+	retention_at = worker_clock_ms() + RETENTION_INTERVAL_MS;
+	if (!due)
+		purger_failures = 0;
+	else if (!purger_start())
+		ereport(LOG,
+				(errmsg("scoreboard could not purge actions: no background worker is free"),
+				 errhint("Increase the configuration parameter \"max_worker_processes\".")));
+}
+
+/* It may have been woken for us. */
+static void
+hurry_retention(void)
+{
+	retention_at = Min(retention_at, retention_looked_at + RETENTION_SHORTEST_INTERVAL_MS);
+}
+
+/* It has nothing left to do, or has failed: that is seen at the next look. */
+static void
+take_in_purger(void)
+{
+	if (purger_ended())
+		retention_at = worker_clock_ms() + worker_back_off_ms(purger_failures++, FIRST_BACK_OFF_MS, RETENTION_INTERVAL_MS);
+}
+
 /* How long until players are looked at again. */
 static int64
 watch_wait_ms(void)
@@ -148,7 +198,7 @@ watch(void)
 
 enum
 {
-	BUILDING_RANKS, REPORTING_WINDOWS, STORING_REFUSALS, PURGING, WATCHING
+	BUILDING_RANKS, REPORTING_WINDOWS, STORING_REFUSALS, PURGING, RETAINING, WATCHING
 };
 
 static Chore chores[] = {
@@ -156,6 +206,7 @@ static Chore chores[] = {
 	[REPORTING_WINDOWS] = {"reporting full rate windows", rate_limit_report_pending, rate_limit_report},
 	[STORING_REFUSALS] = {"storing refusals", refusal_log_pending, store_refusals},
 	[PURGING] = {"purging session keys and grants", purge_pending, purge},
+	[RETAINING] = {"looking for actions to purge", retention_pending, retain},
 	[WATCHING] = {"looking for anomalies", watch_pending, watch}
 };
 
@@ -216,8 +267,9 @@ static int64
 clock_wait_ms(void)
 {
 	int64		purge_wait_ms = Max(purge_at, chores[PURGING].not_before) - worker_clock_ms();
+	int64		retention_wait_ms = Max(retention_at, chores[RETAINING].not_before) - worker_clock_ms();
 
-	return Min(Min(watch_wait_ms(), Max(purge_wait_ms, 0)), WORKER_LONGEST_SLEEP_MS);
+	return Min(Min(watch_wait_ms(), Max(Min(purge_wait_ms, retention_wait_ms), 0)), WORKER_LONGEST_SLEEP_MS);
 }
 
 int64
@@ -226,13 +278,18 @@ chores_run(void)
 	int64		now = worker_clock_ms();
 	int64		wait_ms;
 	bool		any = false;
+	bool		woken;
 
 	take_in_builder();
+	take_in_purger();
 
 	/* Meanwhile the mark stays, so that nobody wakes us. */
 	if (gathered_at > now)
 		return gathered_at - now;
-	if (!slots_take_chores() && !put_off && !purge_pending() && !watch_pending())
+	woken = slots_take_chores();
+	if (woken)
+		hurry_retention();
+	if (!woken && !put_off && !purge_pending() && !retention_pending() && !watch_pending())
 		return clock_wait_ms();
 	put_off = false;
 	wait_ms = WORKER_LONGEST_SLEEP_MS;

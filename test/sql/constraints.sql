@@ -10,7 +10,7 @@ SELECT c.conrelid::regclass, c.conname AS without_a_sentence FROM pg_constraint 
         AND c.conname NOT IN ('player_user_id_check', 'player_display_name_check', 'player_avatar_url_check')
     ORDER BY 1, 2;
 SELECT c.oid::regclass AS not_checked FROM pg_class c
-    WHERE c.oid = ANY (ARRAY['scoreboard.board', 'scoreboard.action_type', 'scoreboard.action_rule', 'scoreboard.signing_key', 'scoreboard.jwt_issuer', 'scoreboard.jwt_key', 'scoreboard.access_level']::regclass[])
+    WHERE c.oid = ANY (ARRAY['scoreboard.board', 'scoreboard.action_type', 'scoreboard.action_rule', 'scoreboard.signing_key', 'scoreboard.jwt_issuer', 'scoreboard.jwt_key', 'scoreboard.access_level', 'scoreboard.retention']::regclass[])
         AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'check_form');
 -- SQLSTATE, sentence, DETAIL and CONSTRAINT of what a statement raises
 CREATE FUNCTION pg_temp.refused(statement text) RETURNS text LANGUAGE plpgsql AS $$

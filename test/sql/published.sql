@@ -62,6 +62,7 @@ INSERT INTO calls (name, call) VALUES
     ('scoreboard_hide', $$SELECT $f('published-a')$$), ('scoreboard_hide', $$SELECT $f('published-a', false)$$),
     ('scoreboard_import', $$SELECT players FROM $f('global', '{published-b}', '{7}', 'published-2')$$),
     ('scoreboard_adjust', $$SELECT score FROM $f('published-a', 'global', -1, 'why', 'published-1')$$), ('scoreboard_adjust', $$SELECT score, replayed FROM $f('published-a', 'global', -1, 'why', 'published-1')$$),
+    ('scoreboard_set_retention', $$SELECT $f('30 days', reference => 'published-3')$$), ('scoreboard_set_retention', $$SELECT $f(reference => 'published-4')$$), ('scoreboard_retention', $$SELECT actions_purged >= 0 AS any FROM $f()$$),
     ('scoreboard_set_verifier', $$SELECT $f('AWARD', 'sign.verify(jsonb)', 0.5)$$), ('scoreboard_set_verifier', $$SELECT $f('AWARD', 'sign.verify(jsonb)', 0)$$),
     ('scoreboard_set_verifier', $$SELECT $f('AWARD', NULL)$$),
     (NULL, $$INSERT INTO scoreboard.flag (user_id, board_id, kind) VALUES ('published-a', 1, 'rate') RETURNING kind$$), ('scoreboard_flags', $$SELECT kind FROM $f()$$),
@@ -94,7 +95,7 @@ RESET client_min_messages;
 DELETE FROM scoreboard.adjustment WHERE player_id = (SELECT player_id FROM scoreboard.player WHERE user_id = 'published-a');
 DELETE FROM scoreboard.action WHERE player_id = (SELECT player_id FROM scoreboard.player WHERE user_id = 'published-a');
 DELETE FROM scoreboard.balance WHERE player_id = (SELECT player_id FROM scoreboard.player WHERE user_id = 'published-b');
-DELETE FROM scoreboard.adjustment WHERE reference = 'published-2';
+DELETE FROM scoreboard.adjustment WHERE reference IN ('published-2', 'published-3', 'published-4');
 DELETE FROM scoreboard.score WHERE player_id IN (SELECT player_id FROM scoreboard.player WHERE user_id LIKE 'published-%');
 DELETE FROM scoreboard.player WHERE user_id LIKE 'published-%';
 DELETE FROM scoreboard.flag WHERE user_id LIKE 'published-%';

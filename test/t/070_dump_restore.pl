@@ -62,7 +62,12 @@ CREATE SCHEMA rules;
 CREATE FUNCTION rules.verify(action jsonb) RETURNS boolean LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$ SELECT action ->> 'userId' <> 'p5' $$;
 INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('GIFT', 'trusted', 0);
 SELECT scoreboard_set_verifier('GIFT', 'rules.verify(jsonb)', 0);
+-- What was purged counts on; how long actions are kept is a setting.
+SELECT scoreboard_increment_for('p70', 'AWARD', 'old', 'weekly', points => 3, subscore => 4, detail => 'kept');
+UPDATE scoreboard.action SET created_at = created_at - interval '60 days' WHERE action_id = 'old';
+SELECT scoreboard_set_retention('30 days', '7 days');
 EOT
+wait_until($node, 'game', q{NOT scoreboard.purge_due() AND EXISTS (SELECT FROM scoreboard.balance WHERE detail = 'kept')}, 'an old action was purged');
 wait_for_list($node, 'game', 'global', '1 4 5');
 
 # Boards as administrators leave them. What refers to something is bigger than that, so that a parallel restore begins with it.
