@@ -2064,7 +2064,7 @@ COMMENT ON FUNCTION scoreboard.set_tombstone(text) IS 'keeps a forgotten player 
 
 -- What stands under the user_id itself, whether there is such a player or not; how many rows it was.
 CREATE FUNCTION scoreboard.forget_traces(user_id text) RETURNS bigint LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp AS $$
+    SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $$
 DECLARE
     rows bigint;
     total bigint := 0;
@@ -2079,6 +2079,12 @@ BEGIN
         total := total + rows;
     END LOOP;
     RETURN total;
+EXCEPTION WHEN lock_not_available THEN
+    -- The player is locked, and who waits for a table holds up all that come after.
+    RAISE EXCEPTION USING ERRCODE = 'PT503', MESSAGE = 'an open transaction that writes refusals, flags, keys or grants holds this up', DETAIL = '{"code":"UNAVAILABLE","retryAfter":1}',
+        HINT = coalesce('End the transaction of process ' || (SELECT string_agg(DISTINCT l.pid::text, ', ') FROM pg_locks l
+            WHERE l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AND l.relation IN ('scoreboard.refusal'::regclass, 'scoreboard.flag'::regclass)
+                AND l.granted AND l.pid <> pg_backend_pid() AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')) || ', or try again.', 'Try again; pg_stat_activity shows which transactions are open.');
 END
 $$;
 COMMENT ON FUNCTION scoreboard.forget_traces(text) IS 'removes keys, grants, tickets, refusals and flags of a player';
@@ -2163,7 +2169,7 @@ mode: erase: its scores, actions and profile are gone; anonymise: they stay, und
   without name, ids of actions, metadata, details, addresses;
 reference: the same one again changes nothing.
 Answers until when whoever acts under the id is PLAYER_SUSPENDED.
-Errors: INVALID_REQUEST NOT_FOUND IDEMPOTENCY_MISMATCH.';
+Errors: INVALID_REQUEST NOT_FOUND IDEMPOTENCY_MISMATCH UNAVAILABLE (held up for too long).';
 
 -- A pass reads the whole log: more often only where something is to go sooner.
 CREATE FUNCTION scoreboard.purge_due() RETURNS boolean LANGUAGE sql VOLATILE
