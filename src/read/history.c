@@ -3,7 +3,7 @@
  *
  * A page begins behind a cursor: the moment and the id of the action that the page before ended with, as base64url of
  * "microseconds:action_id". It is opaque to callers, and needs no secret: it says where to begin in the caller's
- * own list, and nothing else. The index action_history finds the page; actions are never changed, so pages neither
+ * own list, and nothing else. The index action_history finds the page; actions are never changed (old ones are purged, from the end), so pages neither
  * overlap nor leave anything out, however many are counted meanwhile.
  *
  * Owns no state but saved plans, writes nothing.

@@ -103,6 +103,8 @@ SELECT pg_temp.purged();
 SELECT setseed(0.11) \g /dev/null
 SELECT scoreboard_import('rt-sum', array_agg('rt-' || n ORDER BY n), array_agg(n % 4 ORDER BY n), 'rt-sum') FROM generate_series(1, 10) AS n \g /dev/null
 SELECT scoreboard_import('rt-latest', array_agg('rt-' || n ORDER BY n), array_agg(n ORDER BY n), 'rt-latest') FROM generate_series(5, 14) AS n \g /dev/null
+-- Whose score moves later than it appears
+SELECT scoreboard_increment_for('rt-turn', 'AWARD', 'none', 'rt-sum', points => 0) \g /dev/null
 DO $$
 DECLARE
     who text;
@@ -119,6 +121,7 @@ BEGIN
     END LOOP;
 END
 $$;
+SELECT scoreboard_increment_for('rt-turn', 'AWARD', 'turn', 'rt-sum', points => 3) \g /dev/null
 -- Who has nothing but a correction and an action that changed nothing; who has nothing but that
 SELECT scoreboard_increment_for('rt-late', 'AWARD', 'elsewhere', 'rt-low', points => 1), scoreboard_adjust('rt-late', 'rt-sum', 4, 'why', 'rt-late'), scoreboard_increment_for('rt-late', 'AWARD', 'none', 'rt-sum', points => 0, detail => 'none') \g /dev/null
 SELECT scoreboard_increment_for('rt-zero', 'AWARD', 'none', 'rt-sum', points => 0), scoreboard_increment_for('rt-zero', 'AWARD', 'none again', 'rt-sum', points => 0) \g /dev/null

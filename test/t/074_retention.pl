@@ -155,7 +155,11 @@ is(sql(qq{SELECT string_agg(DISTINCT user_id, ' ' ORDER BY user_id) || ' ' || co
 	WHERE scoreboard.action.created_at < now() - interval '11 days'}), 'p7 p8 1', 'everything goes but what is in use');
 is($snapshot->query_safe($seen), $seen_first, 'a snapshot that was kept sees what it saw');
 is($snapshot->query_safe(q{SELECT count(*) FROM scoreboard_verify('global') WHERE user_id IS NOT NULL}), 0, 'and verifies what is committed');
-$_->query_safe('COMMIT') && $_->quit foreach ($snapshot, $actor, $locker);
+foreach my $session ($snapshot, $actor, $locker)
+{
+	$session->query_safe('COMMIT');
+	$session->quit;
+}
 
 append_to_file("$directory/stop", '');
 waitpid($_, 0) foreach @children;
@@ -206,6 +210,20 @@ is(sql(q{SELECT score > 0 FROM scoreboard_increment_for('p1', 'HIT', 'beside')})
 $locker->query_safe('COMMIT');
 $locker->quit;
 wait_until($node, $db, 'actions_purged > ' . 60 * $players . ' FROM scoreboard.purge', 'the purge goes on when it can');
+wait_for_pass('in the end');
+verified('in the end');
+
+# A pass under way, in a database that goes
+sql('SELECT scoreboard_set_retention()');
+old_actions('dropped', 15, 'NULL');
+my $purged = sql(q{SELECT actions_purged FROM scoreboard.purge});
+sql(q{SELECT scoreboard_set_retention('10 days')});
+wait_until($node, $db, "actions_purged > $purged AND next_block IS NOT NULL FROM scoreboard.purge", 'a pass is under way');
+$node->safe_psql('postgres', "CREATE DATABASE copied TEMPLATE $db");
+is($node->safe_psql('copied', 'SET client_min_messages = error; SELECT count(*) FROM scoreboard_verify() WHERE user_id IS NOT NULL'), 0, 'a copy in the middle of a pass differs in nothing');
+wait_until($node, 'copied', "NOT scoreboard.purge_due()", 'and goes on with it');
+is($node->safe_psql('copied', "SELECT $old"), 0, 'to its end');
+$node->safe_psql('postgres', 'DROP DATABASE copied');
 sql('DROP EXTENSION scoreboard CASCADE');
 wait_until($node, $db, q{NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'scoreboard purger')}, 'the purger ends with the extension');
 pass('and holds up nobody who drops the extension');
