@@ -14,6 +14,7 @@
 #include "pgstat.h"
 #include "storage/proc.h"
 #include "utils/backend_status.h"
+#include "utils/guc.h"
 #include "utils/snapmgr.h"
 
 #include "admin/retention.h"
@@ -36,8 +37,9 @@
 /* They are gathered for so long. */
 #define CHORES_INTERVAL_MS 100
 
-/* How long a chore waits for a lock. */
+/* How long a chore waits for a lock; at our end, when the sessions that could hold one are told to end as well. */
 #define CHORE_PATIENCE_MS 20
+#define LAST_PATIENCE_MS 1000
 
 /* Nobody makes it due: what has lived long enough is looked for at our start, and so often. */
 #define PURGE_INTERVAL_MS 600000
@@ -73,7 +75,7 @@ static void
 store_refusals(void)
 {
 	publisher_begin_transaction();
-	LockTimeout = CHORE_PATIENCE_MS;
+	LockTimeout = worker_was_ended() ? LAST_PATIENCE_MS : CHORE_PATIENCE_MS;
 	SPI_connect();
 	refusal_log_store();
 	SPI_finish();
@@ -303,7 +305,7 @@ chores_run(void)
 			continue;
 		}
 		any = true;
-		if (chore->not_before <= now)
+		if (chore->not_before <= now && !worker_was_ended())
 			run_chore(chore);
 		if (chore->not_before > now)
 		{
@@ -315,6 +317,16 @@ chores_run(void)
 	if (any)
 		gathered_at = now + CHORES_INTERVAL_MS;
 	return any ? Max(wait_ms, CHORES_INTERVAL_MS) : wait_ms;
+}
+
+void
+chores_finish(void)
+{
+	if (!refusal_log_pending())
+		return;
+	/* A standby may be gone already; what is committed here is flushed by the server's end. */
+	SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
+	run_chore(&chores[STORING_REFUSALS]);
 }
 
 int64

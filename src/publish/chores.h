@@ -11,6 +11,9 @@
 /* Does what is due. Returns how many milliseconds to sleep. */
 extern int64 chores_run(void);
 
+/* What can't wait for the next publisher, since the server may be ending: refusals that are only in shared memory. */
+extern void chores_finish(void);
+
 /* How long what is due has to wait for its turn. */
 extern int64 chores_wait_ms(void);
 

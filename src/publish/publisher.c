@@ -10,7 +10,8 @@
  *   looking       extension found                        → publishing; every board counts as touched
  *   looking       no extension                           leaves (the launcher remembers)
  *   publishing    extension gone, or another one         leaves
- *   either        told to end, SIGTERM                   leaves
+ *   either        told to end                            leaves
+ *   either        SIGTERM (the server ends)              gives up what it is at, stores the last refusals, leaves
  *
  *   board         event                                  does
  *   -----------   ------------------------------------   ------------------------------------------------
@@ -475,6 +476,8 @@ publish(void)
 	cycle.look.number = ++cycles;
 	cycle.look.began = worker_clock_ms();
 	cycle.notify = notify_not_before <= cycle.look.began;
+	if (worker_was_ended())
+		return 0;
 	if (all_not_before > cycle.look.began)
 		return all_not_before - cycle.look.began;
 	if (!schedule_choose(&cycle.look, &wait_ms))
@@ -505,6 +508,12 @@ leave_if_told(void)
 		slots_set_outcome(OUTCOME_TOLD);
 		proc_exit(0);
 	}
+	if (worker_was_ended())
+	{
+		QueryCancelPending = false; /* by the signal: it came behind the turn's begin */
+		chores_finish();
+		proc_exit(1);
+	}
 }
 
 static void
@@ -521,6 +530,7 @@ start(Datum arg)
 	leave_if_told();
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	worker_set_settings("scoreboard publisher " SCOREBOARD_VERSION);
+	worker_end_between_turns();
 	schedule_init();
 }
 
@@ -546,6 +556,7 @@ scoreboard_publisher_main(Datum arg)
 		if (slots_chores_due())
 			wait_ms = Min(wait_ms, chores_wait_ms());
 		MemoryContextReset(worker_turn_context());
-		worker_wait(wait_ms, wait_event);
+		/* A wait in the midst of it may have reset the latch by which a signal woke us. */
+		worker_wait(worker_was_ended() ? 0 : wait_ms, wait_event);
 	}
 }

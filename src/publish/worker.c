@@ -34,12 +34,26 @@ end_worker(SIGNAL_ARGS)
 	die(COMPAT_SIGNAL_ARGS);
 }
 
+/* What it is at is given up as a statement is that somebody cancels: an error, which the worker survives. */
+static void
+end_after_this_turn(SIGNAL_ARGS)
+{
+	was_ended = true;
+	StatementCancelHandler(COMPAT_SIGNAL_ARGS);
+}
+
 void
 worker_accept_signals(void)
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, end_worker);
 	BackgroundWorkerUnblockSignals();
+}
+
+void
+worker_end_between_turns(void)
+{
+	pqsignal(SIGTERM, end_after_this_turn);
 }
 
 bool
@@ -136,6 +150,8 @@ worker_abort_transaction(void)
 void
 worker_log_error(ErrorData *error, char *context)
 {
+	if (was_ended && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		return;
 	error->elevel = LOG;
 	error->context = context;
 	ThrowErrorData(error);

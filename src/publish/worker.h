@@ -21,6 +21,12 @@ extern int64 worker_back_off_ms(int failures, int64 first, int64 longest);
 /* Signals as our workers take them, from here on. */
 extern void worker_accept_signals(void);
 
+/*
+ * From here on a signal to end doesn't end the process: it cancels what it is at, and whoever runs its loop asks
+ * worker_was_ended() and has a last thing to do.
+ */
+extern void worker_end_between_turns(void);
+
 /* Has a signal told this process to end (an administrator, a shutdown)? */
 extern bool worker_was_ended(void);
 
@@ -39,7 +45,7 @@ extern MemoryContext worker_turn_context(void);
 /* In a PG_CATCH: ends the transaction and returns its error, allocated in the turn's context. */
 extern ErrorData *worker_abort_transaction(void);
 
-/* As a message of the log only: the worker goes on. */
+/* As a message of the log only: the worker goes on. Not of what was cancelled since it is to end. */
 extern void worker_log_error(ErrorData *error, char *context);
 
 /* A worker of ours, whose main function is scoreboard_<kind>_main; database: for its name, InvalidOid for none. Not started again by itself. */

@@ -1,7 +1,7 @@
 # Refusals outlive what rolls them back: all that is known of them is stored, in order; what came faster than it could be stored is
 # counted where it is missing; who floods drives nobody else's out; nothing of it holds up a list. And their lines in the log: JSON,
 # one line each, so many a second.
-# Needs the worker, the server's log, and a crash.
+# Needs the worker, the server's log, a crash, and shutdowns.
 #
 # Part of scoreboard; PostgreSQL licence, see LICENSE.
 use strict;
@@ -15,7 +15,7 @@ use Time::HiRes qw(usleep);
 
 use ScoreboardTest;
 
-my $node = new_node('refusals', conf => "scoreboard.rate_limit = 0\nscoreboard.burst_limit = 0\nlogging_collector = on\nlog_destination = 'stderr,jsonlog,csvlog'\n");
+my $node = new_node('refusals', conf => "scoreboard.rate_limit = 0\nscoreboard.burst_limit = 0\nlogging_collector = on\nwal_level = replica\nmax_wal_senders = 1\nlog_destination = 'stderr,jsonlog,csvlog'\n");
 my $db = 'game';
 create_database($node, $db);
 sub sql { return $node->safe_psql($db, $_[0]); }
@@ -65,6 +65,20 @@ NOT_FOUND 'ada' nowhere LEVEL five - r-5 -
 ACTION_NOT_ALLOWED 'bob' global NO_SUCH_TYPE a1 - - -
 INVALID_REQUEST 'b?d' global LEVEL six - - -
 EOT
+# The key whose signature is right, wherever it stands in the receipt: a session key, of a receipt that is too old; and one that has ended
+sql(q{INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('STEP', 'session', 5);
+	CREATE TABLE device AS SELECT n, k.* FROM (VALUES ('old'), ('ended')) AS t (n), LATERAL scoreboard_create_session_key('ada') AS k});
+foreach my $case (['old', 'RECEIPT_EXPIRED'], ['ended', 'INVALID_SIGNATURE'])
+{
+	my ($n, $code) = @$case;
+
+	sql(q{SELECT scoreboard_revoke_session_keys('ada')}) if $n eq 'ended';
+	is(sql(qq{SELECT s.body -> 'error' ->> 'code' FROM device d, LATERAL (SELECT CASE n WHEN 'old' THEN 1 ELSE floor(extract(epoch FROM now()))::bigint END) AS t (at),
+			LATERAL scoreboard_submit(json_build_array(json_build_object('token', '$token', 'actionType', 'STEP', 'actionId', n, 'issuedAt', at, 'receipt', format('v1:nobody:%s v1:%s:%s', '$forged', key_id,
+				encode(hmac(concat_ws(E'\\n', 'scoreboard-receipt-v1', 'game', 'global', 'ada', 'STEP', n, '', '', '', at), secret, 'sha256'), 'hex'))))) AS s WHERE n = '$n'}), $code, "a session key's receipt: $n");
+	stored("action_id = '$n'", 1);
+	is(sql(qq{SELECT r.key_id = d.key_id FROM scoreboard.refusal r JOIN device d ON d.n = r.action_id WHERE r.action_id = '$n'}), 't', 'the key that signed is named');
+}
 is(sql(qq{SELECT count(*) FROM scoreboard.refusal r WHERE r::text ~ '$forged' OR strpos(r::text, '$token') > 0}), 0, 'neither token nor receipt');
 is(sql('SELECT count(*) FROM scoreboard.player'), 0, 'nothing else was written');
 
@@ -159,6 +173,55 @@ kill_and_start($node);
 sql(q{CALL refused('after', 1)});
 stored(q{user_id = 'after'}, 1);
 is(sql(q{SELECT count(*) FILTER (WHERE user_id = 'kept') FROM scoreboard.refusal}), 19, 'what was stored survives a crash');
+
+# What is not stored yet is stored while the server shuts down, whatever keeps the publisher from it until then: storing has failed
+# several times, so that it rests; a lock before a list; a standby that there isn't. Sessions end with the server, and their locks.
+sub publisher_waits
+{
+	my ($for, $what) = @_;
+
+	return wait_until($node, $db, "$for FROM pg_stat_activity WHERE application_name LIKE 'scoreboard publisher%' AND datname = '$db'", $what);
+}
+
+sub stored_by_the_end
+{
+	my ($mode, $name, $what) = @_;
+
+	$node->stop($mode);
+	$node->adjust_conf('postgresql.auto.conf', 'synchronous_standby_names', undef);
+	$node->start;
+	is(sql(qq{SELECT count(*) FROM scoreboard.refusal WHERE user_id = '$name'}), 3, "$mode shutdown: $what");
+	return;
+}
+
+foreach my $mode ('fast', 'smart')
+{
+	my $from = log_size();
+
+	sql('ALTER TABLE scoreboard.refusal RENAME TO away');
+	sql(qq{CALL refused('$mode', 3)});
+	# Twice and more, so that it rests for a second at least
+	wait_until($node, $db, qq{(SELECT count(*) > 1 FROM regexp_matches(pg_read_file(pg_current_logfile('jsonlog'), $from, 1000000), '"context":"storing refusals"', 'g'))}, 'storing has failed');
+	sql('ALTER TABLE scoreboard.away RENAME TO refusal');
+	stored_by_the_end($mode, $mode, 'what could not be stored, and waits for another attempt');
+}
+foreach my $table ('top', 'refusal')
+{
+	my $locker = $node->background_psql($db);
+
+	$locker->query_safe("BEGIN; LOCK TABLE scoreboard.$table");
+	sql(q{UPDATE scoreboard.board SET title = title || 'x'}) if $table eq 'top';
+	publisher_waits(q{bool_or(wait_event_type = 'Lock')}, 'it waits for the lock') if $table eq 'top';
+	sql(qq{CALL refused('behind $table', 3)});
+	stored_by_the_end('fast', "behind $table", "what came while somebody had locked scoreboard.$table");
+	$locker->{run}->kill_kill;
+}
+sql(q{ALTER SYSTEM SET synchronous_standby_names = 'nobody'});
+sql('SELECT pg_reload_conf()');
+sql(q{CALL refused('waits', 1)});
+publisher_waits(q{bool_or(wait_event = 'SyncRep')}, 'it waits for a standby');
+sql(q{CALL refused('alone', 3)});
+stored_by_the_end('fast', 'alone', 'what came while a standby was waited for');
 
 $node->stop;
 done_testing();
