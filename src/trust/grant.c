@@ -6,7 +6,8 @@
  * action, so that it is used once, a rollback gives it back, and only what was never used is ever purged. What became of it then stands in
  * the action log: an action of that id and type says that the grant was this player's.
  *
- * Locks: it is consumed under the player's lock; a row that an administrator has locked is never waited for. Else none.
+ * Locks: it is made and consumed under relation scoreboard.score (ROW EXCLUSIVE) and the player's lock, so that whoever forgets
+ * the player finds it; a row that an administrator has locked is never waited for.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -23,6 +24,7 @@
 #include "admin/keys.h"
 #include "base/arguments.h"
 #include "base/hidden_statement.h"
+#include "base/locks.h"
 #include "base/plan.h"
 #include "base/tables.h"
 #include "trust/grant.h"
@@ -302,6 +304,8 @@ scoreboard_create_grant(PG_FUNCTION_ARGS)
 	request.points = argument_int64(fcinfo, 3, &request.has_points);
 	request.subscore = argument_int64(fcinfo, 5, &request.has_subscore);
 	request.detail = argument_text(fcinfo, 6);
+	ledger_lock();
+	player_lock_acquire(player_lock_hash(user_id));
 	config_begin_call();
 	/* Else what a player wanted to be forgotten would be written down again. */
 	if (!resolve(&request, &board, &rule, &refusal) || !tombstone_check(user_id, &refusal))
