@@ -465,6 +465,56 @@ CREATE TABLE scoreboard.top (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE scoreboard.top IS 'the published list of each board and its version; written by the publisher only';
 
+-- Written below SQL by whatever happened, read and emptied by the publisher. By the writer's transaction first: what a look of the
+-- publisher's has left behind, it need not pass again.
+CREATE TABLE scoreboard.pending_event (
+    writer          bigint NOT NULL,
+    number          integer NOT NULL,
+    event_id        uuid NOT NULL,
+    type            text NOT NULL,
+    board_id        integer,
+    season          integer,
+    player_id       bigint,
+    other_player_id bigint,
+    action_id       text COLLATE "C",
+    occurred_at     timestamptz NOT NULL,
+    details         json,
+    PRIMARY KEY (writer, number)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
+COMMENT ON TABLE scoreboard.pending_event IS 'events that have no position yet; they get it from the publisher once they are committed';
+COMMENT ON COLUMN scoreboard.pending_event.writer IS 'the id of the transaction that wrote it; number: the order within it';
+
+CREATE TABLE scoreboard.event (
+    position        bigint PRIMARY KEY,
+    event_id        uuid NOT NULL,
+    type            text NOT NULL,
+    board           text,
+    season          integer,
+    player_id       bigint,
+    other_player_id bigint,
+    occurred_at     timestamptz NOT NULL,
+    payload         json NOT NULL,
+    numbered_at     timestamptz NOT NULL
+);
+CREATE INDEX event_player ON scoreboard.event (player_id) WHERE player_id IS NOT NULL;
+CREATE INDEX event_other_player ON scoreboard.event (other_player_id) WHERE other_player_id IS NOT NULL;
+COMMENT ON TABLE scoreboard.event IS 'the outbox: what happened, kept for scoreboard.event_retention; written by the publisher only, in the order of position';
+COMMENT ON COLUMN scoreboard.event.position IS 'given after the commit of what happened: whoever has seen one has seen all before it';
+COMMENT ON COLUMN scoreboard.event.event_id IS 'drop repetitions by it';
+COMMENT ON COLUMN scoreboard.event.type IS 'action, season.end, frozen, banned, restored, hidden, shown, overtaken; forgotten: there was one of a player who was erased since';
+COMMENT ON COLUMN scoreboard.event.other_player_id IS 'of an event of type overtaken: by whom';
+
+CREATE TABLE scoreboard.consumer (
+    name            text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9_.-]{1,63}$'),
+    position        bigint NOT NULL,
+    lost_through    bigint,
+    created_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    acknowledged_at timestamptz
+);
+COMMENT ON TABLE scoreboard.consumer IS 'who reads the outbox, and how far each has come';
+COMMENT ON COLUMN scoreboard.consumer.position IS 'the last that was acknowledged';
+COMMENT ON COLUMN scoreboard.consumer.lost_through IS 'events up to here were purged before it acknowledged them';
+
 -- Which tables a restore has filled, and in which session; not dumped.
 CREATE TABLE scoreboard.restored (
     relation regclass PRIMARY KEY,
@@ -520,6 +570,7 @@ COMMENT ON CONSTRAINT access_level_level_check ON scoreboard.access_level IS 'le
 COMMENT ON CONSTRAINT retention_one_check ON scoreboard.retention IS 'retention has one row, whose "one" is true';
 COMMENT ON CONSTRAINT retention_actions_check ON scoreboard.retention IS 'actions must be kept for 7 days to 100 years, or null (for ever)';
 COMMENT ON CONSTRAINT retention_addresses_check ON scoreboard.retention IS 'addresses must be kept for 1 hour to 100 years, or null (as long as the action)';
+COMMENT ON CONSTRAINT consumer_name_check ON scoreboard.consumer IS 'a consumer''s name must have 1 to 63 characters of A-Z a-z 0-9 _ . -';
 COMMENT ON CONSTRAINT player_state_check ON scoreboard.player IS 'state of a player must be active, frozen or banned';
 
 ---------------------------------------------------------------------------
@@ -843,6 +894,10 @@ END
 $$;
 COMMENT ON FUNCTION scoreboard.keep_references() IS 'removes what refers to a row that goes, and keeps what is referred to (arguments: table, column)';
 
+CREATE FUNCTION scoreboard.events_changed() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'scoreboard_events_changed' LANGUAGE C;
+COMMENT ON FUNCTION scoreboard.events_changed() IS 'has the publisher look through all events that have no position';
+
 CREATE FUNCTION scoreboard.player_listed() RETURNS trigger
     AS 'MODULE_PATHNAME', 'scoreboard_player_listed' LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION scoreboard.player_listed() IS 'keeps score.listed as the player''s state demands';
@@ -1005,6 +1060,8 @@ ALTER TABLE scoreboard.player ENABLE ALWAYS TRIGGER changed, ENABLE ALWAYS TRIGG
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON scoreboard.score FOR EACH ROW EXECUTE FUNCTION scoreboard.score_changed();
 CREATE TRIGGER truncated AFTER TRUNCATE ON scoreboard.score FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.score_changed();
 ALTER TABLE scoreboard.score ENABLE ALWAYS TRIGGER changed, ENABLE ALWAYS TRIGGER truncated;
+CREATE TRIGGER changed AFTER INSERT OR UPDATE ON scoreboard.pending_event FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.events_changed();
+ALTER TABLE scoreboard.pending_event ENABLE ALWAYS TRIGGER changed;
 
 INSERT INTO scoreboard.board (board_id, name, title) VALUES (1, 'global', 'Global');
 SELECT pg_catalog.setval('scoreboard.board_board_id_seq', 1);
@@ -1015,7 +1072,7 @@ DECLARE
     t text;
 BEGIN
     FOREACH t IN ARRAY ARRAY['board', 'action_type', 'action_rule', 'signing_key', 'session_key', 'jwt_issuer', 'jwt_key', 'verifier', 'access_level', 'retention', 'player',
-                             'score', 'action', 'credit', 'grant_token', 'adjustment', 'balance', 'tombstone', 'tombstone_key', 'season', 'refusal', 'flag',
+                             'score', 'action', 'credit', 'grant_token', 'adjustment', 'balance', 'tombstone', 'tombstone_key', 'season', 'refusal', 'flag', 'pending_event', 'event', 'consumer',
                              'board_board_id_seq', 'action_type_action_type_id_seq', 'signing_key_signing_key_id_seq', 'player_player_id_seq',
                              'adjustment_adjustment_id_seq', 'refusal_refusal_id_seq', 'flag_flag_id_seq'] LOOP
         PERFORM pg_catalog.pg_extension_config_dump(pg_catalog.format('scoreboard.%I', t)::pg_catalog.regclass, '');
@@ -1051,6 +1108,14 @@ COMMENT ON TYPE @extschema@.scoreboard_action IS 'an action as it was counted; c
 CREATE TYPE @extschema@.scoreboard_adjusted AS (
     user_id text, board text, season integer, previous_score bigint, score bigint, applied_points bigint, adjusted_at timestamptz, replayed boolean);
 COMMENT ON TYPE @extschema@.scoreboard_adjusted IS 'what a correction did to a score';
+
+CREATE TYPE @extschema@.scoreboard_event AS (
+    "position" bigint, event_id uuid, type text, board text, season integer, occurred_at timestamptz, payload json);
+COMMENT ON TYPE @extschema@.scoreboard_event IS 'something that happened, at its place in the outbox';
+
+CREATE TYPE @extschema@.scoreboard_consumer AS (
+    name text, "position" bigint, behind interval, lost_through bigint, created_at timestamptz, acknowledged_at timestamptz);
+COMMENT ON TYPE @extschema@.scoreboard_consumer IS 'a reader of the outbox: how far it has come';
 
 CREATE TYPE @extschema@.scoreboard_outcome AS (ordinal integer, status integer, body json, retry_after integer);
 COMMENT ON TYPE @extschema@.scoreboard_outcome IS 'what became of one request of a batch';
@@ -2098,6 +2163,7 @@ BEGIN
     DELETE FROM scoreboard.balance b WHERE b.player_id = erased_id;
     UPDATE scoreboard.adjustment a SET player_id = NULL, reason = '', reference = NULL WHERE a.player_id = erased_id;
     DELETE FROM scoreboard.player p WHERE p.player_id = erased_id;
+    PERFORM scoreboard.forget_events(erased_id, NULL);
 END
 $$;
 COMMENT ON FUNCTION scoreboard.erase_player(bigint) IS 'removes a player with all that counts for its scores';
@@ -2113,11 +2179,14 @@ BEGIN
         WHERE c.player_id = changed_id AND c.action_id = o.action_id;
     UPDATE scoreboard.action a SET action_id = label || '-' || o.n, idempotency_key = NULL, metadata = NULL, request_id = NULL, client_address = NULL, detail = NULL
         FROM unnest(old_ids) WITH ORDINALITY AS o (action_id, n) WHERE a.player_id = changed_id AND a.action_id = o.action_id;
+    UPDATE scoreboard.pending_event e SET action_id = label || '-' || o.n FROM unnest(old_ids) WITH ORDINALITY AS o (action_id, n)
+        WHERE e.player_id = changed_id AND e.action_id = o.action_id;
     UPDATE scoreboard.score s SET detail = NULL WHERE s.player_id = changed_id AND s.detail IS NOT NULL;
     UPDATE scoreboard.balance b SET detail = NULL WHERE b.player_id = changed_id AND b.detail IS NOT NULL;
     UPDATE scoreboard.adjustment a SET reason = '', reference = NULL WHERE a.player_id = changed_id;
     UPDATE scoreboard.player p SET user_id = label, display_name = NULL, avatar_url = NULL, flagged = false,
         state = CASE p.state WHEN 'banned' THEN 'banned' ELSE 'frozen' END WHERE p.player_id = changed_id;
+    PERFORM scoreboard.forget_events(changed_id, label);
 END
 $$;
 COMMENT ON FUNCTION scoreboard.anonymise_player(bigint) IS 'leaves a player''s scores without whose they are';
@@ -2223,6 +2292,301 @@ COMMENT ON FUNCTION @extschema@.scoreboard_retention() IS
 oldest_action: the oldest that the last pass left; actions_purged, addresses_removed: in all;
 began_at, ended_at: of the last passes; progress: how much of the log this one has gone over,
   null where none is under way.';
+
+---------------------------------------------------------------------------
+-- The outbox. src/publish/outbox.c calls the first four.
+---------------------------------------------------------------------------
+
+-- Where rows can have become visible since a snapshot: of the transactions that were running at it and aren't any more, and of all that
+-- began later. No snapshot: anywhere.
+CREATE FUNCTION scoreboard.events_due(since text, OUT snapshot text, OUT lows text, OUT highs text)
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    WITH snapshots AS MATERIALIZED (
+        SELECT pg_current_snapshot() AS this, since::pg_snapshot AS last
+    ), ranges (low, high) AS (
+        SELECT x::text::bigint, x::text::bigint + 1 FROM snapshots s, pg_snapshot_xip(s.last) AS x
+            WHERE NOT EXISTS (SELECT FROM pg_snapshot_xip(s.this) AS y WHERE y = x)
+        UNION ALL
+        SELECT coalesce(pg_snapshot_xmax(s.last)::text::bigint, 0), 9223372036854775807 FROM snapshots s
+    )
+    SELECT (SELECT s.this::text FROM snapshots s), array_agg(r.low ORDER BY r.low)::text, array_agg(r.high ORDER BY r.low)::text FROM ranges r
+$$;
+COMMENT ON FUNCTION scoreboard.events_due(text) IS 'which writers'' events can have become visible since a snapshot, as ranges; and the snapshot of now';
+
+CREATE FUNCTION scoreboard.restore_under_way() RETURNS boolean LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM scoreboard.restored) AND EXISTS (SELECT FROM pg_stat_activity a JOIN scoreboard.restored r ON r.session = concat_ws(' ', a.pid, a.backend_start))
+$$;
+COMMENT ON FUNCTION scoreboard.restore_under_way() IS 'is a session there that has brought rows of a dump?';
+
+-- Takes the next committed rows behind (after_writer, after_number), and gives them positions. A row that somebody has locked is being
+-- changed: all is looked at again when that has committed. What an event says is read in a statement of its own, so after
+-- its row was taken: who forgets the player either has done so already, or waits for the row and then finds the event.
+-- Never planned by what the tables held at the time.
+CREATE FUNCTION scoreboard.number_events(lows bigint[], highs bigint[], after_writer bigint, after_number integer, slice integer, after_position bigint, notify boolean,
+    OUT moved integer, OUT last_writer bigint, OUT last_number integer, OUT last_position bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+DECLARE
+    tids tid[];
+    taken scoreboard.pending_event[];
+    before bigint := after_position;
+BEGIN
+    moved := 0;
+    last_writer := after_writer;
+    last_number := after_number;
+    last_position := after_position;
+    IF scoreboard.restore_under_way() THEN
+        moved := -1;
+        RETURN;
+    END IF;
+    SELECT array_agg(l.tid ORDER BY l.writer, l.number), (array_agg(l.writer ORDER BY l.writer DESC, l.number DESC))[1], (array_agg(l.number ORDER BY l.writer DESC, l.number DESC))[1]
+        INTO tids, last_writer, last_number
+        FROM (SELECT p.* FROM unnest(lows, highs) AS r (low, high), LATERAL (
+                SELECT e.ctid AS tid, e.writer, e.number FROM scoreboard.pending_event e
+                    WHERE e.writer >= r.low AND e.writer < r.high AND (e.writer, e.number) > (after_writer, after_number)
+                    ORDER BY e.writer, e.number LIMIT slice FOR UPDATE SKIP LOCKED) p
+            LIMIT slice) l;
+    IF tids IS NULL THEN
+        last_writer := after_writer;
+        last_number := after_number;
+        RETURN;
+    END IF;
+    moved := cardinality(tids);
+    WITH deleted AS (
+        DELETE FROM scoreboard.pending_event e WHERE e.ctid = ANY (tids) RETURNING e AS event
+    )
+    SELECT array_agg(d.event ORDER BY (d.event).occurred_at, (d.event).writer, (d.event).number) INTO taken FROM deleted d;
+    IF taken IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT greatest(before, max(e.position), CASE before WHEN 0 THEN (extract(epoch FROM clock_timestamp()) * 1000000)::bigint ELSE 0 END) INTO before FROM scoreboard.event e;
+    INSERT INTO scoreboard.event (position, event_id, type, board, season, player_id, other_player_id, occurred_at, payload, numbered_at)
+    SELECT before + t.ordinality, t.event_id, CASE WHEN t.player_id IS NOT NULL AND p.player_id IS NULL THEN 'forgotten' ELSE t.type END, b.name, t.season, p.player_id, o.player_id, t.occurred_at,
+        CASE
+        WHEN t.player_id IS NOT NULL AND p.player_id IS NULL THEN '{}'
+        WHEN t.type = 'action' THEN json_build_object('userId', p.user_id, 'actionType', y.name, 'actionId', t.action_id, 'board', b.name, 'season', t.season,
+            'previousScore', a.previous_score, 'score', a.score, 'appliedPoints', a.applied_points, 'subscore', a.subscore, 'detail', a.detail, 'rank', a.rank, 'version', a.version,
+            'metadata', coalesce(a.metadata, '{}'), 'credits', (SELECT coalesce(json_agg(json_build_object('board', cb.name, 'season', c.season, 'previousScore', c.previous_score, 'score', c.score, 'appliedPoints', c.applied_points)
+                ORDER BY c.board_id), '[]') FROM scoreboard.credit c JOIN scoreboard.board cb ON cb.board_id = c.board_id WHERE c.player_id = t.player_id AND c.action_id = t.action_id),
+            'updatedAt', m.moment)
+        WHEN t.type = 'season.end' THEN json_build_object('board', b.name, 'season', t.season, 'nextSeason', t.details -> 'nextSeason', 'endedAt', m.moment)
+        WHEN t.type = 'overtaken' THEN json_build_object('userId', p.user_id, 'by', o.user_id, 'passed', t.details -> 'passed', 'board', b.name, 'season', t.season, 'version', t.details -> 'version',
+            'previousRank', t.details -> 'previousRank', 'rank', t.details -> 'rank', 'score', t.details -> 'score')
+        ELSE json_build_object('userId', p.user_id, 'changedAt', m.moment)
+        END, clock_timestamp()
+    FROM unnest(taken) WITH ORDINALITY AS t
+        CROSS JOIN LATERAL (SELECT to_char(t.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) AS m (moment)
+        LEFT JOIN scoreboard.player p ON p.player_id = t.player_id
+        LEFT JOIN scoreboard.player o ON o.player_id = t.other_player_id
+        LEFT JOIN scoreboard.board b ON b.board_id = t.board_id
+        LEFT JOIN scoreboard.action a ON a.player_id = t.player_id AND a.action_id = t.action_id
+        LEFT JOIN scoreboard.action_type y ON y.action_type_id = a.action_type_id
+    ORDER BY t.ordinality;
+    last_position := before + cardinality(taken);
+    IF notify AND EXISTS (SELECT FROM scoreboard.consumer) THEN
+        PERFORM pg_notify('scoreboard_events', last_position::text);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.number_events IS 'moves the next events from pending_event to event; moved is -1 while a dump is being restored';
+
+-- Who stands in the old list, stands further behind in the new one or in none, and was passed: by somebody who was not ahead before
+-- and has more now than the player had then. Whose own score alone has fallen, or who stands in no list any more, was not.
+CREATE FUNCTION scoreboard.crossings(of_board integer, of_season integer, low_first boolean, version bigint, old_list text, new_list text,
+    OUT player_id bigint, OUT by_player_id bigint, OUT details json)
+RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY WITH old AS MATERIALIZED (
+        SELECT e ->> 'userId' AS user_id, (e ->> 'rank')::bigint AS rank, (e ->> 'score')::bigint * CASE WHEN low_first THEN -1 ELSE 1 END AS score FROM json_array_elements(old_list::json -> 'entries') AS e
+            WHERE NOT (SELECT scoreboard.restore_under_way())
+    ), new AS MATERIALIZED (
+        SELECT e ->> 'userId' AS user_id, (e ->> 'rank')::bigint AS rank, (e ->> 'score')::bigint * CASE WHEN low_first THEN -1 ELSE 1 END AS score FROM json_array_elements(new_list::json -> 'entries') AS e
+    ), behind AS MATERIALIZED (
+        SELECT o.user_id, o.rank AS old_rank, o.score AS old_score, n.rank, n.score FROM old o LEFT JOIN new n ON n.user_id = o.user_id WHERE n.rank IS NULL OR n.rank > o.rank
+    ), risen AS MATERIALIZED (
+        SELECT n.user_id, n.rank, n.score, o.rank AS old_rank FROM new n LEFT JOIN old o ON o.user_id = n.user_id
+    ), passed AS (
+        SELECT b.user_id, b.old_rank, b.old_score, b.rank, b.score, (array_agg(r.user_id ORDER BY r.rank))[1] AS by_user_id, count(*) AS passed
+        FROM behind b JOIN risen r ON r.user_id <> b.user_id AND (b.rank IS NULL OR r.rank < b.rank) AND (r.old_rank IS NULL OR r.old_rank >= b.old_rank)
+            AND (r.score > b.old_score OR (r.score = b.old_score AND coalesce(b.score, b.old_score) = b.old_score))
+        GROUP BY 1, 2, 3, 4, 5
+    )
+    SELECT p.player_id, q.player_id, json_build_object('passed', c.passed, 'version', crossings.version, 'previousRank', c.old_rank, 'rank', c.rank, 'score', s.score)
+    FROM passed c JOIN scoreboard.player p ON p.user_id = c.user_id JOIN scoreboard.player q ON q.user_id = c.by_user_id
+        JOIN scoreboard.score s ON s.board_id = of_board AND s.season = of_season AND s.player_id = p.player_id AND s.listed
+    ORDER BY c.old_rank, p.player_id;
+EXCEPTION WHEN data_exception THEN
+    -- Somebody wrote to scoreboard.top: what stands there is no list.
+    RETURN;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.crossings IS 'who of a published list was passed by somebody in the next one';
+
+-- The last one stays: positions go on from it.
+CREATE FUNCTION scoreboard.purge_events(slice integer, retention integer) RETURNS boolean LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    purged bigint;
+    through bigint;
+    losing text;
+BEGIN
+    WITH gone AS (
+        DELETE FROM scoreboard.event e WHERE e.position IN (SELECT o.position FROM scoreboard.event o WHERE o.position < (SELECT max(l.position) FROM scoreboard.event l) ORDER BY o.position LIMIT slice)
+            AND e.numbered_at < clock_timestamp() - make_interval(secs => retention)
+        RETURNING e.position
+    )
+    SELECT count(*), max(g.position) INTO purged, through FROM gone g;
+    WITH lost AS (
+        UPDATE scoreboard.consumer c SET lost_through = through FROM scoreboard.consumer o WHERE o.name = c.name AND c.position < through
+        RETURNING c.name, o.lost_through IS NULL AS is_new
+    )
+    SELECT string_agg(format('"%s"', l.name), ', ' ORDER BY l.name) FILTER (WHERE l.is_new) INTO losing FROM lost l;
+    IF losing IS NOT NULL THEN
+        RAISE LOG USING MESSAGE = format('scoreboard has purged events that consumers had not acknowledged: %s', losing),
+            HINT = 'Drop consumers that are gone, or increase the configuration parameter "scoreboard.event_retention".';
+    END IF;
+    RETURN purged = slice;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.purge_events(integer, integer) IS 'removes some events that were kept for so many seconds; true: there may be more';
+
+-- An action's event loses what names or describes the player; erased ones keep their place only, so that positions go on.
+CREATE FUNCTION scoreboard.forget_events(forgotten_id bigint, label text) RETURNS void LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- Before events with positions: the publisher may just be moving some.
+    IF label IS NULL THEN
+        DELETE FROM scoreboard.pending_event e WHERE e.player_id = forgotten_id;
+        UPDATE scoreboard.pending_event e SET other_player_id = NULL WHERE e.other_player_id = forgotten_id;
+        UPDATE scoreboard.event e SET type = 'forgotten', player_id = NULL, other_player_id = NULL, payload = '{}' WHERE e.player_id = forgotten_id;
+    ELSE
+        UPDATE scoreboard.event e SET payload = e.payload::jsonb || jsonb_build_object('userId', label)
+            || CASE e.type WHEN 'action' THEN '{"actionId": null, "metadata": {}, "detail": null}'::jsonb ELSE '{}' END WHERE e.player_id = forgotten_id;
+    END IF;
+    UPDATE scoreboard.event e SET other_player_id = CASE WHEN label IS NOT NULL THEN forgotten_id END, payload = e.payload::jsonb || jsonb_build_object('by', label)
+        WHERE e.other_player_id = forgotten_id;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.forget_events(bigint, text) IS 'takes a player out of the outbox; label: under which it is anonymous, null: erased';
+
+CREATE FUNCTION scoreboard.known_consumer(consumer text) RETURNS scoreboard.consumer LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known scoreboard.consumer;
+BEGIN
+    SELECT * INTO known FROM scoreboard.consumer c WHERE c.name = known_consumer.consumer;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no consumer "%s"', left(consumer, 63)), DETAIL = '{"code":"NOT_FOUND"}',
+            HINT = 'scoreboard_create_consumer() makes one.';
+    END IF;
+    RETURN known;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.known_consumer(text) IS 'a consumer''s row, or NOT_FOUND';
+
+CREATE FUNCTION @extschema@.scoreboard_create_consumer(name text, from_beginning boolean DEFAULT false)
+RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    begins bigint;
+BEGIN
+    PERFORM scoreboard.hide_statement();
+    IF name IS NULL OR name !~ '^[A-Za-z0-9_.-]{1,63}$' OR from_beginning IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'a consumer''s name must have 1 to 63 characters of A-Z a-z 0-9 _ . -', DETAIL = '{"code":"INVALID_REQUEST"}', HINT = 'For example mailer.';
+    END IF;
+    IF from_beginning THEN
+        -- It is not purged until the purge can see that somebody wants it.
+        SELECT e.position - 1 INTO begins FROM scoreboard.event e ORDER BY e.position LIMIT 1 FOR KEY SHARE;
+    ELSE
+        SELECT max(e.position) INTO begins FROM scoreboard.event e;
+    END IF;
+    INSERT INTO scoreboard.consumer (name, position) VALUES (scoreboard_create_consumer.name, coalesce(begins, 0)) ON CONFLICT DO NOTHING;
+    RETURN (SELECT k.position FROM scoreboard.known_consumer(scoreboard_create_consumer.name) k);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.scoreboard_create_consumer IS
+'Registers a reader of the outbox, from now on, and answers the position it stands at.
+name: [A-Za-z0-9_.-]{1,63}; from_beginning: from the oldest event that is kept. One that is there
+  already stays where it is.
+Errors: INVALID_REQUEST.';
+
+CREATE FUNCTION @extschema@.scoreboard_drop_consumer(name text)
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.known_consumer(name);
+    DELETE FROM scoreboard.consumer c WHERE c.name = scoreboard_drop_consumer.name;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.scoreboard_drop_consumer IS
+'Removes a reader of the outbox.
+Errors: NOT_FOUND.';
+
+CREATE FUNCTION @extschema@.scoreboard_consumers()
+RETURNS SETOF @extschema@.scoreboard_consumer LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT scoreboard.hide_statement();
+    SELECT c.name, c.position, coalesce(clock_timestamp() - (SELECT e.numbered_at FROM scoreboard.event e WHERE e.position > c.position ORDER BY e.position LIMIT 1), interval '0'),
+        c.lost_through, c.created_at, c.acknowledged_at
+    FROM scoreboard.consumer c ORDER BY c.name
+$$;
+COMMENT ON FUNCTION @extschema@.scoreboard_consumers() IS
+'The readers of the outbox, and how far each has come.
+behind: how long ago the oldest event became readable that it has not acknowledged;
+lost_through: events up to there were purged before it acknowledged them.';
+
+CREATE FUNCTION @extschema@.scoreboard_events(consumer text, entries integer DEFAULT 100)
+RETURNS SETOF @extschema@.scoreboard_event LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 100 AS $$
+#variable_conflict use_column
+DECLARE
+    known scoreboard.consumer;
+BEGIN
+    PERFORM scoreboard.hide_statement();
+    IF scoreboard_events.entries IS NULL OR scoreboard_events.entries NOT BETWEEN 1 AND 1000 THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'entries must be from 1 to 1000', DETAIL = '{"code":"INVALID_REQUEST"}', HINT = 'Acknowledge the last position, and ask again.';
+    END IF;
+    known := scoreboard.known_consumer(scoreboard_events.consumer);
+    IF known.lost_through IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('events up to position %s were purged before consumer "%s" acknowledged them', known.lost_through, known.name),
+            DETAIL = json_build_object('code', 'NOT_FOUND', 'lostThrough', known.lost_through),
+            HINT = format('Acknowledge position %s to go on behind them, after you have dealt with the gap.', known.lost_through);
+    END IF;
+    RETURN QUERY SELECT e.position, e.event_id, e.type, e.board, e.season, e.occurred_at, e.payload FROM scoreboard.event e
+        WHERE e.position > known.position ORDER BY e.position LIMIT scoreboard_events.entries;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.scoreboard_events IS
+'The next events of a consumer, in order; the same ones again until they are acknowledged.
+entries: 1-1000. Whoever has seen a position has seen all before it; drop repetitions by event_id.
+LISTEN scoreboard_events tells when there are new ones.
+Errors: INVALID_REQUEST NOT_FOUND (no such consumer; or events were purged before it acknowledged
+  them: lostThrough in the detail says up to where).';
+
+CREATE FUNCTION @extschema@.scoreboard_acknowledge(consumer text, "position" bigint)
+RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    reached bigint;
+BEGIN
+    PERFORM scoreboard.hide_statement();
+    IF scoreboard_acknowledge.position IS NULL OR scoreboard_acknowledge.position < 0
+       OR scoreboard_acknowledge.position > (SELECT coalesce(greatest(max(e.position), (SELECT k.position FROM scoreboard.known_consumer(scoreboard_acknowledge.consumer) k)), 0) FROM scoreboard.event e) THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'there is no event with that position yet', DETAIL = '{"code":"INVALID_REQUEST"}', HINT = 'Acknowledge the position of the last event that you have dealt with.';
+    END IF;
+    UPDATE scoreboard.consumer c SET position = greatest(c.position, scoreboard_acknowledge.position), acknowledged_at = clock_timestamp(),
+            lost_through = CASE WHEN c.lost_through > scoreboard_acknowledge.position THEN c.lost_through END
+        WHERE c.name = scoreboard_acknowledge.consumer RETURNING c.position INTO reached;
+    IF NOT FOUND THEN
+        PERFORM scoreboard.known_consumer(scoreboard_acknowledge.consumer);
+    END IF;
+    RETURN reached;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.scoreboard_acknowledge IS
+'Says that a consumer has dealt with all events up to a position, and answers where it stands now.
+Never goes back: a smaller position than before changes nothing.
+Errors: INVALID_REQUEST NOT_FOUND.';
 
 CREATE FUNCTION scoreboard.rank_state(board_id integer, season integer, OUT state text, OUT players bigint, OUT unsettled bigint, OUT memory bigint)
     AS 'MODULE_PATHNAME', 'scoreboard_rank_state' LANGUAGE C VOLATILE STRICT;
@@ -2357,7 +2721,7 @@ BEGIN
     IF level = 'admin' THEN
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON scoreboard.board, scoreboard.action_type, scoreboard.action_rule TO %I', role);
         EXECUTE format('GRANT SELECT ON scoreboard.player, scoreboard.score, scoreboard.action, scoreboard.credit, scoreboard.adjustment, scoreboard.balance, scoreboard.retention, scoreboard.purge, scoreboard.season,'
-            ' scoreboard.refusal, scoreboard.flag, scoreboard.verifier, scoreboard.top, scoreboard.jwt_issuer, scoreboard.access_level, scoreboard.api_function TO %I', role);
+            ' scoreboard.refusal, scoreboard.flag, scoreboard.event, scoreboard.pending_event, scoreboard.consumer, scoreboard.verifier, scoreboard.top, scoreboard.jwt_issuer, scoreboard.access_level, scoreboard.api_function TO %I', role);
         EXECUTE format('GRANT UPDATE (state, hidden, flagged) ON scoreboard.player TO %I', role);
         EXECUTE format('GRANT SELECT (key_id, board_ids, action_type_ids, valid_from, valid_until, revoked_at, created_at) ON scoreboard.signing_key TO %I', role);
         EXECUTE format('GRANT SELECT (key_id, user_id, created_at, expires_at, revoked_at) ON scoreboard.session_key TO %I', role);
@@ -2516,6 +2880,7 @@ INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_authenticate', 'gateway'), ('authenticate', 'gateway'), ('create_ticket', 'gateway'), ('redeem_ticket', 'gateway'), ('standings', 'gateway'),
     ('scoreboard_increment_for', 'server'), ('scoreboard_set_profile', 'server'),
     ('scoreboard_explain_receipt', 'server'), ('scoreboard_create_grant', 'server'), ('scoreboard_create_session_key', 'server'), ('scoreboard_revoke_session_keys', 'server'),
+    ('scoreboard_create_consumer', 'server'), ('scoreboard_drop_consumer', 'server'), ('scoreboard_consumers', 'server'), ('scoreboard_events', 'server'), ('scoreboard_acknowledge', 'server'),
     ('scoreboard_create_key', 'admin'), ('scoreboard_rotate_key', 'admin'), ('scoreboard_revoke_key', 'admin'),
     ('scoreboard_verify', 'admin'), ('scoreboard_repair', 'admin'),
     ('scoreboard_adjust', 'admin'), ('scoreboard_import', 'admin'), ('scoreboard_forget', 'admin'),

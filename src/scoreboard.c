@@ -35,6 +35,7 @@
 #include "rank/index.h"
 #include "trust/rate_limit.h"
 #include "trust/receipt.h"
+#include "write/event.h"
 #include "write/replicated.h"
 
 COMPAT_MODULE_MAGIC("scoreboard", SCOREBOARD_VERSION);
@@ -93,6 +94,12 @@ int			scoreboard_verifier_timeout = 200;
 
 /* Raise it to look further back at who was refused what; each row is about 300 bytes. */
 int			scoreboard_refusals_kept = 100000;
+
+/* Turn it on for systems that have to hear of each action (README, "events"); an increment then writes a row more. */
+bool		scoreboard_outbox = false;
+
+/* Raise it for consumers that may be away for longer; a row of scoreboard.event is about 700 bytes with its indexes. */
+int			scoreboard_event_retention = 7 * 24 * 60 * 60;
 
 /* Turn it on where the server's log is collected: each refusal is one line of JSON. */
 int			scoreboard_log_refusals = 0;
@@ -330,6 +337,20 @@ define_anomaly_settings(void)
 static void
 define_retention_settings(void)
 {
+	DefineCustomBoolVariable("scoreboard.outbox",
+							 "Whether events are recorded for consumers: actions, suspensions, ends of seasons, crossings in the top.",
+							 NULL,
+							 &scoreboard_outbox,
+							 false,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("scoreboard.event_retention",
+							"How long scoreboard.event keeps events, whether consumers have acknowledged them or not.",
+							NULL,
+							&scoreboard_event_retention,
+							7 * 24 * 60 * 60, 1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("scoreboard.refusals_kept",
 							"How many refused requests scoreboard.refusal keeps.",
 							NULL,
@@ -396,6 +417,7 @@ _PG_init(void)
 	rank_index_init();
 	replicated_init();
 	retention_init();
+	event_init();
 	launcher_init();
 }
 

@@ -37,6 +37,8 @@ extern int	scoreboard_moderation_wait; /* milliseconds */
 extern int	scoreboard_anomaly_interval;	/* seconds; 0 = off */
 extern int	scoreboard_verifier_timeout;	/* milliseconds */
 extern int	scoreboard_refusals_kept;	/* rows */
+extern bool scoreboard_outbox;
+extern int	scoreboard_event_retention; /* seconds */
 extern int	scoreboard_log_refusals;	/* lines a second; 0 = off */
 
 /*

@@ -32,6 +32,7 @@
 #include "base/seize.h"
 #include "base/tables.h"
 #include "trust/session_key.h"
+#include "write/event.h"
 #include "write/ledger.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_lock_player);
@@ -212,6 +213,8 @@ typedef struct ChangedPlayer
 	int64		player_id;
 	bool		moderated;		/* else it has chosen by itself */
 	bool		suspended;		/* frozen or banned just now */
+	const char *new_state;		/* NULL: it is the old one */
+	const char *new_view;		/* "hidden", "shown", or NULL */
 	bool		was_listed;
 	bool		listed;
 } ChangedPlayer;
@@ -263,6 +266,11 @@ add_changed(ChangedPlayers *changed, const TableLayout *layout, TupleTableSlot *
 	player->player_id = DatumGetInt64(tables_value(layout, new, PLAYER_ID));
 	player->moderated = moderated;
 	player->suspended = another_state && strcmp(state_of(layout, new), "active") != 0;
+	player->new_state = another_state ? state_of(layout, new) : NULL;
+	if (is_set(layout, old, PLAYER_HIDDEN) != is_set(layout, new, PLAYER_HIDDEN))
+		player->new_view = is_set(layout, new, PLAYER_HIDDEN) ? "hidden" : "shown";
+	else
+		player->new_view = NULL;
 	player->was_listed = listed_of(layout, old);
 	player->listed = listed_of(layout, new);
 }
@@ -328,6 +336,24 @@ moderate(ChangedPlayers *changed)
 	}
 }
 
+/* For who listens to the outbox. */
+static void
+note_events(const ChangedPlayers *changed)
+{
+	Ledger	   *ledger = ledger_open_events();
+
+	for (int i = 0; i < changed->count; i++)
+	{
+		const ChangedPlayer *player = &changed->players[i];
+
+		if (player->new_state)
+			event_player_moderated(ledger, player->player_id, strcmp(player->new_state, "active") == 0 ? "restored" : player->new_state);
+		if (player->new_view)
+			event_player_moderated(ledger, player->player_id, player->new_view);
+	}
+	ledger_close(ledger);
+}
+
 /*
  * Statement trigger on scoreboard.player. BEFORE an update: takes the first of all locks. AFTER it, with the
  * old and the new rows as transition tables: what their states demand.
@@ -351,5 +377,7 @@ scoreboard_player_listed(PG_FUNCTION_ARGS)
 	changed = changed_players(trigger);
 	if (changed.count > 0)
 		moderate(&changed);
+	if (changed.count > 0 && scoreboard_outbox)
+		note_events(&changed);
 	return PointerGetDatum(NULL);
 }

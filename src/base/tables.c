@@ -150,6 +150,16 @@ static const Definition definitions[TABLES] = {
 			[GRANT_DETAIL] = {"detail", TEXTOID, true}, [GRANT_EXPIRES_AT] = {"expires_at", TIMESTAMPTZOID}
 		}
 	},
+	[TABLE_PENDING_EVENT] = {
+		.name = "pending_event", .keys = 2, .key = {PENDING_WRITER, PENDING_NUMBER},
+		.column = {
+			[PENDING_WRITER] = {"writer", INT8OID}, [PENDING_NUMBER] = {"number", INT4OID}, [PENDING_EVENT_ID] = {"event_id", UUIDOID},
+			[PENDING_TYPE] = {"type", TEXTOID}, [PENDING_BOARD_ID] = {"board_id", INT4OID, true}, [PENDING_SEASON] = {"season", INT4OID, true},
+			[PENDING_PLAYER_ID] = {"player_id", INT8OID, true}, [PENDING_OTHER_PLAYER_ID] = {"other_player_id", INT8OID, true},
+			[PENDING_ACTION_ID] = {"action_id", TEXTOID, true}, [PENDING_OCCURRED_AT] = {"occurred_at", TIMESTAMPTZOID},
+			[PENDING_DETAILS] = {"details", JSONOID, true}
+		}
+	},
 };
 
 /* What is known of each in this process. */
@@ -345,7 +355,7 @@ is_for_restores(Relation rel, const Trigger *trigger)
 {
 	char	   *function = get_func_name(trigger->tgfoid);
 
-	return function && strcmp(function, "restore_begins") == 0 &&
+	return function && (strcmp(function, "restore_begins") == 0 || strcmp(function, "events_changed") == 0) &&
 		get_func_namespace(trigger->tgfoid) == RelationGetNamespace(rel);
 }
 

@@ -23,6 +23,7 @@
 #include "base/refusal_log.h"
 #include "publish/builder.h"
 #include "publish/chores.h"
+#include "publish/outbox.h"
 #include "publish/publisher.h"
 #include "publish/publisher_transaction.h"
 #include "publish/purger.h"
@@ -121,7 +122,7 @@ purge(void)
 	publisher_begin_transaction();
 	LockTimeout = CHORE_PATIENCE_MS;
 	pin = plan_connect();
-	more = session_keys_purge() | grants_purge();
+	more = session_keys_purge() | grants_purge() | outbox_purge();
 	plan_finish(pin);
 	publisher_commit_transaction();
 	LockTimeout = 0;
@@ -187,6 +188,10 @@ watch_pending(void)
 	return watch_wait_ms() == 0;
 }
 
+static void number_events(void);
+
+#define NUMBERING_EVENTS (WATCHING + 1)
+
 /* Where no worker is free, at the next time. */
 static void
 watch(void)
@@ -207,9 +212,10 @@ static Chore chores[] = {
 	[BUILDING_RANKS] = {"building ranks", ranks_pending, build_ranks},
 	[REPORTING_WINDOWS] = {"reporting full rate windows", rate_limit_report_pending, rate_limit_report},
 	[STORING_REFUSALS] = {"storing refusals", refusal_log_pending, store_refusals},
-	[PURGING] = {"purging session keys and grants", purge_pending, purge},
+	[PURGING] = {"purging session keys, grants and events", purge_pending, purge},
 	[RETAINING] = {"looking for actions to purge", retention_pending, retain},
-	[WATCHING] = {"looking for anomalies", watch_pending, watch}
+	[WATCHING] = {"looking for anomalies", watch_pending, watch},
+	[NUMBERING_EVENTS] = {"numbering events", outbox_pending, number_events}
 };
 
 static void
@@ -219,6 +225,14 @@ try_later(Chore *chore, int in_a_row)
 
 	chore->not_before = worker_clock_ms() + wait_ms;
 	ereport(DEBUG1, (errmsg_internal("scoreboard tries again in " INT64_FORMAT " ms: %s", wait_ms, chore->what)));
+}
+
+/* Not into tables that a restore is still filling. */
+static void
+number_events(void)
+{
+	if (!outbox_number())
+		try_later(&chores[NUMBERING_EVENTS], 1);
 }
 
 /* What became of the builder. */

@@ -68,6 +68,7 @@
 #include "base/tables.h"
 #include "publish/chores.h"
 #include "publish/launcher.h"
+#include "publish/outbox.h"
 #include "publish/publisher.h"
 #include "publish/publisher_transaction.h"
 #include "publish/schedule.h"
@@ -333,6 +334,8 @@ publish_board(Cycle *cycle, BoardRow *row)
 
 	row->new_version = next_version(row, leap);
 	store(row, players, entries, GetCurrentTimestamp());
+	if (scoreboard_outbox && row->stored && row->stored_season == row->board.season)
+		outbox_note_crossings(&row->board, row->new_version, row->stored_document, entries);
 
 	/* A board's name needs no escape in JSON: its characters are limited. */
 	if (cycle->notify)

@@ -24,6 +24,11 @@ extern void publisher_touch_all(void);
  */
 extern void publisher_wake(void);
 
+/* From commit callbacks: scoreboard.pending_event has new rows, or rows that were there already have changed. */
+#define EVENTS_NEW		0x1
+#define EVENTS_CHANGED	0x2
+extern void publisher_wake_for_events(uint32 what);
+
 /*
  * From commit callbacks too: CREATE or DROP EXTENSION happened in this
  * database, the launcher shall look whether it needs a publisher.

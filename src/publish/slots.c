@@ -66,6 +66,7 @@ typedef struct PublisherSlot
 	pid_t		pid;			/* lock; 0 while there is no process */
 	Latch	   *latch;			/* written under lock; commits read it without */
 	pg_atomic_uint32 chores;	/* 1: something beside publishing is to be done */
+	pg_atomic_uint32 events;	/* bits of EVENTS_: what became of scoreboard.pending_event */
 	pg_atomic_uint32 built;		/* 1: the builder has done all it was started for */
 	pg_atomic_uint32 all_touched;	/* 1: every board is to be looked at */
 	Touches		touched;
@@ -114,6 +115,7 @@ slots_attach(void)
 		for (int slot = 0; slot < shared->count; slot++)
 		{
 			pg_atomic_init_u32(&shared->slots[slot].chores, 0);
+			pg_atomic_init_u32(&shared->slots[slot].events, 0);
 			pg_atomic_init_u32(&shared->slots[slot].built, 0);
 			pg_atomic_init_u32(&shared->slots[slot].all_touched, 0);
 		}
@@ -201,6 +203,20 @@ publisher_wake(void)
 	if (slot && pg_atomic_read_u32(&slot->chores) == 0
 		&& pg_atomic_exchange_u32(&slot->chores, 1) == 0)
 		wake(&slot->latch);
+}
+
+void
+publisher_wake_for_events(uint32 what)
+{
+	PublisherSlot *slot;
+
+	pg_memory_barrier();
+	slot = slot_of_my_database();
+	if (slot == NULL)
+		return;
+	if ((pg_atomic_read_u32(&slot->events) & what) != what)
+		pg_atomic_fetch_or_u32(&slot->events, what);
+	publisher_wake();
 }
 
 void
@@ -476,6 +492,18 @@ bool
 slots_take_chores(void)
 {
 	return pg_atomic_exchange_u32(&shared->slots[own_slot].chores, 0) != 0;
+}
+
+uint32
+slots_events(void)
+{
+	return pg_atomic_read_u32(&shared->slots[own_slot].events);
+}
+
+uint32
+slots_take_events(void)
+{
+	return pg_atomic_exchange_u32(&shared->slots[own_slot].events, 0);
 }
 
 void

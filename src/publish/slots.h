@@ -89,6 +89,10 @@ extern bool slots_built(void);
 extern bool slots_chores_due(void);
 extern bool slots_take_chores(void);
 
+/* What publisher_wake_for_events() has told since the time before, in bits of EVENTS_. Taking is a full memory barrier. */
+extern uint32 slots_events(void);
+extern uint32 slots_take_events(void);
+
 /* Shared memory: asked for at shmem_request time; attached to, and initialised if not found, at shmem_startup time under AddinShmemInitLock. */
 extern Size slots_shmem_size(void);
 extern void slots_attach(void);

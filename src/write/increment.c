@@ -39,6 +39,7 @@
 #include "trust/trusted_request.h"
 #include "trust/verifier.h"
 #include "trust/tombstone.h"
+#include "write/event.h"
 #include "write/idempotency.h"
 #include "write/increment.h"
 #include "write/replicated.h"
@@ -392,6 +393,8 @@ write_action(const Increment *increment, Ledger *ledger, LedgerPlayer *player, c
 	};
 	place_action(increment, ledger, player, &named->new, action);
 	ledger_add_action(ledger, player->player_id, &increment->request, action);
+	if (scoreboard_outbox)
+		event_action_counted(ledger, player->player_id, increment->request.action_id, action);
 	ledger_finish_action(ledger);
 
 	replicated_at_commit();

@@ -2,7 +2,7 @@
  * write/ledger.c - what is recorded of a player: its row, its actions, its scores
  *
  * Owns the access to the tables player, action, credit, score and top on the way of an
- * increment. It goes below SQL where every increment pays: look-ups through
+ * increment, and notes events for the outbox. It goes below SQL where every increment pays: look-ups through
  * base/tables.c, the two writes through the executor's own row functions: indexes,
  * constraints and row triggers AFTER the write as with an INSERT or UPDATE,
  * without a plan to start and end. Tables with rules, or with triggers that only a plan fires, are refused (base/tables.c).
@@ -28,6 +28,7 @@
 #include "executor/nodeModifyTable.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/inet.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -57,6 +58,7 @@ struct Ledger
 	LedgerTable action;
 	LedgerTable score;
 	LedgerTable credit;			/* not open before the first one is written: few actions have any */
+	LedgerTable event;			/* not open before the first one */
 	Snapshot	latest;			/* NULL before the first look */
 	EState	   *estate;			/* NULL until the first write */
 };
@@ -110,9 +112,17 @@ ledger_open(void)
 	return ledger;
 }
 
+Ledger *
+ledger_open_events(void)
+{
+	return palloc0(sizeof(Ledger));
+}
+
 static void
 close_table(LedgerTable *table)
 {
+	if (table->at_hand.rel == NULL)
+		return;
 	if (table->target)
 	{
 		if (table->indexes_open)
@@ -127,9 +137,9 @@ ledger_close(Ledger *ledger)
 {
 	close_table(&ledger->player);
 	close_table(&ledger->action);
-	if (ledger->credit.at_hand.rel)
-		close_table(&ledger->credit);
+	close_table(&ledger->credit);
 	close_table(&ledger->score);
+	close_table(&ledger->event);
 	if (ledger->latest)
 		UnregisterSnapshot(ledger->latest);
 	if (ledger->estate)
@@ -601,6 +611,46 @@ ledger_add_action(Ledger *ledger, int64 player_id, const Request *request, const
 	set_text(table, ACTION_REQUEST_ID, request->request_id);
 	if (request->client_address)
 		set_value(table, ACTION_CLIENT_ADDRESS, DirectFunctionCall1(inet_in, CStringGetDatum(request->client_address)));
+	fill_slot(table);
+	insert_row(ledger, table);
+	finish_write(ledger, table);
+}
+
+/* Where an event stands among those of its transaction: the publisher numbers them in this order. */
+static int32
+next_event_number(uint64 writer)
+{
+	static uint64 last_writer = 0;
+	static int32 last = 0;
+
+	last = writer == last_writer ? last + 1 : 1;
+	last_writer = writer;
+	return last;
+}
+
+void
+ledger_add_event(Ledger *ledger, const LedgerEvent *event)
+{
+	LedgerTable *table = &ledger->event;
+	uint64		writer = U64FromFullTransactionId(GetTopFullTransactionId());
+
+	if (table->at_hand.rel == NULL)
+		open_table(table, TABLE_PENDING_EVENT, TABLE_WRITE, RowExclusiveLock);
+	prepare_write(ledger, table);
+	clear_values(ledger, table);
+	set_value(table, PENDING_WRITER, Int64GetDatum((int64) writer));
+	set_value(table, PENDING_NUMBER, Int32GetDatum(next_event_number(writer)));
+	set_value(table, PENDING_EVENT_ID, DirectFunctionCall1(gen_random_uuid, (Datum) 0));
+	set_text(table, PENDING_TYPE, event->type);
+	if (event->board_id != 0)
+		set_value(table, PENDING_BOARD_ID, Int32GetDatum(event->board_id));
+	if (event->season != 0)
+		set_value(table, PENDING_SEASON, Int32GetDatum(event->season));
+	set_int64(table, PENDING_PLAYER_ID, event->player_id, event->player_id == 0);
+	set_int64(table, PENDING_OTHER_PLAYER_ID, event->other_player_id, event->other_player_id == 0);
+	set_text(table, PENDING_ACTION_ID, event->action_id);
+	set_value(table, PENDING_OCCURRED_AT, TimestampTzGetDatum(event->occurred_at));
+	set_text(table, PENDING_DETAILS, event->details);	/* the type json is a text that was checked */
 	fill_slot(table);
 	insert_row(ledger, table);
 	finish_write(ledger, table);

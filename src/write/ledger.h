@@ -79,6 +79,19 @@ typedef struct LedgerCredit
 	bool		sets_score;
 } LedgerCredit;
 
+/* What happened, before it has its position. What is 0 or NULL is null. */
+typedef struct LedgerEvent
+{
+	const char *type;
+	int32		board_id;
+	int32		season;
+	int64		player_id;
+	int64		other_player_id;
+	const char *action_id;
+	TimestampTz occurred_at;
+	const char *details;		/* JSON */
+} LedgerEvent;
+
 /* The tables at hand; one for a call, however many increments it counts. */
 typedef struct Ledger Ledger;
 
@@ -121,6 +134,13 @@ extern void ledger_add_credit(Ledger *ledger, int64 player_id, const char *actio
 
 /* 40001, for who has seen that a row was changed which this transaction's snapshot doesn't show. */
 compat_noreturn extern void ledger_raise_serialization_failure(void);
+
+/*
+ * One row of scoreboard.pending_event; needs no lock but the table's own, which it takes. ledger_open_events() is for who
+ * writes nothing else. write/event.h is what others call.
+ */
+extern Ledger *ledger_open_events(void);
+extern void ledger_add_event(Ledger *ledger, const LedgerEvent *event);
 
 /* Makes what was written visible to this transaction's next reads. */
 extern void ledger_finish_action(Ledger *ledger);

@@ -105,4 +105,16 @@ BEGIN
 END
 $$;
 RESET client_min_messages;
+-- Until no event of the outbox waits for its position.
+CREATE OR REPLACE FUNCTION sign.wait_for_events() RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    FOR i IN 1..3000 LOOP
+        IF NOT EXISTS (SELECT FROM scoreboard.pending_event) THEN
+            RETURN;
+        END IF;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    RAISE EXCEPTION 'waited in vain for % events', (SELECT count(*) FROM scoreboard.pending_event);
+END
+$$;
 \set ECHO all

@@ -45,7 +45,8 @@ INSERT INTO calls SELECT n, replace(replace(call, '$token', quote_literal(sign.t
         (27, 'SELECT count(*) FROM scoreboard_server_stats()'), (28, $$SELECT length(secret) FROM scoreboard_create_session_key('acc-ada')$$), (29, $$SELECT scoreboard_revoke_session_keys('acc-ada')$$),
         (30, 'SELECT count(secret) FROM scoreboard.session_key'), (31, 'SELECT count(key_id) FROM scoreboard.session_key'),
         (32, $$SELECT length(scoreboard_create_grant('acc-ada', 'ACC_GRANT'))$$), (33, 'SELECT count(grant_id) FROM scoreboard.grant_token'), (34, 'SELECT count(user_id) FROM scoreboard.grant_token'),
-        (35, $$SELECT scoreboard_explain_receipt('v1:game:' || repeat('0', 64), NULL, 'acc-ada', 'COMPLETE_LEVEL', 'x', issued_at => 1) ->> 'verifies'$$)) AS t(n, call), (SELECT sign.now() AS s) AS u;
+        (35, $$SELECT scoreboard_explain_receipt('v1:game:' || repeat('0', 64), NULL, 'acc-ada', 'COMPLETE_LEVEL', 'x', issued_at => 1) ->> 'verifies'$$),
+        (36, $$SELECT scoreboard_create_consumer('acc') IS NOT NULL$$), (37, 'SELECT count(*) >= 0 FROM scoreboard.event')) AS t(n, call), (SELECT sign.now() AS s) AS u;
 CREATE FUNCTION pg_temp.calls() RETURNS TABLE (n int, answer text) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE

@@ -57,6 +57,8 @@ INSERT INTO calls (name, call) VALUES
     ('create_ticket', $$SELECT max(length(t.ticket)) FROM generate_series(1, 4) AS n, $f(sign.token('published-a', jsonb_build_object('n', n))) AS t$$),
     ('redeem_ticket', $$SELECT r.user_id FROM scoreboard.create_ticket(sign.token('published-a')) AS t, $f(t.ticket) AS r$$),
     ('standings', $$SELECT user_id, score FROM $f('global', '{published-a}')$$),
+    ('scoreboard_create_consumer', $$SELECT $f('published') IS NOT NULL AS there$$), ('scoreboard_events', $$SELECT count(*) >= 0 AS any FROM $f('published')$$), ('scoreboard_acknowledge', $$SELECT $f('published', 0) IS NOT NULL AS there$$),
+    ('scoreboard_consumers', $$SELECT count(*) FROM $f()$$), ('scoreboard_drop_consumer', $$SELECT $f('published')$$),
     ('scoreboard_freeze', $$SELECT $f('published-a')$$), ('scoreboard_restore', $$SELECT $f('published-a')$$),
     ('scoreboard_ban', $$SELECT $f('published-a')$$), ('scoreboard_restore', $$SELECT $f('published-a', 'was a mistake')$$),
     ('scoreboard_hide', $$SELECT $f('published-a')$$), ('scoreboard_hide', $$SELECT $f('published-a', false)$$),
