@@ -20,6 +20,17 @@
  * On any error the connection is dropped and made anew; streams stay open and
  * memory's documents stay valid meanwhile.
  *
+ * A host whose packets are lost says nothing, and so does one that is merely
+ * slow. So where there are several hosts, and a connection is late, or an answer
+ * that the pool hasn't had from that host either, a scout looks for a server
+ * that can be written to on the others, while we wait. If the scout finds one
+ * first it becomes the connection, and what the pool has asked of the silent
+ * host is given up. A scout goes out, too, while we read from a standby for want
+ * of anything better.
+ *
+ * A standby can't be listened to: its documents are read every PULSE_MS, until
+ * it is found to be one no longer.
+ *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 #include <stdlib.h>
@@ -39,6 +50,7 @@
 #define FAR_MOST_MS 1000
 #define FORGIVEN_MS 10000		/* after so long without a hint */
 #define LATE_MS 3000
+#define SCOUT_MS 1500			/* an answer so late is worth looking elsewhere */
 #define PULSE_MS 250
 #define PAYLOAD_MAX 200			/* the publisher's are shorter */
 #define BUCKETS 256
@@ -77,6 +89,7 @@ struct Feed
 {
 	Bridge	   *bridge;
 	PgConnection *connection;
+	PgConnection *scout;		/* or NULL */
 	uv_timer_t	look;			/* every look_interval */
 	uv_timer_t	space;			/* until a hint may be followed */
 	uv_timer_t	pulse;			/* is the answer late? */
@@ -85,10 +98,13 @@ struct Feed
 	uint64_t	read_after;		/* ms: for hints */
 	bool		loaded;			/* read at least once in this process's life */
 	bool		live;
+	bool		listening;		/* since the connection came up */
 	int			handles;		/* still to be closed */
 	Rumour	   *all;
 	Rumour	   *buckets[BUCKETS];
 };
+
+static const PgConnectionEvents events;
 
 static void follow_hints(Feed *feed);
 
@@ -149,6 +165,16 @@ ask_budget(Budget *budget)
 	budget->asked = budget->version;
 }
 
+static void
+forget_hints(Feed *feed)
+{
+	for (Rumour *rumour = feed->all; rumour; rumour = rumour->link)
+	{
+		rumour->near.version = rumour->near.asked = 0;
+		rumour->far.version = rumour->far.asked = 0;
+	}
+}
+
 /* The read that this budget's hint was waiting for is done. */
 static void
 settle_budget(Feed *feed, const Rumour *rumour, Budget *budget, int64_t most_ms)
@@ -177,6 +203,12 @@ ask(Feed *feed, FeedState state, const char *sql, int count, const char *const *
 	feed->state = state;
 	feed->asked_at = uv_now(&feed->bridge->loop);
 	pg_connection_ask(feed->connection, sql, count, parameters, feed->bridge->options.database_timeout_ms);
+}
+
+static void
+listen_to(Feed *feed)
+{
+	ask(feed, FEED_LISTENING, "LISTEN scoreboard", 0, NULL);
 }
 
 static void
@@ -256,7 +288,48 @@ take_rows(Feed *feed, const PGresult *result)
 	pg_connection_proved(feed->connection);
 	pg_error_over(feed->bridge->hosts);
 	set_live(feed, true);
-	follow_hints(feed);
+	if (!feed->listening && !pg_connection_on_standby(feed->connection))
+		listen_to(feed);
+	else
+		follow_hints(feed);
+}
+
+/* ---- on which host ---- */
+
+static void
+call_scout_back(Feed *feed)
+{
+	if (feed->scout)
+		pg_connection_free(feed->scout);
+	feed->scout = NULL;
+}
+
+/* The one that is there, or was last tried, is waited for meanwhile. */
+static void
+send_scout(Feed *feed)
+{
+	PgHosts    *hosts = feed->bridge->hosts;
+
+	if (feed->scout || !pg_hosts_are_several(hosts))
+		return;
+	feed->scout = pg_connection_new(hosts, &events, feed, false);
+	pg_connection_avoid(feed->scout, pg_connection_host(feed->connection));
+}
+
+static void
+follow_scout(Feed *feed)
+{
+	int			left = pg_connection_host(feed->connection);
+
+	log_warn("the database is on another host now");
+	if (feed->state != FEED_WAITING)
+		pg_hosts_silent(feed->bridge->hosts, left);
+	pg_connection_free(feed->connection);
+	feed->connection = feed->scout;
+	feed->scout = NULL;
+	pg_connection_avoid(feed->connection, -1);
+	forget_hints(feed);
+	pg_pool_leave(feed->bridge, left);
 }
 
 /* ---- what the connection tells ---- */
@@ -264,7 +337,20 @@ take_rows(Feed *feed, const PGresult *result)
 static void
 feed_up(PgConnection *connection)
 {
-	ask(pg_connection_owner(connection), FEED_LISTENING, "LISTEN scoreboard", 0, NULL);
+	Feed	   *feed = pg_connection_owner(connection);
+
+	if (connection == feed->scout)
+		follow_scout(feed);
+	else
+		pg_pool_leave(feed->bridge, -1);
+	feed->listening = false;
+	if (!pg_connection_on_standby(connection))
+		listen_to(feed);
+	else
+	{
+		log_info("reading from a standby");
+		read_documents(feed);
+	}
 }
 
 static void
@@ -274,7 +360,10 @@ feed_answer(PgConnection *connection, PgEnd end, const PGresult *result)
 	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
 	if (end == PG_ANSWERED && feed->state == FEED_LISTENING)
+	{
+		feed->listening = true;
 		read_documents(feed);
+	}
 	else if (end == PG_ANSWERED && feed->state == FEED_READING && PQnfields(result) >= DOCUMENTS_COLUMNS)
 		take_rows(feed, result);
 	else
@@ -285,21 +374,15 @@ feed_answer(PgConnection *connection, PgEnd end, const PGresult *result)
 }
 
 static void
-forget_budgets(Rumour *rumour)
-{
-	rumour->near.version = rumour->near.asked = 0;
-	rumour->far.version = rumour->far.asked = 0;
-}
-
-static void
 feed_down(PgConnection *connection, bool was_up)
 {
 	Feed	   *feed = pg_connection_owner(connection);
 
 	(void) was_up;
+	if (connection == feed->scout)
+		return;
 	feed->state = FEED_DOWN;
-	for (Rumour *rumour = feed->all; rumour; rumour = rumour->link)
-		forget_budgets(rumour);
+	forget_hints(feed);
 	set_live(feed, false);
 }
 
@@ -335,11 +418,25 @@ feed_pulse(uv_timer_t *timer)
 {
 	Feed	   *feed = timer->data;
 
-	if ((feed->state == FEED_READING || feed->state == FEED_LISTENING) && uv_now(&feed->bridge->loop) >= feed->asked_at + LATE_MS)
+	bool		asked = feed->state == FEED_READING || feed->state == FEED_LISTENING;
+	uint64_t	now = uv_now(&feed->bridge->loop);
+	uint64_t	heard = pg_hosts_heard_at(feed->bridge->hosts, pg_connection_host(feed->connection));
+	uint64_t	tried = pg_connection_connecting_since(feed->connection);
+	bool		makeshift = feed->state == FEED_WAITING && !feed->listening;
+
+	if (asked && now >= feed->asked_at + LATE_MS)
 		set_live(feed, false);
+	if ((asked && now >= feed->asked_at + SCOUT_MS && now >= heard + SCOUT_MS) || (tried && now >= tried + SCOUT_MS) || (makeshift && pg_hosts_may_be_readonly(feed->bridge->hosts)))
+		send_scout(feed);
+	else if (feed->state == FEED_WAITING)
+		call_scout_back(feed);
+	if (makeshift)
+		read_documents(feed);
 }
 
 /* ---- coming and going ---- */
+
+static const PgConnectionEvents events = {feed_up, feed_answer, feed_down, feed_notify};
 
 static void
 start_timer(Feed *feed, uv_timer_t *timer, uv_timer_cb callback, uint64_t interval)
@@ -354,7 +451,6 @@ start_timer(Feed *feed, uv_timer_t *timer, uv_timer_cb callback, uint64_t interv
 void
 feed_start(Bridge *bridge)
 {
-	static const PgConnectionEvents events = {feed_up, feed_answer, feed_down, feed_notify};
 	Feed	   *feed = calloc(1, sizeof(*feed));
 
 	if (feed == NULL)
@@ -390,6 +486,7 @@ feed_stop(Bridge *bridge)
 	Feed	   *feed = bridge->feed;
 
 	bridge->feed = NULL;
+	call_scout_back(feed);
 	pg_connection_free(feed->connection);
 	uv_close((uv_handle_t *) &feed->look, feed_closed);
 	uv_close((uv_handle_t *) &feed->space, feed_closed);

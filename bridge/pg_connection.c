@@ -74,6 +74,7 @@ struct PgConnection
 	bool		synced;			/* the question's end has come */
 	bool		unsure;			/* its commit was not waited for */
 	int64_t		pause_ms;
+	uint64_t	tried_at;		/* ms: CONNECTING began */
 	bool		held;
 	bool		was_up;			/* ever */
 	bool		complained;		/* a failure was logged; no more until an answer was of use */
@@ -98,7 +99,10 @@ late(uv_timer_t *timer)
 		try_next(connection);
 	}
 	else
+	{
+		pg_hosts_silent(connection->hosts, pg_connection_host(connection));
 		fail(connection, connection->state == CONNECTING ? "connecting took too long" : "no answer in time");
+	}
 }
 
 static void
@@ -289,6 +293,7 @@ connect_to(void *owner, const PgTarget *target, const char *reason)
 	if (connection->pg == NULL)
 		abort();
 	PQsetNoticeReceiver(connection->pg, noticed, connection);
+	connection->tried_at = uv_now(&connection->bridge->loop);
 	change(connection, CONNECTING, target->timeout_ms);
 	if (PQstatus(connection->pg) == CONNECTION_BAD)
 		fail(connection, PQerrorMessage(connection->pg));
@@ -413,22 +418,13 @@ tell_notifies(PgConnection *connection)
 	}
 }
 
-/* A standby is of no use: nothing can be counted there, nor listened to. */
 static void
 set_up(PgConnection *connection)
 {
-	const char *standby = PQparameterStatus(connection->pg, "in_hot_standby");
-
-	if (standby == NULL || strcmp(standby, "on") != 0 || !pg_hosts_want_writable(connection->hosts))
-	{
-		connection->bridge->metrics->now.connections_up++;
-		connection->bridge->metrics->reconnects += connection->was_up;
-		connection->was_up = true;
-		connection->events->up(connection);
-		return;
-	}
-	change(connection, SETTING_UP, -1);
-	fail(connection, "the server is a standby");
+	connection->bridge->metrics->now.connections_up++;
+	connection->bridge->metrics->reconnects += connection->was_up;
+	connection->was_up = true;
+	connection->events->up(connection);
 }
 
 static void
@@ -440,6 +436,7 @@ tell_answer(PgConnection *connection)
 
 	connection->result = NULL;
 	connection->synced = false;
+	pg_hosts_heard(connection->hosts, pg_connection_host(connection));
 	change(connection, IDLE, -1);
 	if (state == ASKED)
 		connection->events->answer(connection, status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK ? PG_REFUSED :
@@ -503,6 +500,8 @@ pg_connection_new(PgHosts *hosts, const PgConnectionEvents *events, void *owner,
 void
 pg_connection_free(PgConnection *connection)
 {
+	if (connection->state == IDLE || connection->state == ASKED)
+		connection->bridge->metrics->now.connections_up--;
 	close_pg(connection);
 	pg_search_free(connection->search);
 	change(connection, DOWN, -1);
@@ -519,6 +518,32 @@ int
 pg_connection_backend(const PgConnection *connection)
 {
 	return PQbackendPID(connection->pg);
+}
+
+int
+pg_connection_host(const PgConnection *connection)
+{
+	return pg_search_host(connection->search);
+}
+
+void
+pg_connection_avoid(PgConnection *connection, int host)
+{
+	pg_search_avoid(connection->search, host);
+}
+
+uint64_t
+pg_connection_connecting_since(const PgConnection *connection)
+{
+	return connection->state == CONNECTING || connection->state == SETTING_UP ? connection->tried_at : 0;
+}
+
+bool
+pg_connection_on_standby(const PgConnection *connection)
+{
+	const char *standby = PQparameterStatus(connection->pg, "in_hot_standby");
+
+	return standby && strcmp(standby, "on") == 0;
 }
 
 bool

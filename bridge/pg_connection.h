@@ -36,6 +36,16 @@ extern bool pg_connection_ask(PgConnection *connection, const char *sql, int cou
 extern void pg_connection_drop(PgConnection *connection, const char *reason);
 extern void pg_connection_hold(PgConnection *connection, bool hold);
 
+/* Where it is, or was last tried to be: the host's number. And: never there, but on another host that can be written to. */
+extern int	pg_connection_host(const PgConnection *connection);
+extern void pg_connection_avoid(PgConnection *connection, int host);
+
+/* Since when it has been connecting to that host (ms); 0: it isn't. */
+extern uint64_t pg_connection_connecting_since(const PgConnection *connection);
+
+/* Is the server a standby, as far as it has told? */
+extern bool pg_connection_on_standby(const PgConnection *connection);
+
 /* An answer was of use: the next loss is followed by a short pause again. */
 extern void pg_connection_proved(PgConnection *connection);
 

@@ -10,10 +10,13 @@
  * and through all addresses of each name, looked up when it is the name's turn.
  *
  * target_session_attrs holds over the whole list: libpq checks it for the one
- * server it is given, and the search goes on. prefer-standby is two rounds,
- * standby first. Where the string doesn't demand a server that can be written
- * to and one can't be (a standby, or it answers 25006), the searches from then
- * on do.
+ * server it is given, and the search goes on. Where the string takes any server
+ * there are two rounds: first for one that can be written to, then for any, so
+ * that a standby is read from only while there is nothing better.
+ *
+ * A host that let a time pass without a word is silent until somebody gets
+ * through to it: it is tried last, and for the shortest time, so that nobody
+ * waits for packets that are dropped while another host answers.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -36,6 +39,8 @@ typedef struct Host
 	char	   *host;			/* NULL: libpq's default */
 	char	   *address;
 	char	   *port;
+	bool		silent;			/* when somebody last wanted something from it */
+	uint64_t	heard;			/* ms: its last answer to anybody */
 } Host;
 
 struct PgHosts
@@ -45,9 +50,7 @@ struct PgHosts
 	Host		list[HOSTS_MAX];
 	int64_t		timeout_ms;		/* for one address */
 	bool		shuffled;		/* load_balance_hosts=random */
-	bool		prefer_standby;
 	bool		may_be_readonly;	/* the string takes any server */
-	bool		want_writable;
 	char		said[6];		/* SQLSTATE of the last trouble that was logged */
 };
 
@@ -70,6 +73,7 @@ struct PgSearch
 	int			order[HOSTS_MAX];
 	int			next;			/* in order */
 	int			round;
+	int			avoided;		/* a host that isn't tried; -1: none */
 };
 
 /* ---- the connection string ---- */
@@ -184,8 +188,7 @@ pg_hosts_new(Bridge *bridge)
 	attributes = VALUE("target_session_attrs");
 	balance = VALUE("load_balance_hosts");
 	hosts->shuffled = balance && strcmp(balance, "random") == 0;
-	hosts->prefer_standby = attributes && strcmp(attributes, "prefer-standby") == 0;
-	hosts->may_be_readonly = attributes == NULL || strcmp(attributes, "any") == 0 || hosts->prefer_standby;
+	hosts->may_be_readonly = attributes == NULL || strcmp(attributes, "any") == 0 || strcmp(attributes, "prefer-standby") == 0;
 #undef VALUE
 	PQconninfoFree(given);
 	PQconninfoFree(defaults);
@@ -211,12 +214,40 @@ pg_hosts_bridge(const PgHosts *hosts)
 }
 
 bool
-pg_hosts_want_writable(PgHosts *hosts)
+pg_hosts_are_several(const PgHosts *hosts)
 {
-	if (hosts->may_be_readonly && !hosts->want_writable)
-		log_info("the server can't be written to; looking for one that can");
-	hosts->want_writable |= hosts->may_be_readonly;
-	return hosts->want_writable;
+	return hosts->count > 1;
+}
+
+bool
+pg_hosts_may_be_readonly(const PgHosts *hosts)
+{
+	return hosts->may_be_readonly;
+}
+
+void
+pg_hosts_silent(PgHosts *hosts, int host)
+{
+	hosts->list[host].silent = true;
+}
+
+void
+pg_hosts_heard(PgHosts *hosts, int host)
+{
+	hosts->list[host].silent = false;
+	hosts->list[host].heard = uv_now(&hosts->bridge->loop);
+}
+
+bool
+pg_host_is_silent(const PgHosts *hosts, int host)
+{
+	return hosts->list[host].silent;
+}
+
+uint64_t
+pg_hosts_heard_at(const PgHosts *hosts, int host)
+{
+	return hosts->list[host].heard;
 }
 
 /* ---- searches ---- */
@@ -231,6 +262,7 @@ pg_search_new(PgHosts *hosts, PgFound found, void *owner)
 	search->hosts = hosts;
 	search->found = found;
 	search->owner = owner;
+	search->avoided = -1;
 	pg_search_begin(search);
 	return search;
 }
@@ -255,6 +287,20 @@ pg_search_free(PgSearch *search)
 	free(search);
 }
 
+/* Those that were silent after the others; the order stays otherwise. */
+static void
+silent_last(PgSearch *search)
+{
+	int			sorted[HOSTS_MAX] = {0};
+	int			count = 0;
+
+	for (int silent = 0; silent <= 1; silent++)
+		for (int i = 0; i < search->hosts->count; i++)
+			if (search->hosts->list[search->order[i]].silent == silent)
+				sorted[count++] = search->order[i];
+	memcpy(search->order, sorted, (size_t) count * sizeof(sorted[0]));
+}
+
 void
 pg_search_begin(PgSearch *search)
 {
@@ -273,6 +319,19 @@ pg_search_begin(PgSearch *search)
 		search->order[i] = search->order[other];
 		search->order[other] = kept;
 	}
+	silent_last(search);
+}
+
+void
+pg_search_avoid(PgSearch *search, int host)
+{
+	search->avoided = host;
+}
+
+int
+pg_search_host(const PgSearch *search)
+{
+	return search->order[search->next > 0 ? search->next - 1 : 0];
 }
 
 static void
@@ -281,10 +340,10 @@ give(PgSearch *search, const Host *host, const char *address)
 	PgHosts    *hosts = search->hosts;
 	PgTarget	target = {host->host, address, host->port, NULL, hosts->timeout_ms};
 
-	if (hosts->want_writable)
-		target.attributes = "read-write";
-	else if (hosts->prefer_standby)
-		target.attributes = search->round == 0 ? "standby" : "any";
+	if (hosts->may_be_readonly)
+		target.attributes = search->round == 0 ? "read-write" : "any";
+	if (host->silent && target.timeout_ms > SHARE_LEAST_MS)
+		target.timeout_ms = SHARE_LEAST_MS;
 	search->found(search->owner, &target, NULL);
 }
 
@@ -299,7 +358,7 @@ give_address(PgSearch *search)
 		search->address = address->ai_next;
 		if (getnameinfo(address->ai_addr, address->ai_addrlen, search->text, sizeof(search->text), NULL, 0, NI_NUMERICHOST) != 0)
 			continue;
-		give(search, &search->hosts->list[search->order[search->next - 1]], search->text);
+		give(search, &search->hosts->list[pg_search_host(search)], search->text);
 		return true;
 	}
 	return false;
@@ -321,7 +380,7 @@ looked_up(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses)
 	search->addresses = search->address = addresses;
 	if (status != 0)
 		snprintf(search->reason, sizeof(search->reason), "looking up \"%.60s\": %s",
-				 search->hosts->list[search->order[search->next - 1]].host, uv_strerror(status));
+				 search->hosts->list[pg_search_host(search)].host, uv_strerror(status));
 	if (!give_address(search))
 		pg_search_next(search);
 }
@@ -359,7 +418,7 @@ void
 pg_search_next(PgSearch *search)
 {
 	PgHosts    *hosts = search->hosts;
-	int			rounds = hosts->prefer_standby && !hosts->want_writable ? 2 : 1;
+	int			rounds = hosts->may_be_readonly && search->avoided < 0 ? 2 : 1;
 
 	if (give_address(search))
 		return;
@@ -371,6 +430,8 @@ pg_search_next(PgSearch *search)
 		if (search->next == hosts->count)
 			search->next = 0;
 		host = &hosts->list[search->order[search->next++]];
+		if (pg_search_host(search) == search->avoided)
+			continue;
 		if (host->address == NULL && is_name(host->host))
 		{
 			if (look_up(search, host->host))
@@ -442,8 +503,6 @@ pg_error_said(PgHosts *hosts, const PGresult *result)
 		log_error("the database can't serve", LOG_TEXT("sqlstate", sqlstate), LOG_TEXT("advice", trouble->advice),
 				  LOG_TEXT("reason", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
 	}
-	if (strcmp(sqlstate, "25006") == 0)
-		pg_hosts_want_writable(hosts);
 }
 
 void

@@ -597,6 +597,25 @@ pg_pool_live(const Bridge *bridge)
 	return bridge->pool && live(bridge->pool, INCREMENTS);
 }
 
+static void
+leave(Pool *pool, PgConnection *connection, int host)
+{
+	int			now = pg_connection_host(connection);
+
+	if (host < 0 ? pg_host_is_silent(pool->hosts, now) : now == host)
+		pg_connection_drop(connection, "the database has moved to another host");
+}
+
+void
+pg_pool_leave(Bridge *bridge, int host)
+{
+	Pool	   *pool = bridge->pool;
+
+	leave(pool, pool->canceller, host);
+	for (int i = 0; i < pool->worker_count; i++)
+		leave(pool, pool->workers[i].connection, host);
+}
+
 void
 pg_pool_start(Bridge *bridge)
 {

@@ -40,7 +40,7 @@ async function keep(t, starting) {
   return thing;
 }
 
-const bridgeTo = (t, database, how = {}) => keep(t, startBridge(cluster, ['--database', database, ...QUICK], { ready: false, ...how }));
+const bridgeTo = (t, database, { args = QUICK, ...how } = {}) => keep(t, startBridge(cluster, ['--database', database, ...args], { ready: false, ...how }));
 
 const isReady = async (bridge) => (await ask(bridge, '/ready')).status === 200;
 
@@ -98,6 +98,25 @@ test('each time a host falls silent the other is found, and clients stay connect
     silent.cut();
   }
   assert.equal(stream.closed, null);
+  stream.close();
+});
+
+test('a server whose list is late, and which answers others, is not left', async (t) => {
+  const ends = [await keep(t, DatabaseProxy.start(cluster)), await keep(t, DatabaseProxy.start(cluster))];
+  const bridge = await bridgeTo(t, list(...ends), { args: ['--look-interval', '200ms'] });
+  await until('readiness', () => isReady(bridge));
+  const stream = await openSocket(bridge);
+  const late = ends[0].hold(/documents/);
+  await late.catches();
+  const seen = stream.statuses.length;
+  await until('old lists', async () => {
+    await works(bridge, 'cleo');
+    return stream.statuses.slice(seen).some(({ live }) => !live);
+  });
+  assert.equal(ends[1].opened, 0);
+  late.release();
+  await until('new lists', () => stream.statuses.at(-1).live);
+  assert.equal(ends[1].opened, 0);
   stream.close();
 });
 
