@@ -401,7 +401,7 @@ scoreboard_import(PG_FUNCTION_ARGS)
 	bool		imported;
 
 	hide_statement();
-	PreventCommandDuringRecovery("scoreboard_import()");
+	require_primary("import scores");
 	if (!read_arguments(fcinfo, &import, &refusal) || !read_players(&import, &refusal) || !lock_scores(&refusal))
 		refusal_raise(&refusal);
 	SPI_connect();

@@ -29,6 +29,7 @@
 #include "base/config_cache.h"
 #include "base/locks.h"
 #include "base/plan.h"
+#include "base/refusal.h"
 #include "base/seize.h"
 #include "base/tables.h"
 #include "trust/session_key.h"
@@ -127,6 +128,7 @@ moderation_lock_player(const char *user_id)
 	uint64		hash = player_lock_hash(user_id);
 	SeizeWait	wait = {0};
 
+	require_primary("change players");
 	tables_require(TABLE_PLAYER);
 	ledger_lock();
 	for (;;)

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "lib/stringinfo.h"
 #include "utils/json.h"
 
@@ -135,6 +136,24 @@ refusal_raise(const Refusal *refusal)
 			 : errdetail_internal("{\"code\":\"%s\"}", refusal_name(refusal->code)),
 			 refusal->hint ? errhint("%s", refusal->hint) : 0));
 	pg_unreachable();
+}
+
+bool
+refuse_on_standby(Refusal *refusal, const char *what)
+{
+	if (!RecoveryInProgress())
+		return true;
+	return refuse_for(refusal, REFUSAL_UNAVAILABLE, 1, "Send it to the primary.",
+					  "this server is a standby and can't %s", what);
+}
+
+void
+require_primary(const char *what)
+{
+	Refusal		refusal;
+
+	if (!refuse_on_standby(&refusal, what))
+		refusal_raise(&refusal);
 }
 
 void

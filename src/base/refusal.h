@@ -60,6 +60,10 @@ extern int	refusal_http_status(RefusalCode code);
 /* Raises it: SQLSTATE PTxyz, DETAIL as JSON. */
 compat_noreturn extern void refusal_raise(const Refusal *refusal);
 
+/* Says no on a standby, which answers reads: a gateway that was pointed at it shall try again until the primary is back. */
+extern bool refuse_on_standby(Refusal *refusal, const char *what);
+extern void require_primary(const char *what);	/* likewise, and raises it */
+
 /* Where plain C had no memory to check something (guard_no_memory): 53200, since it says nothing about the request. */
 compat_noreturn extern void raise_no_memory(void);
 

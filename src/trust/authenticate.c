@@ -14,7 +14,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -72,14 +71,7 @@ scoreboard_authenticate(PG_FUNCTION_ARGS)
 Datum
 scoreboard_check_tickets(PG_FUNCTION_ARGS)
 {
-	Refusal		refusal;
-
-	if (RecoveryInProgress())
-	{
-		refuse_for(&refusal, REFUSAL_UNAVAILABLE, 1, "Ask the primary.",
-				   "tickets are made and redeemed by the primary server only");
-		refusal_raise(&refusal);
-	}
+	require_primary("make or redeem tickets");
 	PG_RETURN_VOID();
 }
 

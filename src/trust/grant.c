@@ -26,6 +26,7 @@
 #include "base/hidden_statement.h"
 #include "base/locks.h"
 #include "base/plan.h"
+#include "base/refusal.h"
 #include "base/tables.h"
 #include "trust/grant.h"
 #include "trust/tombstone.h"
@@ -295,6 +296,7 @@ scoreboard_create_grant(PG_FUNCTION_ARGS)
 	const ActionRule *rule = NULL;
 
 	hide_statement();
+	require_primary("make grants");
 	user_id = argument_user_id(fcinfo, 0);
 	life = argument_life(fcinfo, 4, LONGEST_LIFE_DAYS, "a grant");
 	keys_random_secret(digits);

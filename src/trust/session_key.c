@@ -176,6 +176,7 @@ scoreboard_create_session_key(PG_FUNCTION_ARGS)
 	int			pin;
 
 	hide_statement();
+	require_primary("make keys");
 	user_id = argument_user_id(fcinfo, 0);
 	life = argument_life(fcinfo, 1, LONGEST_LIFE_DAYS, "a session key");
 	keys_random_secret(id_digits);

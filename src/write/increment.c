@@ -20,7 +20,6 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
@@ -162,16 +161,12 @@ check_proof(Increment *increment, Refusal *refusal)
 	return receipt_verify(request->receipt, &subject, increment->board, increment->rule, increment->key_id, refusal);
 }
 
-/*
- * A standby answers reads; a gateway that was pointed at it shall try again until the primary is back. What ledger.c
- * writes below SQL no executor would stop in a read-only transaction.
- */
+/* What ledger.c writes below SQL no executor would stop in a read-only transaction. */
 static bool
 check_primary(Refusal *refusal)
 {
-	if (RecoveryInProgress())
-		return refuse_for(refusal, REFUSAL_UNAVAILABLE, 1, "Send it to the primary.",
-						  "this server is a standby and can't count actions");
+	if (!refuse_on_standby(refusal, "count actions"))
+		return false;
 	if (XactReadOnly && trusted_request_variable("request.method") != NULL)
 		return refuse(refusal, REFUSAL_METHOD_NOT_ALLOWED, "Call it by POST.",
 					  "an action is not counted by a request that only reads");

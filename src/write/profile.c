@@ -134,6 +134,7 @@ scoreboard_set_profile(PG_FUNCTION_ARGS)
 	char		nulls[3] = {' ', ' ', ' '};
 
 	hide_statement();
+	require_primary("change a profile");
 	for (int i = 0; i < 3; i++)
 	{
 		texts[i] = PG_ARGISNULL(i) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(i));
@@ -216,6 +217,7 @@ scoreboard_set_listed(PG_FUNCTION_ARGS)
 	StringInfoData text;
 
 	hide_statement();
+	require_primary("change who is listed");
 	if (!read_choice(fcinfo, &choice, &refusal))
 		refusal_raise(&refusal);
 	tables_require(TABLE_PLAYER);

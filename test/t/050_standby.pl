@@ -29,10 +29,20 @@ is(wait_for_list($standby, $db, 'global', '20'), $version, "the standby serves t
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'scoreboard%'}),
 	0, 'it has neither launcher nor publisher');
 my ($status, $output, $errors) = $standby->psql($db, q{SELECT scoreboard.redeem_ticket('none')}, extra_params => ['-v', 'VERBOSITY=verbose']);
-like($errors, qr/PT503: .*by the primary server only/, 'it has no tickets, and says so');
+like($errors, qr/PT503: this server is a standby and can't make or redeem tickets/, 'it has no tickets, and says so');
 
-($status, $output, $errors) = $standby->psql($db, q{SELECT scoreboard_import('global', '{bob}', '{1}', 'r')}, extra_params => ['-v', 'VERBOSITY=verbose']);
-like($errors, qr/25006: cannot execute scoreboard_import\(\) during recovery/, 'it imports nothing, and says so');
+# Whoever wants to write is sent to the primary, and not told of transactions.
+foreach my $call (
+	q{increment_for('anna', 'AWARD', 'a', points => 1)}, q{increment('AWARD', 'a', points => 1, token => 'x')}, q{set_listed(false, token => 'x')},
+	q{set_profile('anna', 'Anna', NULL)}, q{create_grant('anna', 'AWARD')}, q{create_session_key('anna')}, q{revoke_session_keys('anna')}, q{ban('anna')},
+	q{adjust('anna', 'global', 1, 'why', 'reference')}, q{forget('anna')}, q{import('global', '{bob}', '{1}', 'reference')})
+{
+	($status, $output, $errors) = $standby->psql($db, "SELECT scoreboard_$call", extra_params => ['-v', 'VERBOSITY=verbose']);
+	like($errors, qr/PT503: this server is a standby and can't /, "on the standby: $call");
+}
+is($standby->safe_psql($db, q{SELECT (SELECT score FROM scoreboard_top()) || (scoreboard_rank('anna') ->> 'rank') || jsonb_array_length(scoreboard_view()::jsonb -> 'entries')
+	|| (SELECT count(*) FROM scoreboard_around('anna')) || (SELECT count(*) FROM scoreboard_ranks('{anna}')) || (SELECT players FROM scoreboard_boards())
+	|| (SELECT count(*) FROM scoreboard_history_for('anna'))}), '201111' . $primary->safe_psql($db, q{SELECT '1' || count(*) FROM scoreboard_history_for('anna')}), 'whoever reads is answered');
 
 # What the standby does not receive any more
 $standby->stop;
