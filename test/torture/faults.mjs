@@ -58,8 +58,8 @@ async function lose(lines, what, draw) {
 
 const linesOf = (world, draw) => oneOf(world.bridges, draw).lines;
 
-async function failOver(world, silently) {
-  const how = await world.failOver(silently);
+async function failOver(world, silently, meanwhile) {
+  const how = await world.failOver(silently, meanwhile);
   /* What the old one published has smaller versions than the milliseconds of its end. */
   const first = new Map();
   let acknowledged;
@@ -112,6 +112,7 @@ export const faults = {
   "fill the standby's disk": async (world, draw) => { await fillDisk(world, world.follower, draw, false); await world.inStep(); },
   'fail over, connections refused': (world) => failOver(world, false),
   'fail over, packets dropped': (world) => failOver(world, true),
+  'fail over, packets dropped while a bridge starts': (world, draw) => failOver(world, true, () => killBridge(world, oneOf(world.bridges, draw))),
   'kill all at once': async (world) => {
     await Promise.all([world.cluster.kill(), world.follower.kill()]);
     await Promise.all([world.revive(world.follower), world.revive(world.cluster), ...world.bridges.map((bridge) => killBridge(world, bridge))]);

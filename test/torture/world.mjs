@@ -124,13 +124,14 @@ export class World {
   }
 
   /** The standby in the primary's place. Returns the milliseconds since 1970 that no version of the old one reaches. */
-  async failOver(silently) {
+  async failOver(silently, meanwhile) {
     await this.inStep();
     const old = this.cluster;
     const processes = await family(await old.pid());
     const lines = this.bridges.map((bridge) => bridge.lines[this.primary]);
     const begun = Date.now();
     if (silently) lines.forEach((line) => line.lose(BOTH));
+    await meanwhile?.();
     /* None of them may acknowledge anything any more. */
     signal(processes, 'SIGKILL');
     const killed = Date.now() + 20; /* what it had sent has come by then */
