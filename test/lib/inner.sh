@@ -2,7 +2,7 @@
 # The inner half of test/run: builds the copy of the tree that it stands in, makes the private prefix, then tests, plays or measures.
 # Runs unprivileged. $RUN_WORK is the run's private directory; the outer half ends and removes whatever we leave.
 #
-#   inner.sh check SUITE... | demo | soak | torture | bench ARGUMENT...
+#   inner.sh check SUITE... | demo | soak | torture [--help] | bench ARGUMENT...
 #
 # Part of scoreboard; PostgreSQL licence, see LICENSE.
 set -u
@@ -38,7 +38,7 @@ case $COMMAND in
 check) check "$@" ;;
 demo) exec node test/demo/demo.mjs ;;
 soak) at_length test/bridge/soak.mjs ;;
-torture) at_length test/torture/torture.mjs ;;
+torture) at_length test/torture/torture.mjs "$@" ;;
 bench)
 	[ -x test/bench/run ] || die 'there is no test/bench/run'
 	exec test/bench/run "$@"

@@ -275,17 +275,17 @@ run_bridge()
 # What is killed at any moment can't say that it leaks, so the build is the ordinary one.
 run_torture() { run_node torture; }
 
-# at_length PROGRAM: no suite, it takes as long as one likes.
+# at_length PROGRAM [ARGUMENT...]: no suite, it takes as long as one likes.
 at_length()
 {
 	local status
 
 	if [ -z "${SANITIZED-}" ]
 	then
-		exec node "$1"
+		exec node "$@"
 	fi
 	build_sanitized || return 1
-	with_sanitizers node "$1"
+	with_sanitizers node "$@"
 	status=$?
 	count_sanitizers
 	[ $status -eq 0 ] && [ "$FAILED" -eq 0 ]

@@ -56,12 +56,16 @@ const TOTALS = `SELECT json_build_object(
   'credits', (SELECT coalesce(sum(applied_points), 0) FROM scoreboard.credit),
   'actions', (SELECT count(*) FROM scoreboard.action),
   'twice', (SELECT count(*) FROM (SELECT action_id FROM scoreboard.action GROUP BY action_id HAVING count(*) > 1) AS x),
+  'credited', (SELECT coalesce(json_agg(json_build_object('board', b.name, 'user', p.user_id, 'previousScore', c.previous_score, 'score', c.score)), '[]')
+    FROM scoreboard.credit c JOIN scoreboard.board b USING (board_id) JOIN scoreboard.player p USING (player_id)),
   'standing', (SELECT json_object_agg(b.name || '/' || p.user_id, s.score) FROM scoreboard.score s JOIN scoreboard.board b USING (board_id) JOIN scoreboard.player p USING (player_id)),
   'ids', (SELECT json_agg(action_id) FROM scoreboard.action))`;
 
+const sum = (actions) => actions.reduce((total, { points }) => total + points, 0);
+
 const equal = (checks, what, left, right) => checks.push({ what, ok: left === right, text: left === right ? `${left}` : `${left} and ${right}` });
 
-/** The answers of one player on one board follow from each other without a gap, up to the score that stands. */
+/** What one player was answered on one board, and credited there, follows from each other without a gap, up to the score that stands. */
 export function chains(actions, standing) {
   const broken = [];
   for (const [name, list] of group(actions)) {
@@ -70,7 +74,7 @@ export function chains(actions, standing) {
       if (previousScore !== last) broken.push(`${name}: ${previousScore} follows ${last}`);
       last = score;
     }
-    if (standing[name] !== last) broken.push(`${name}: ${standing[name]} stands, ${last} was answered last`);
+    if (standing[name] !== last) broken.push(`${name}: ${standing[name]} stands, ${last} came last`);
   }
   return broken;
 }
@@ -89,14 +93,14 @@ async function compare(world, server, where, checks) {
   const { ledger } = world;
   const actions = [...ledger.actions.values()];
   const found = JSON.parse(await server.sql(TOTALS));
-  const acknowledged = actions.reduce((sum, { points }) => sum + points, 0);
-  equal(checks, `${where}: points acknowledged and points of the log`, acknowledged, found.points);
+  equal(checks, `${where}: points acknowledged and points of the log`, sum(actions), found.points);
+  equal(checks, `${where}: points acknowledged on the board that counts towards two others, twice, and credits`, 2 * sum(actions.filter(({ board }) => board === 'north')), found.credits);
   equal(checks, `${where}: points of the log with its credits, and scores`, found.points + found.credits, found.scores);
   equal(checks, `${where}: actions acknowledged and actions of the log`, actions.length, found.actions);
   equal(checks, `${where}: actions that stand twice`, found.twice, 0);
   equal(checks, `${where}: actions of the log that nobody acknowledged`, (found.ids ?? []).filter((id) => !ledger.actions.has(id)).length, 0);
-  const broken = chains(actions, found.standing ?? {});
-  checks.push({ what: `${where}: each answer's previous score is the answer's before`, ok: broken.length === 0, text: broken.slice(0, 3).join('; ') || `${actions.length} answers` });
+  const broken = chains([...actions, ...found.credited], found.standing ?? {});
+  checks.push({ what: `${where}: each answer's and credit's previous score is the one's before`, ok: broken.length === 0, text: broken.slice(0, 3).join('; ') || `${actions.length} answers, ${found.credited.length} credits` });
 }
 
 async function judge(world) {

@@ -40,7 +40,7 @@ export class World {
 
   watching = true;
 
-  boards = ['global', 'race'];
+  boards = ['global', 'race', 'north'];
 
   bridges = []; /* {url, child, lines, …}: replaced when restarted, their url stays */
 
@@ -78,7 +78,8 @@ export class World {
     this.environment = (directory) => ({ LD_PRELOAD: library, FULL_DISK: join(directory, 'full') });
     const cluster = await startCluster(SETTINGS);
     this.servers[0] = cluster;
-    await cluster.sql("INSERT INTO scoreboard.board (name, score_order, publish_interval_ms, top_size) VALUES ('race', 'low', 10, 20)");
+    await cluster.sql(`INSERT INTO scoreboard.board (name, score_order, publish_interval_ms, top_size) VALUES ('race', 'low', 10, 20);
+      INSERT INTO scoreboard.board (name, counts_towards) SELECT 'north', array_agg(board_id ORDER BY name) FROM scoreboard.board WHERE name IN ('global', 'race')`);
     await cluster.shutdown();
     cluster.serverEnvironment = this.environment(cluster.directory);
     await cluster.start();
