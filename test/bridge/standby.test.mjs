@@ -118,7 +118,10 @@ for (const [how, vanish] of [
   test(`the primary is killed, ${how}: clients stay connected and have the new one's list`, async (t) => {
     const proxies = [await keep(t, DatabaseProxy.start(primary)), await keep(t, DatabaseProxy.start(standby))];
     const bridge = await bridgeTo(t, list(proxies, 'target_session_attrs=read-write'));
-    const streams = [await openSocket(bridge), await openEvents(bridge)];
+    const toStandby = await keep(t, DatabaseProxy.start(standby));
+    const near = await bridgeTo(t, toStandby.conninfo());
+    const streams = [await openSocket(bridge), await openEvents(bridge), await openSocket(near)];
+    assert.equal(toStandby.asked(/^LISTEN/).length, 0);
     assert.equal((await increment(bridge, primary, 'dan')).status, 200);
     await until('the standby to have it', async () => await standby.sql("SELECT count(*) FROM scoreboard.player WHERE user_id = 'dan'") === '1');
     const begun = Date.now();
@@ -134,6 +137,8 @@ for (const [how, vanish] of [
     t.diagnostic(`${how}: ${Date.now() - begun} ms from the kill to the first list`);
     await late('an increment', async () => (await increment(bridge, primary, 'dan')).status === 200);
     t.diagnostic(`${how}: ${Date.now() - begun} ms from the kill to the first increment`);
+    await late('the other bridge to listen', () => toStandby.asked(/^LISTEN/).length === 1);
+    await late('an increment through it', async () => (await increment(near, primary, 'dan')).status === 200);
     const { status } = await waiting;
     assert.ok([200, 503].includes(status), `${status}`);
     const { entries } = (await ask(bridge, '/v1/leaderboard/view?limit=10')).json;
