@@ -34,7 +34,7 @@
 PG_FUNCTION_INFO_V1(scoreboard_config_changed);
 
 static const char *const config_tables[] = {
-	"board", "action_type", "action_rule", "signing_key", "jwt_issuer", "jwt_key", "verifier"
+	"board", "label_board", "action_type", "action_rule", "signing_key", "jwt_issuer", "jwt_key", "verifier"
 };
 
 typedef struct RuleKey
@@ -64,7 +64,9 @@ static SavedPlan board_plan = {
 	.text = "SELECT name::text, board_id::int, score_order::text, ties::text, operator::text, top_size::int, lowest_score::bigint, publish_interval_ms::int,"
 	" visibility::text, permission::text, time_zone::text,"
 	" coalesce(rate_limit, -1)::int, coalesce(burst_limit, -1)::int,"
-	" CASE WHEN counts_towards <> '{}' THEN ARRAY(SELECT f.board_id FROM scoreboard.further_boards(b.board_id) AS f ORDER BY 1)::int[] END"
+	" CASE WHEN counts_towards <> '{}' THEN ARRAY(SELECT f.board_id FROM scoreboard.further_boards(b.board_id) AS f ORDER BY 1)::int[] END,"
+	" EXISTS (SELECT FROM scoreboard.label_board l WHERE l.board_id = b.board_id),"
+	" ARRAY(SELECT unnest(ARRAY[l.label, l.value, l.board_id::text]) FROM scoreboard.label_board l WHERE l.template_id = b.board_id ORDER BY l.label, l.value)::text[]"
 	" FROM scoreboard.board b WHERE name = $1 OR board_id = $2",
 	.nargs = 2, .types = {TEXTOID, INT4OID}
 };
@@ -93,7 +95,8 @@ static SavedPlan signing_key_plan = {
 static SavedPlan issuer_plan = {
 	.text = "SELECT issuer::text, user_id_prefix::text, user_claim::text, audience::text, greatest(floor(extract(epoch FROM max_lifetime)), 1)::bigint,"
 	" name_claim::text, avatar_claim::text, permissions_claim::text, audience_claim::text, array_to_string(algorithms, ' '),"
-	" array(SELECT unnest(ARRAY[key, value]) FROM jsonb_each_text(required_claims) WITH ORDINALITY AS c(key, value, n) ORDER BY n)::text[]"
+	" array(SELECT unnest(ARRAY[key, value]) FROM jsonb_each_text(required_claims) WITH ORDINALITY AS c(key, value, n) ORDER BY n)::text[],"
+	" array(SELECT unnest(ARRAY[key, value]) FROM jsonb_each_text(labels_claims))::text[]"
 	" FROM scoreboard.jwt_issuer WHERE issuer = $1",
 	.nargs = 1, .types = {TEXTOID}
 };
@@ -221,6 +224,33 @@ load_further(Board *board, HeapTuple row, TupleDesc desc, int column)
 	memcpy(board->further_ids, ARR_DATA_PTR(ids), board->further_count * sizeof(int32));
 }
 
+/* Label, value and board_id in turn, in order. */
+static void
+load_labels(Board *board, HeapTuple row, TupleDesc desc, int column)
+{
+	Datum	   *texts;
+	int			count;
+
+	board->label_count = board->label_board_count = 0;
+	deconstruct_array(DatumGetArrayTypeP(plan_datum(row, desc, column)), TEXTOID, -1, false, TYPALIGN_INT, &texts, NULL, &count);
+	if (count == 0)
+		return;
+	board->label_boards = MemoryContextAllocZero(cache_context, count / 3 * sizeof(LabelBoard));
+	board->labels = MemoryContextAllocZero(cache_context, count / 3 * sizeof(char *));
+	for (int i = 0; i < count / 3; i++)
+	{
+		LabelBoard *label_board = &board->label_boards[i];
+		char	   *label = MemoryContextStrdup(cache_context, TextDatumGetCString(texts[3 * i]));
+
+		label_board->label = label;
+		label_board->value = MemoryContextStrdup(cache_context, TextDatumGetCString(texts[3 * i + 1]));
+		label_board->board_id = atoi(TextDatumGetCString(texts[3 * i + 2]));
+		if (board->label_count == 0 || strcmp(board->labels[board->label_count - 1], label) != 0)
+			board->labels[board->label_count++] = label;
+	}
+	board->label_board_count = count / 3;
+}
+
 static const Board *
 load_board(const char *name, int32 board_id)
 {
@@ -253,6 +283,8 @@ load_board(const char *name, int32 board_id)
 		board->rate_limit = DatumGetInt32(plan_datum(row, desc, 12));
 		board->burst_limit = DatumGetInt32(plan_datum(row, desc, 13));
 		load_further(board, row, desc, 14);
+		board->is_label = DatumGetBool(plan_datum(row, desc, 15));
+		load_labels(board, row, desc, 16);
 	}
 	plan_finish(pin);
 	return board;
@@ -313,6 +345,27 @@ config_further(const Board *board, int *count)
 	}
 	*count = board->further_count;
 	return *count > 0 ? board->further : NULL;
+}
+
+static int
+compare_label_boards(const void *a, const void *b)
+{
+	const LabelBoard *first = a;
+	const LabelBoard *second = b;
+	int			order = strcmp(first->label, second->label);
+
+	return order != 0 ? order : strcmp(first->value, second->value);
+}
+
+const Board *
+config_label_board(const Board *board, const char *label, const char *value)
+{
+	LabelBoard	wanted = {.label = (char *) label, .value = (char *) value};
+	LabelBoard *found = bsearch(&wanted, board->label_boards, board->label_board_count, sizeof(LabelBoard), compare_label_boards);
+
+	if (found && found->board == NULL)
+		found->board = config_board_by_id(found->board_id);
+	return found ? found->board : NULL;
 }
 
 static char *
@@ -535,6 +588,23 @@ load_required(Issuer *issuer, HeapTuple row, TupleDesc desc, int column)
 	}
 }
 
+/* The same. */
+static void
+load_label_claims(Issuer *issuer, HeapTuple row, TupleDesc desc, int column)
+{
+	Datum	   *texts;
+	int			count;
+
+	deconstruct_array(DatumGetArrayTypeP(plan_datum(row, desc, column)), TEXTOID, -1, false, TYPALIGN_INT, &texts, NULL, &count);
+	issuer->label_count = Min(count / 2, CLAIMS_LABELS_MAX);
+	issuer->labels = MemoryContextAllocZero(cache_context, sizeof(LabelClaim) * Max(issuer->label_count, 1));
+	for (int i = 0; i < issuer->label_count; i++)
+	{
+		issuer->labels[i].label = MemoryContextStrdup(cache_context, TextDatumGetCString(texts[2 * i]));
+		issuer->labels[i].claim = MemoryContextStrdup(cache_context, TextDatumGetCString(texts[2 * i + 1]));
+	}
+}
+
 static Issuer *
 load_issuer(const char *name)
 {
@@ -562,6 +632,7 @@ load_issuer(const char *name)
 		issuer->audience_claim = kept_text(row, desc, 9);
 		issuer->algorithms = kept_text(row, desc, 10);
 		load_required(issuer, row, desc, 11);
+		load_label_claims(issuer, row, desc, 12);
 		issuer->keys = load_issuer_keys(values[0]);
 	}
 	plan_finish(pin);

@@ -38,6 +38,15 @@ typedef enum BoardVisibility
 	VISIBLE_BY_PERMISSION		/* with a token that has the board's */
 } BoardVisibility;
 
+/* A board that a template's actions count towards where the player has this value of the label. */
+typedef struct LabelBoard
+{
+	char	   *label;
+	char	   *value;
+	int32		board_id;
+	const struct Board *board;	/* config_label_board()'s; NULL before it was asked */
+} LabelBoard;
+
 typedef struct Board
 {
 	char		name[SCOREBOARD_NAME_MAX + 1];	/* hash key */
@@ -57,6 +66,11 @@ typedef struct Board
 	int			further_count;	/* of the boards that its actions count towards too, near and far */
 	int32	   *further_ids;	/* in ascending order */
 	const struct Board **further;	/* config_further()'s; NULL before it was asked */
+	bool		is_label;		/* a label board: no action names it */
+	int			label_count;	/* labels of which it has boards */
+	char	  **labels;
+	int			label_board_count;	/* of all of these labels */
+	LabelBoard *label_boards;	/* by label and value */
 } Board;
 
 typedef enum ActionProof
@@ -127,6 +141,8 @@ typedef struct Issuer
 	char	   *avatar_claim;	/* or NULL */
 	char	   *permissions_claim;	/* or NULL */
 	char	   *algorithms;		/* those that it may use, with blanks between */
+	int			label_count;
+	struct LabelClaim *labels;	/* claims.h's: which claim gives which label */
 	int			required_count;
 	struct RequiredClaim *required; /* claims.h's: the values that claims must have */
 	List	   *keys;			/* of IssuerKey * */
@@ -151,6 +167,8 @@ extern const Board *config_board(const char *name);
 extern const Board *config_board_by_id(int32 board_id);
 /* The boards that its actions count towards too, by board_id; NULL where there are none. */
 extern const Board *const *config_further(const Board *board, int *count);
+/* Its board for players who have that value of a label; NULL where there is none. */
+extern const Board *config_label_board(const Board *board, const char *label, const char *value);
 extern const ActionRule *config_action_rule(const Board *board, const char *action_type);
 /* The same where it costs no statement: NULL also for what hasn't been asked for yet. */
 extern const Board *config_known_board(const char *name);

@@ -89,7 +89,8 @@ static const Definition definitions[TABLES] = {
 			[PLAYER_ID] = {"player_id", INT8OID}, [PLAYER_USER_ID] = {"user_id", TEXTOID},
 			[PLAYER_DISPLAY_NAME] = {"display_name", TEXTOID, true}, [PLAYER_AVATAR_URL] = {"avatar_url", TEXTOID, true},
 			[PLAYER_STATE] = {"state", TEXTOID}, [PLAYER_HIDDEN] = {"hidden", BOOLOID},
-			[PLAYER_UNLISTED] = {"unlisted", BOOLOID}, [PLAYER_ANONYMOUS] = {"anonymous", BOOLOID}
+			[PLAYER_UNLISTED] = {"unlisted", BOOLOID}, [PLAYER_ANONYMOUS] = {"anonymous", BOOLOID},
+			[PLAYER_LABELS] = {"labels", JSONBOID}
 		}
 	},
 	[TABLE_ACTION] = {

@@ -286,6 +286,54 @@ read_permissions(const json_t *object, const char *name, TextArena *arena, Claim
 	return why;
 }
 
+bool
+claims_is_label(const char *text, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+	{
+		if (!(text[i] >= 'a' && text[i] <= 'z') && !(text[i] >= '0' && text[i] <= '9') && text[i] != '_' && text[i] != '-')
+			return false;
+	}
+	return length >= 1 && length <= CLAIMS_LABEL_MAX;
+}
+
+/* Capitals count as small letters; what has not the form of a label's value is as if it weren't there. */
+static bool
+read_label(const json_t *object, const char *claim, char value[CLAIMS_LABEL_MAX], size_t *length)
+{
+	const char *text = strict_json_string(find_claim(object, claim), length);
+
+	if (text == NULL || *length > CLAIMS_LABEL_MAX)
+		return false;
+	for (size_t i = 0; i < *length; i++)
+		value[i] = text[i] >= 'A' && text[i] <= 'Z' ? (char) (text[i] - 'A' + 'a') : text[i];
+	return claims_is_label(value, *length);
+}
+
+static const char *
+read_labels(const json_t *object, const ClaimsPolicy *policy, TextArena *arena, Claims *claims)
+{
+	char		value[CLAIMS_LABEL_MAX];
+	size_t		length;
+
+	claims->label_count = 0;
+	claims->labels = NULL;
+	for (int i = 0; i < policy->label_count; i++)
+	{
+		const LabelClaim *label = &policy->labels[i];
+		const char *name;
+
+		if (!read_label(object, label->claim, value, &length))
+			continue;
+		name = text_arena_copy(arena, label->label, strlen(label->label));
+		if (name == NULL || text_arena_copy(arena, value, length) == NULL)
+			return TOO_MUCH;
+		if (claims->label_count++ == 0)
+			claims->labels = name;
+	}
+	return NULL;
+}
+
 const char *
 claims_read(const struct json_t *object, const ClaimsPolicy *policy, int64_t now,
 			TextArena *arena, Claims *claims)
@@ -304,5 +352,7 @@ claims_read(const struct json_t *object, const ClaimsPolicy *policy, int64_t now
 		why = read_text(object, policy->avatar_claim, arena, &claims->avatar_url);
 	if (why == NULL)
 		why = read_permissions(object, policy->permissions_claim, arena, claims);
+	if (why == NULL)
+		why = read_labels(object, policy, arena, claims);
 	return why;
 }

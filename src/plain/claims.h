@@ -19,6 +19,8 @@ struct json_t;					/* jansson's, whose header the server's files can't include *
 #define CLAIMS_ISSUER_MAX 4000	/* bytes; the table takes 1000 characters */
 #define CLAIMS_USER_ID_MAX 255	/* characters */
 #define CLAIMS_NAME_MAX 255		/* bytes of a part of a claim's name */
+#define CLAIMS_LABELS_MAX 16	/* of a player */
+#define CLAIMS_LABEL_MAX 32		/* bytes of a label's name, and of its value */
 #define CLAIMS_LEEWAY 30		/* seconds between two clocks */
 
 /* A claim that must have this value, a string; why says so, for whoever has a token without it. */
@@ -28,6 +30,13 @@ typedef struct RequiredClaim
 	const char *value;
 	const char *why;
 } RequiredClaim;
+
+/* A claim that gives a label of the player's. */
+typedef struct LabelClaim
+{
+	const char *label;
+	const char *claim;
+} LabelClaim;
 
 /*
  * The issuer's row, as far as claims are concerned. A claim's name is that of a member, or else leads to one in an object: realm_access.roles.
@@ -44,6 +53,8 @@ typedef struct ClaimsPolicy
 	const char *permissions_claim;	/* or NULL */
 	const RequiredClaim *required;
 	int			required_count;
+	const LabelClaim *labels;
+	int			label_count;	/* at most CLAIMS_LABELS_MAX */
 } ClaimsPolicy;
 
 /* Texts stand in the arena that claims_read was given. */
@@ -55,10 +66,12 @@ typedef struct Claims
 	const char *avatar_url;		/* or NULL */
 	int			permission_count;
 	const char *permissions;	/* one behind the other, each with its NUL */
+	int			label_count;	/* of those that the claims give, with values of their form */
+	const char *labels;			/* name and value in turn, one behind the other, each with its NUL */
 } Claims;
 
-/* Arena that is never too small for claims of that many bytes: three single texts and the permissions. */
-#define CLAIMS_ARENA_SIZE(length) (4 * (length) + 2048)
+/* Arena that is never too small for claims of that many bytes: three single texts, the permissions and the labels. */
+#define CLAIMS_ARENA_SIZE(length) (4 * (length) + 2048 + CLAIMS_LABELS_MAX * 2 * (CLAIMS_LABEL_MAX + 1))
 
 /*
  * Who issued it. NULL, or what is wrong, in words that hold nothing of the claims.
@@ -71,6 +84,9 @@ extern const char *claims_open(const char *text, size_t length, struct json_t **
 extern const char *claims_read(const struct json_t *object,
 							   const ClaimsPolicy *policy, int64_t now,
 							   TextArena *arena, Claims *claims);
+
+/* Has it the form of a label's name or value? */
+extern bool claims_is_label(const char *text, size_t length);
 
 /* Is there a sub at all? Without one, and without a row for their iss, claims are those of a layer's anonymous role. */
 extern bool claims_name_somebody(const struct json_t *object);

@@ -24,15 +24,18 @@ PG_FUNCTION_INFO_V1(scoreboard_boards);
 PG_FUNCTION_INFO_V1(scoreboard_boards_json);
 
 static SavedPlan boards_plan = {
-	.text = "SELECT b.name::text, b.title::text, b.score_order::text, b.period::text, b.visibility::text, t.players::bigint, t.version::bigint"
-	" FROM scoreboard.board b LEFT JOIN scoreboard.top t ON t.board = b.name ORDER BY b.name COLLATE \"C\"",
+	.text = "SELECT b.name::text, b.title::text, b.score_order::text, b.period::text, b.visibility::text, t.players::bigint, t.version::bigint,"
+	" l.label::text, l.value::text"
+	" FROM scoreboard.board b LEFT JOIN scoreboard.top t ON t.board = b.name"
+	" LEFT JOIN scoreboard.label_board l ON l.board_id = b.board_id LEFT JOIN scoreboard.board o ON o.board_id = l.template_id"
+	" ORDER BY coalesce(o.name, b.name) COLLATE \"C\", l.label COLLATE \"C\" NULLS FIRST, l.value COLLATE \"C\"",
 };
 
 /* The statement's columns; the answer has the season in place of the version, and that behind it. */
 enum
 {
-	BOARDS_NAME = 1, BOARDS_TITLE, BOARDS_ORDER, BOARDS_PERIOD, BOARDS_VISIBILITY, BOARDS_PLAYERS, BOARDS_VERSION,
-	BOARDS_COLUMNS = BOARDS_VERSION
+	BOARDS_NAME = 1, BOARDS_TITLE, BOARDS_ORDER, BOARDS_PERIOD, BOARDS_VISIBILITY, BOARDS_PLAYERS, BOARDS_VERSION, BOARDS_LABEL, BOARDS_VALUE,
+	BOARDS_COLUMNS = BOARDS_VALUE
 };
 
 /* Calls take() for each board, in order, with SPI connected. */
@@ -69,7 +72,8 @@ emit_board(void *answer, const Board *board, HeapTuple row, TupleDesc desc)
 	for (int column = BOARDS_NAME; column <= BOARDS_PLAYERS; column++)
 		values[column - 1] = SPI_getbinval(row, desc, column, &nulls[column - 1]);
 	values[BOARDS_VERSION - 1] = Int32GetDatum(board->season);
-	values[BOARDS_COLUMNS] = SPI_getbinval(row, desc, BOARDS_VERSION, &nulls[BOARDS_COLUMNS]);
+	for (int column = BOARDS_VERSION; column <= BOARDS_VALUE; column++)
+		values[column] = SPI_getbinval(row, desc, column, &nulls[column]);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
@@ -103,6 +107,11 @@ append_board(void *answer, const Board *board, HeapTuple row, TupleDesc desc)
 	append_member(text, "order", plan_known_text(row, desc, BOARDS_ORDER));
 	append_member(text, "period", plan_known_text(row, desc, BOARDS_PERIOD));
 	append_member(text, "visibility", plan_known_text(row, desc, BOARDS_VISIBILITY));
+	if (plan_text(row, desc, BOARDS_LABEL))
+	{
+		append_member(text, "label", plan_known_text(row, desc, BOARDS_LABEL));
+		append_member(text, "value", plan_known_text(row, desc, BOARDS_VALUE));
+	}
 	if (unpublished)
 		appendStringInfo(text, "\"players\":null,\"season\":%d,\"version\":null}", board->season);
 	else

@@ -187,27 +187,36 @@ cache_store(const unsigned char *digest, const Claims *claims,
 	entry->claims.display_name = moved(claims->display_name, arena->data, text);
 	entry->claims.avatar_url = moved(claims->avatar_url, arena->data, text);
 	entry->claims.permissions = moved(claims->permissions, arena->data, text);
+	entry->claims.labels = moved(claims->labels, arena->data, text);
 	cache_ring[cache_hand] = entry;
 	cache_hand = (cache_hand + 1) % TOKEN_CACHE_SIZE;
 }
 
 /* ---------- checks ---------- */
 
+/* Texts that stand one behind the other. */
+static List *
+list_texts(const char *text, int count)
+{
+	List	   *list = NIL;
+
+	for (int i = 0; i < count; i++)
+	{
+		list = lappend(list, pstrdup(text));
+		text += strlen(text) + 1;
+	}
+	return list;
+}
+
 static void
 fill_identity(TokenIdentity *identity, const Claims *claims)
 {
-	const char *permission = claims->permissions;
-
 	identity->user_id = pstrdup(claims->user_id);
 	identity->expires_at = claims->expires_at;
 	identity->display_name = claims->display_name ? pstrdup(claims->display_name) : NULL;
 	identity->avatar_url = claims->avatar_url ? pstrdup(claims->avatar_url) : NULL;
-	identity->permissions = NIL;
-	for (int i = 0; i < claims->permission_count; i++)
-	{
-		identity->permissions = lappend(identity->permissions, pstrdup(permission));
-		permission += strlen(permission) + 1;
-	}
+	identity->permissions = list_texts(claims->permissions, claims->permission_count);
+	identity->labels = list_texts(claims->labels, 2 * claims->label_count);
 }
 
 static void
@@ -326,6 +335,8 @@ check_claims(const Issuer *issuer, const struct json_t *object, size_t length, i
 		.permissions_claim = issuer->permissions_claim,
 		.required = issuer->required,
 		.required_count = issuer->required_count,
+		.labels = issuer->labels,
+		.label_count = issuer->label_count,
 	};
 	const char *why;
 

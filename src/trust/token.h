@@ -19,6 +19,7 @@ typedef struct TokenIdentity
 	char	   *display_name;	/* where the issuer maps the claim and it was a string, else NULL; not validated here */
 	char	   *avatar_url;		/* likewise */
 	List	   *permissions;	/* of char *; NIL where none */
+	List	   *labels;			/* of char *, name and value in turn; NIL where the issuer maps no claim to a label, or the token has none of them */
 } TokenIdentity;
 
 /*

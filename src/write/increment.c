@@ -73,6 +73,9 @@ resolve(Increment *increment, Refusal *refusal)
 	if (increment->board == NULL)
 		return refuse(refusal, REFUSAL_NOT_FOUND, "scoreboard.board lists the boards.",
 					  "there is no board \"%s\"", request->board);
+	if (increment->board->is_label)
+		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "Name its template: the player's labels decide which of its label boards an action counts towards.",
+					  "an action can't name label board \"%s\"", request->board);
 	increment->rule = config_action_rule(increment->board, request->action_type);
 	if (increment->rule == NULL)
 		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "scoreboard.action_type lists the action types.",
@@ -339,6 +342,33 @@ take_profile(const Increment *increment, const LedgerPlayer *player)
 		ledger_set_profile(player->player_id, name, avatar);
 }
 
+/* Labels from the token win, too. What is stored of a player that is new is nothing. */
+static void
+take_labels(const Increment *increment, Ledger *ledger, int64 player_id, bool known)
+{
+	List	   *labels = increment->identity.labels;
+	StringInfoData text;
+	bool		differ = false;
+
+	if (labels == NIL)
+		return;
+	initStringInfo(&text);
+	for (int i = 0; i < list_length(labels); i += 2)
+	{
+		const char *label = list_nth(labels, i);
+		const char *value = list_nth(labels, i + 1);
+		const char *stored = known ? ledger_player_label(ledger, label) : NULL;
+
+		differ |= stored == NULL || strcmp(stored, value) != 0;
+		/* Neither has a character that JSON would escape. */
+		appendStringInfo(&text, "%c\"%s\":\"%s\"", i == 0 ? '{' : ',', label, value);
+	}
+	appendStringInfoChar(&text, '}');
+	if (differ)
+		ledger_set_labels(player_id, text.data);
+	pfree(text.data);
+}
+
 /*
  * The action's rank, and the list's version. 0 where no rank is known: hidden players, and while the index can't
  * answer. A writer never counts by scanning.
@@ -364,12 +394,16 @@ write_action(const Increment *increment, Ledger *ledger, LedgerPlayer *player, c
 			 TimestampTz now, LedgerAction *action)
 {
 	const Credit *named = &routing->named;
+	bool		known = player->exists;
 
-	if (!player->exists)
+	if (!known)
 		ledger_add_player(increment->user_id, player);
 	routing_write(routing, ledger, player, increment->request.action_id);
 	if (!increment->by_server)
+	{
 		take_profile(increment, player);
+		take_labels(increment, ledger, player->player_id, known);
+	}
 
 	*action = (LedgerAction) {
 		.exists = true,
@@ -420,12 +454,18 @@ count_new(Increment *increment, Ledger *ledger, LedgerPlayer *player, Answer *an
 	LedgerExtras extras = requested_extras(&increment->request);
 	LedgerAction action;
 	Routing		routing;
-	int64		points = increment->rule->points_fixed ? increment->rule->points : increment->request.points;
+	RoutedAction routed = {
+		.board = increment->board,
+		.points = increment->rule->points_fixed ? increment->rule->points : increment->request.points,
+		.extras = &extras,
+		.labels = increment->identity.labels,
+		.now = now
+	};
 	bool		counts;
 
 	if ((!player->exists && !tombstone_check(increment->user_id, refusal)) || !check_allowed(increment, player, now, refusal))
 		return false;
-	counts = routing_weigh(&routing, increment->board, ledger, player, points, &extras, now, refusal) &&
+	counts = routing_weigh(&routing, &routed, ledger, player, refusal) &&
 		(increment->proof != PROOF_GRANT || grant_consume(increment->request.action_id, refusal));
 	if (counts)
 	{

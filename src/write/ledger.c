@@ -75,6 +75,13 @@ static SavedPlan try_profile_plan = {
 	.nargs = 3, .types = {INT8OID, TEXTOID, TEXTOID}
 };
 
+static SavedPlan try_labels_plan = {
+	.text = "UPDATE scoreboard.player SET labels = labels || $2::jsonb WHERE player_id ="
+	" (SELECT player_id FROM scoreboard.player p WHERE player_id = $1 AND (SELECT count(*) FROM jsonb_object_keys(p.labels || $2::jsonb)) <= 16"
+	" FOR NO KEY UPDATE SKIP LOCKED)",
+	.nargs = 2, .types = {INT8OID, TEXTOID}
+};
+
 void
 ledger_raise_serialization_failure(void)
 {
@@ -250,6 +257,19 @@ ledger_find_player(Ledger *ledger, const char *user_id, LedgerPlayer *player)
 	}
 }
 
+char *
+ledger_player_label(Ledger *ledger, const char *label)
+{
+	Jsonb	   *labels = DatumGetJsonbP(*value_at(&ledger->player, PLAYER_LABELS));
+	JsonbValue	room;
+	JsonbValue *value;
+
+	if (!JB_ROOT_IS_OBJECT(labels))
+		return NULL;
+	value = getKeyJsonValueFromContainer(&labels->root, label, strlen(label), &room);
+	return value && value->type == jbvString ? pnstrdup(value->val.string.val, value->val.string.len) : NULL;
+}
+
 static void
 fill_action(LedgerAction *action, const LedgerTable *table)
 {
@@ -376,6 +396,16 @@ ledger_set_profile(int64 player_id, const char *display_name, const char *avatar
 	}
 	pin = plan_connect();
 	plan_write(&try_profile_plan, values, nulls, SPI_OK_UPDATE);
+	plan_finish(pin);
+}
+
+void
+ledger_set_labels(int64 player_id, const char *labels)
+{
+	Datum		values[2] = {Int64GetDatum(player_id), CStringGetTextDatum(labels)};
+	int			pin = plan_connect();
+
+	plan_write(&try_labels_plan, values, NULL, SPI_OK_UPDATE);
 	plan_finish(pin);
 }
 

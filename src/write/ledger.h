@@ -114,6 +114,9 @@ extern void ledger_find_score(Ledger *ledger, int32 board_id, int32 season, int6
 /* After ledger_find_score(), where others are looked for before this one is written. */
 extern void ledger_keep_score(Ledger *ledger, LedgerScore *score);
 
+/* What ledger_find_player() found last has as a label; NULL where it has none. */
+extern char *ledger_player_label(Ledger *ledger, const char *label);
+
 /* The board's last published version; 0 before the first. */
 extern int64 ledger_version(Ledger *ledger, const char *board);
 
@@ -126,6 +129,8 @@ extern TimestampTz ledger_clock(void);
  */
 extern void ledger_add_player(const char *user_id, LedgerPlayer *player);
 extern void ledger_set_profile(int64 player_id, const char *display_name, const char *avatar_url);
+/* Over those that it has; a JSON object. As with a profile, a row that somebody else has locked is left as it is. */
+extern void ledger_set_labels(int64 player_id, const char *labels);
 extern void ledger_set_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id,
 							 const LedgerScore *old, const LedgerScore *new, bool listed);
 extern void ledger_add_action(Ledger *ledger, int64 player_id, const Request *request, const LedgerAction *action);

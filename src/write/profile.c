@@ -1,5 +1,5 @@
 /*
- * write/profile.c - how a player is shown: name and picture, as a trusted server sets them; whether at all, as it chooses itself
+ * write/profile.c - how a player is shown: name and picture, as a trusted server sets them, labels too; whether at all, as it chooses itself
  *
  * A player that is there has its row changed, and then its lock taken: it shows moderation whose session it is that holds
  * the row (base/seize.c). One that isn't may have its first action in flight, so it is added under the player's lock; where
@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
+#include "utils/jsonb.h"
 
 #include "base/config_cache.h"
 #include "base/form.h"
@@ -26,12 +27,14 @@
 #include "base/plan.h"
 #include "base/refusal.h"
 #include "base/tables.h"
+#include "plain/claims.h"
 #include "trust/rate_limit.h"
 #include "trust/token.h"
 #include "trust/tombstone.h"
 #include "write/ledger.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_set_profile);
+PG_FUNCTION_INFO_V1(scoreboard_set_labels);
 PG_FUNCTION_INFO_V1(scoreboard_set_listed);
 
 static SavedPlan known_plan = {
@@ -47,6 +50,16 @@ static SavedPlan change_plan = {
 static SavedPlan add_plan = {
 	.text = "INSERT INTO scoreboard.player (user_id, display_name, avatar_url) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
 	.nargs = 3, .types = {TEXTOID, TEXTOID, TEXTOID}
+};
+
+static SavedPlan change_labels_plan = {
+	.text = "UPDATE scoreboard.player SET labels = $2 WHERE user_id = $1",
+	.nargs = 2, .types = {TEXTOID, JSONBOID}
+};
+
+static SavedPlan add_labels_plan = {
+	.text = "INSERT INTO scoreboard.player (user_id, labels) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+	.nargs = 2, .types = {TEXTOID, JSONBOID}
 };
 
 static SavedPlan lock_plan = {
@@ -107,19 +120,19 @@ may_add(const char *user_id, uint64 hash)
 
 /* True if the player is there now; under the lock one that came meanwhile is left to the next turn. */
 static bool
-change_or_add(const char *user_id, Datum *values, const char *nulls)
+change_or_add(const char *user_id, SavedPlan *change, SavedPlan *add, Datum *values, const char *nulls)
 {
 	uint64		hash = player_lock_hash(user_id);
 	bool		changed;
 
-	plan_write(&change_plan, values, nulls, SPI_OK_UPDATE);
+	plan_write(change, values, nulls, SPI_OK_UPDATE);
 	changed = SPI_processed > 0;
 	player_lock_acquire(hash);
 	if (changed)
 		return true;
 	if (!may_add(user_id, hash))
 		return false;
-	plan_write(&add_plan, values, nulls, SPI_OK_INSERT);
+	plan_write(add, values, nulls, SPI_OK_INSERT);
 	if (SPI_processed > 0)
 		return true;
 	player_lock_release(hash);
@@ -148,7 +161,52 @@ scoreboard_set_profile(PG_FUNCTION_ARGS)
 	tables_require(TABLE_PLAYER);
 	ledger_lock();
 	SPI_connect();
-	while (!change_or_add(texts[0], values, nulls))
+	while (!change_or_add(texts[0], &change_plan, &add_plan, values, nulls))
+		CHECK_FOR_INTERRUPTS();
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+static bool
+are_labels(Jsonb *labels)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&labels->root);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+
+	if (!JB_ROOT_IS_OBJECT(labels) || JB_ROOT_COUNT(labels) > CLAIMS_LABELS_MAX)
+		return false;
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		if ((token == WJB_KEY || token == WJB_VALUE) &&
+			(value.type != jbvString || !claims_is_label(value.val.string.val, value.val.string.len)))
+			return false;
+	}
+	return true;
+}
+
+Datum
+scoreboard_set_labels(PG_FUNCTION_ARGS)
+{
+	char	   *user_id = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Datum		values[2];
+	Refusal		refusal = {0};
+
+	hide_statement();
+	config_begin_call();
+	check_profile(user_id, NULL, NULL);
+	if (PG_ARGISNULL(1) || !are_labels(PG_GETARG_JSONB_P(1)))
+	{
+		refuse(&refusal, REFUSAL_INVALID_REQUEST, "For example {\"country\": \"de\"}.",
+			   "labels must be an object of at most %d strings; names and values have 1 to %d characters of a-z 0-9 _ -", CLAIMS_LABELS_MAX, CLAIMS_LABEL_MAX);
+		refusal_raise(&refusal);
+	}
+	values[0] = CStringGetTextDatum(user_id);
+	values[1] = PG_GETARG_DATUM(1);
+	tables_require(TABLE_PLAYER);
+	ledger_lock();
+	SPI_connect();
+	while (!change_or_add(user_id, &change_labels_plan, &add_labels_plan, values, NULL))
 		CHECK_FOR_INTERRUPTS();
 	SPI_finish();
 	PG_RETURN_VOID();

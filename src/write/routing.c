@@ -3,7 +3,7 @@
  *
  * An action names one board. That board's counts_towards, and theirs in turn, lead to the others; each applies its own operator, lowest
  * score, order and ties to the action's points, in its own season. All of them are weighed before the first is written: one that
- * refuses has nothing to undo. The named board's part stands in the action's row, each other's in a row of scoreboard.credit.
+ * refuses has nothing to undo. A board that is a template leads to the boards of the player's labels too; a label board leads nowhere. The named board's part stands in the action's row, each other's in a row of scoreboard.credit.
  *
  * An action whose board leads nowhere takes no look-up and no memory more than it did without this file.
  *
@@ -71,8 +71,7 @@ changes_score(const Credit *credit)
 }
 
 static bool
-weigh(Credit *credit, const Board *board, Ledger *ledger, const LedgerPlayer *player, int64 points,
-	  const LedgerExtras *extras, TimestampTz now, Refusal *refusal)
+weigh(Credit *credit, const Board *board, const RoutedAction *action, Ledger *ledger, const LedgerPlayer *player, Refusal *refusal)
 {
 	LedgerScore *old = &credit->old;
 	LedgerScore *new = &credit->new;
@@ -81,19 +80,79 @@ weigh(Credit *credit, const Board *board, Ledger *ledger, const LedgerPlayer *pl
 	if (player->exists)
 		ledger_find_score(ledger, board->board_id, credit->season, player->player_id, old);
 	*new = (LedgerScore) {.exists = true};
-	if (!next_score(board, old, points, &new->score, refusal))
+	if (!next_score(board, old, action->points, &new->score, refusal))
 		return false;
-	credit->sets_score = sets_score(board, old, points, extras);
-	new->extras = credit->sets_score ? *extras : old->extras;
-	new->reached_at = old->exists && old->score == new->score ? old->reached_at : now;
+	credit->sets_score = sets_score(board, old, action->points, action->extras);
+	new->extras = credit->sets_score ? *action->extras : old->extras;
+	new->reached_at = old->exists && old->score == new->score ? old->reached_at : action->now;
 	return true;
 }
 
-bool
-routing_weigh(Routing *routing, const Board *board, Ledger *ledger, const LedgerPlayer *player, int64 points,
-			  const LedgerExtras *extras, TimestampTz now, Refusal *refusal)
+/* NULL where the player has no such label. */
+static const char *
+label_of(const RoutedAction *action, Ledger *ledger, const LedgerPlayer *player, const char *label)
 {
-	const Board *const *further = config_further(board, &routing->count);
+	for (int i = 0; i < list_length(action->labels); i += 2)
+	{
+		if (strcmp(list_nth(action->labels, i), label) == 0)
+			return list_nth(action->labels, i + 1);
+	}
+	return player->exists ? ledger_player_label(ledger, label) : NULL;
+}
+
+/* The board of the player's value, for each label that this one is a template for. */
+static int
+add_label_boards(const Board *template, const RoutedAction *action, Ledger *ledger, const LedgerPlayer *player, const Board **boards, int count)
+{
+	for (int i = 0; i < template->label_count; i++)
+	{
+		const char *value = label_of(action, ledger, player, template->labels[i]);
+		const Board *board = value ? config_label_board(template, template->labels[i], value) : NULL;
+
+		if (board)
+			boards[count++] = board;
+	}
+	return count;
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	const Board *first = *(const Board *const *) a;
+	const Board *second = *(const Board *const *) b;
+
+	return first->board_id < second->board_id ? -1 : first->board_id > second->board_id;
+}
+
+/* The further boards by board_id, near and far, and those of the player's labels. */
+static const Board **
+gather(const RoutedAction *action, Ledger *ledger, const LedgerPlayer *player, int *count)
+{
+	int			further_count;
+	const Board *const *further = config_further(action->board, &further_count);
+	const Board **boards;
+	int			most = further_count + action->board->label_count;
+
+	*count = 0;
+	if (most == 0)
+		return NULL;
+	for (int i = 0; i < further_count; i++)
+		most += further[i]->label_count;
+	boards = palloc(most * sizeof(Board *));
+	*count = add_label_boards(action->board, action, ledger, player, boards, 0);
+	for (int i = 0; i < further_count; i++)
+	{
+		boards[(*count)++] = further[i];
+		*count = add_label_boards(further[i], action, ledger, player, boards, *count);
+	}
+	qsort(boards, *count, sizeof(Board *), compare_ids);
+	return boards;
+}
+
+bool
+routing_weigh(Routing *routing, const RoutedAction *action, Ledger *ledger, const LedgerPlayer *player, Refusal *refusal)
+{
+	const Board **further = gather(action, ledger, player, &routing->count);
 
 	routing->named.old.kept = NULL;
 	routing->further = routing->count > 0 ? palloc0(routing->count * sizeof(Credit)) : NULL;
@@ -101,12 +160,14 @@ routing_weigh(Routing *routing, const Board *board, Ledger *ledger, const Ledger
 	{
 		Credit	   *credit = &routing->further[i];
 
-		if (!weigh(credit, further[i], ledger, player, points, extras, now, refusal))
+		if (!weigh(credit, further[i], action, ledger, player, refusal))
 			return false;
 		ledger_keep_score(ledger, &credit->old);
 	}
+	if (further)
+		pfree(further);
 	/* Last: its row is still at hand where nothing else is written before. */
-	if (!weigh(&routing->named, board, ledger, player, points, extras, now, refusal))
+	if (!weigh(&routing->named, action->board, action, ledger, player, refusal))
 		return false;
 	if (routing->count > 0)
 		ledger_keep_score(ledger, &routing->named.old);

@@ -28,12 +28,21 @@ typedef struct Routing
 	int			count;			/* of the further ones */
 } Routing;
 
+/* The action, as far as scores are concerned. */
+typedef struct RoutedAction
+{
+	const Board *board;			/* that it names */
+	int64		points;
+	const LedgerExtras *extras;
+	List	   *labels;			/* that the token gives the player, over those that it has: names and values in turn */
+	TimestampTz now;
+} RoutedAction;
+
 /*
  * What the action will do, by each board's own settings. Under the player's lock, before anything is written; a refusal by one board is
  * one of the action.
  */
-extern bool routing_weigh(Routing *routing, const Board *board, Ledger *ledger, const LedgerPlayer *player, int64 points,
-						  const LedgerExtras *extras, TimestampTz now, Refusal *refusal);
+extern bool routing_weigh(Routing *routing, const RoutedAction *action, Ledger *ledger, const LedgerPlayer *player, Refusal *refusal);
 
 /* The scores, boards by id, and a credit for each further board. The player's row is there by now. */
 extern void routing_write(const Routing *routing, Ledger *ledger, const LedgerPlayer *player, const char *action_id);

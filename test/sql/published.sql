@@ -28,6 +28,8 @@ INSERT INTO calls (name, call) VALUES
     ('scoreboard_revoke_access', $$SELECT $f('regress_sb_published')$$),
     ('scoreboard_set_profile', $$SELECT $f('published-a', 'A')$$),
     ('scoreboard_set_profile', $$SELECT $f('published-a', 'B', 'https://img.test/b')$$),
+    ('scoreboard_set_labels', $$SELECT $f('published-a', '{"country": "de"}')$$), ('scoreboard_set_label_boards', $$SELECT count(*) FROM $f('global', 'published', '{a,b}')$$),
+    ('scoreboard_set_label_boards', $$SELECT count(*) FROM $f('global', 'published', '{}')$$),
     ('scoreboard_increment_for', $$SELECT score FROM $f('published-a', 'AWARD', 'first', points => 3)$$),
     ('scoreboard_increment_for', $$SELECT score FROM $f('published-a', 'AWARD', 'second', points => 4)$$),
     ('scoreboard_increment', $$SELECT r.score FROM (SELECT sign.now() AS s) AS t, $f('COMPLETE_LEVEL', 'third', issued_at => s, receipt => sign.receipt('published-a', 'COMPLETE_LEVEL', 'third', issued_at => s), token => sign.token('published-a')) AS r$$),

@@ -39,7 +39,7 @@ SELECT scoreboard_create_key('game', '{weekly}', '{LEVEL}'), scoreboard_create_k
 SELECT scoreboard_revoke_key('old'), scoreboard_rotate_key('game', 'game-2');
 SELECT scoreboard_create_session_key('p9'), scoreboard_create_session_key('p10');
 SELECT scoreboard_revoke_session_keys('p10');
-SELECT scoreboard_set_issuer('https://a.test', '{"keys": [{"kty": "oct", "alg": "HS256", "kid": "k1", "k": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}]}', 'a:', name_claim => 'name');
+SELECT scoreboard_set_issuer('https://a.test', '{"keys": [{"kty": "oct", "alg": "HS256", "kid": "k1", "k": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}]}', 'a:', name_claim => 'name', labels_claims => '{"country": "country"}');
 SELECT scoreboard_set_issuer('https://b.test', '{"keys": [{"kty": "oct", "alg": "HS256", "k": "AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}]}', 'b:');
 SELECT scoreboard_increment_for('p' || n, 'AWARD', 'first', points => n, idempotency_key => 'k', metadata => '{"n": 1.50}') FROM generate_series(1, 200) AS n;
 SELECT scoreboard_increment_for('p' || n, 'AWARD', 'second', 'weekly', points => n % 7) FROM generate_series(1, 50) AS n;
@@ -51,6 +51,9 @@ UPDATE scoreboard.player SET state = 'banned' WHERE user_id = 'p3';
 UPDATE scoreboard.player SET state = 'frozen' WHERE user_id = 'p4';
 INSERT INTO scoreboard.adjustment (reference, kind, reason) VALUES ('r', 'note', 'kept');
 SELECT scoreboard_import('weekly', '{p61,p60}', '{77,78}', 'r-weekly');
+SELECT scoreboard_set_label_boards('weekly', 'country', '{de,fr}');
+SELECT scoreboard_set_labels('p13', '{"country": "de"}');
+SELECT scoreboard_increment_for('p13', 'AWARD', 'labelled', 'weekly', points => 5);
 SELECT scoreboard_forget('p200', reference => 'r-forgotten');
 SELECT scoreboard_adjust('p150', 'global', -1, 'a mistake', 'r-150');
 INSERT INTO scoreboard.season VALUES (1, 0, now(), now(), '{}');
@@ -178,7 +181,7 @@ foreach my $how (sort keys %restores)
 	is($node->safe_psql($db, q{SELECT score FROM scoreboard_increment_for('new', 'AWARD', 'first', points => 50);
 			SELECT player_id FROM scoreboard.player WHERE user_id = 'new';
 			INSERT INTO scoreboard.board (name) VALUES ('new') RETURNING board_id}),
-		"50\n201\n5", "$how: ids go on");
+		"50\n201\n7", "$how: ids go on");
 	cmp_ok(wait_for_list($node, $db, 'global', '-2 1 4'), '>', 0, "$how: the change is published");
 }
 is($node->safe_psql('game', $all_rows), $before, 'the old database was not touched');
