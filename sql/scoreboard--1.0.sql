@@ -2179,34 +2179,41 @@ CREATE FUNCTION scoreboard.watch() RETURNS bigint LANGUAGE sql VOLATILE SET sear
 $$;
 COMMENT ON FUNCTION scoreboard.watch() IS 'flags who is far from what is normal; how many flags are new';
 
--- One player at a time, once for each flag: who is restored while the flag stands stays so. Nobody is lifted out of a ban.
-CREATE FUNCTION scoreboard.freeze_flagged() RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- One player at a time, once for each flag: who is restored while the flag stands stays so. Nobody is lifted out of a ban. A player whom
+-- an administrator's open transaction holds is left for the next time, if lock_timeout allows that: others are behind it.
+CREATE FUNCTION scoreboard.freeze_flagged(after bigint) RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     flag scoreboard.flag;
 BEGIN
-    SELECT f.* INTO flag FROM scoreboard.flag f WHERE f.freezes AND f.frozen_at IS NULL AND f.cleared_at IS NULL
+    SELECT f.* INTO flag FROM scoreboard.flag f WHERE f.freezes AND f.frozen_at IS NULL AND f.cleared_at IS NULL AND f.flag_id > after
         AND EXISTS (SELECT FROM scoreboard.player p WHERE p.user_id = f.user_id AND p.state = 'active') ORDER BY f.flag_id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
-        RETURN false;
+        RETURN NULL;
     END IF;
-    PERFORM scoreboard.lock_player(flag.user_id);
+    BEGIN
+        PERFORM scoreboard.lock_player(flag.user_id);
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN flag.flag_id;
+    END;
     IF EXISTS (SELECT FROM scoreboard.player p WHERE p.user_id = flag.user_id AND p.state = 'active') THEN
         PERFORM scoreboard.change_player('freeze', flag.user_id, 'frozen', NULL,
             format('%s far from normal: %s, median %s (flag %s)', flag.kind, round(flag.value::numeric, 2), round(flag.median::numeric, 2), flag.flag_id), format('flag %s', flag.flag_id));
     END IF;
     UPDATE scoreboard.flag f SET frozen_at = now() WHERE f.flag_id = flag.flag_id;
-    RETURN true;
+    RETURN flag.flag_id;
 END
 $$;
-COMMENT ON FUNCTION scoreboard.freeze_flagged() IS 'freezes one player for whose flag that is due; false: there is none';
+COMMENT ON FUNCTION scoreboard.freeze_flagged(bigint) IS 'freezes one player for whose flag that is due, and answers that flag, of those after one; null: there is none';
 
 CREATE FUNCTION @extschema@.scoreboard_watch() RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     new_flags bigint;
+    frozen_for bigint := 0;
 BEGIN
     PERFORM scoreboard.hide_statement();
     new_flags := scoreboard.watch();
-    WHILE scoreboard.freeze_flagged() LOOP
+    WHILE frozen_for IS NOT NULL LOOP
+        frozen_for := scoreboard.freeze_flagged(frozen_for);
     END LOOP;
     RETURN new_flags;
 END

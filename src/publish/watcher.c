@@ -3,7 +3,9 @@
  *
  * It reads what a window of time has of the log, which may take a second, and freezing waits for the player: the publisher goes
  * on publishing meanwhile. What is normal and who is not, scoreboard.watch() says; here is when, and that each freeze is a
- * transaction of its own, so that none holds a player while it waits for another. What fails is tried again at the next time.
+ * transaction of its own, so that none holds a player while it waits for another. What fails is tried again at the next time. So is
+ * what an administrator's open transaction holds: it is waited for a while longer than moderation waits for players, since our own
+ * transaction holds up what vacuum may remove meanwhile, and the flags behind it.
  *
  * It is the publisher's own, as the builder is: a publisher that leaves ends it first.
  *
@@ -13,11 +15,16 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
+#include "storage/proc.h"
 
+#include "scoreboard.h"
 #include "base/plan.h"
 #include "publish/publisher_transaction.h"
 #include "publish/watcher.h"
@@ -25,8 +32,14 @@
 
 static BackgroundWorkerHandle *watcher = NULL;
 
-static SavedPlan watch_plan = {.text = "SELECT scoreboard.watch() > 0"};
-static SavedPlan freeze_plan = {.text = "SELECT scoreboard.freeze_flagged()"};
+/* Beyond scoreboard.moderation_wait, after which sessions that act for players are ended. */
+#define PATIENCE_MS 3000
+
+static SavedPlan watch_plan = {.text = "SELECT scoreboard.watch()"};
+static SavedPlan freeze_plan = {
+	.text = "SELECT coalesce(scoreboard.freeze_flagged($1), 0)",
+	.nargs = 1, .types = {INT8OID}
+};
 
 PGDLLEXPORT void scoreboard_watcher_main(Datum arg);
 
@@ -65,18 +78,19 @@ watcher_start(void)
  * The watcher
  * ------------------------------------------------------------------------ */
 
-/* False as well where the extension is gone. */
-static bool
-run(SavedPlan *plan)
+/* 0 as well where the extension is gone. */
+static int64
+run(SavedPlan *plan, int64 argument)
 {
-	bool		answer;
+	Datum		values[1] = {Int64GetDatum(argument)};
+	int64		answer;
 	int			pin;
 
 	if (!publisher_try_transaction())
-		return false;
+		return 0;
 	pin = plan_connect();
-	plan_write(plan, NULL, NULL, SPI_OK_SELECT);
-	answer = DatumGetBool(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	plan_write(plan, values, NULL, SPI_OK_SELECT);
+	answer = DatumGetInt64(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 	plan_finish(pin);
 	publisher_commit_transaction();
 	return answer;
@@ -86,11 +100,14 @@ run(SavedPlan *plan)
 void
 scoreboard_watcher_main(Datum arg)
 {
+	int64		flag_id = 0;
+
 	worker_accept_signals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	worker_set_settings("scoreboard watcher " SCOREBOARD_VERSION);
-	(void) run(&watch_plan);
-	while (run(&freeze_plan))
+	LockTimeout = Min(scoreboard_moderation_wait, INT_MAX - PATIENCE_MS) + PATIENCE_MS;
+	(void) run(&watch_plan, 0);
+	while ((flag_id = run(&freeze_plan, flag_id)) > 0)
 		CHECK_FOR_INTERRUPTS();
 	proc_exit(0);
 }

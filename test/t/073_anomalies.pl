@@ -90,6 +90,18 @@ eval { $holder->quit };
 my $seen = sql(q{SELECT max(times) FROM scoreboard.flag WHERE cleared_at IS NULL});
 wait_until($node, $db, qq{(SELECT max(times) > $seen FROM scoreboard.flag WHERE cleared_at IS NULL)}, 'it looks again');
 pass('again and again');
+# A player whom an administrator's open transaction holds keeps nobody else from being frozen, and is when that has ended.
+my $moderator = $node->background_psql($db, on_error_stop => 0);
+sql(q{SELECT scoreboard_restore('often'), scoreboard_restore('quick')});
+$moderator->query_safe(q{BEGIN; SELECT scoreboard_hide('often', false)});
+sql(q{UPDATE scoreboard.flag SET cleared_at = now() - interval '2 hours' WHERE cleared_at IS NULL AND user_id IN ('often', 'quick')});
+wait_until($node, $db, q{(SELECT state = 'frozen' FROM scoreboard.player WHERE user_id = 'quick')}, 'the next one is frozen');
+is(sql(q{SELECT flag_id < (SELECT flag_id FROM scoreboard_flags() WHERE user_id = 'quick') FROM scoreboard_flags() WHERE user_id = 'often'}), 't', 'who is flagged behind a player that is held is frozen');
+$moderator->query_safe('COMMIT');
+wait_until($node, $db, q{(SELECT frozen_at IS NOT NULL FROM scoreboard.flag WHERE user_id = 'often' AND cleared_at IS NULL)}, 'the first one is frozen, too');
+is(sql(q{SELECT state FROM scoreboard.player WHERE user_id = 'often'}), 'frozen', 'who was held is frozen then');
+$moderator->quit;
+
 sql('DROP EXTENSION scoreboard CASCADE');
 pass('and holds up nobody who drops the extension');
 
