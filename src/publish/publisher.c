@@ -116,6 +116,7 @@ typedef struct Cycle
 	PublishedBoard *current;
 	bool		notify;
 	Oid			score_table;	/* whose lists these are */
+	int64		built_at;		/* ms: all lists were built, and the commit began */
 	List	   *done;			/* of BoardRow: built, and stored where changed */
 } Cycle;
 
@@ -366,6 +367,7 @@ run_cycle(Cycle *cycle)
 		publish_board(cycle, row);
 	}
 	cycle->step = STEP_COMMITTING;
+	cycle->built_at = worker_clock_ms();
 	publisher_commit_transaction();
 }
 
@@ -377,7 +379,7 @@ static void
 cycle_succeeded(const Cycle *cycle)
 {
 	int64		now = worker_clock_ms();
-	int64		rest = now - cycle->look.began;
+	int64		rest = cycle->built_at - cycle->look.began;
 	bool		notified = false;
 	ListCell   *cell;
 
@@ -396,7 +398,7 @@ cycle_succeeded(const Cycle *cycle)
 			notified |= cycle->notify;
 		}
 
-		/* Where lists are dear (counted by SQL), half of our time is rest. */
+		/* Where lists are dear (counted by SQL), half of our time is rest; a commit that waits for a standby costs nothing. */
 		known->not_before = Max(cycle->look.began + LOOK_INTERVAL_MS, now + rest);
 	}
 	all_failures = 0;

@@ -10,6 +10,7 @@ use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time);
 
 use ScoreboardTest;
 
@@ -120,6 +121,10 @@ is($local->{out}, '', 'synchronous_commit = local: a retry waits all the same');
 my $off = start('new_off');
 wait_until($primary, $db, q{EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'new_off' AND wait_event = 'SyncRep')}, 'synchronous_commit = off: an increment waits all the same');
 
+# Longer than any list may be late that is not waiting for the standby.
+my $waited = q{FROM pg_stat_activity WHERE backend_type = 'scoreboard publisher' AND wait_event = 'SyncRep'};
+wait_until($primary, $db, "(SELECT clock_timestamp() - state_change > interval '8 seconds' $waited)", 'the publisher waited for some seconds');
+$waited = $primary->safe_psql($db, "SELECT extract(epoch FROM clock_timestamp() - state_change) $waited");
 my @waiting = map { start($_) } 'retry', 'batch';
 wait_until_it_waits($_) foreach @waiting;
 $standby->start;
@@ -132,10 +137,14 @@ my (undef, undef, $errors) = $primary->psql($db, $call{duplicate});
 like($errors, qr/"DUPLICATE_ACTION"/, 'a duplicate is refused as such');
 cmp_ok(wait_for_version($primary, $db, 'global', $version + 1), '>', $version, 'the list is published when the standby is back');
 is(actions($standby), 'a1 b1 c1', 'the standby has what was acknowledged');
+my $begun = time();
+$primary->safe_psql($db, q{SELECT scoreboard_increment_for('dora', 'AWARD', 'd1', points => 1)});
+wait_until($primary, $db, q{(SELECT document LIKE '%"dora"%' FROM scoreboard.top WHERE board = 'global')}, 'the next list is published');
+cmp_ok(time() - $begun, '<', $waited / 2, 'and the next one soon, however long the last had to wait');
 
 $primary->stop('immediate');
 $standby->promote;
-is(actions($standby), 'a1 b1 c1', 'and has it after a promotion');
+is(actions($standby), 'a1 b1 c1 d1', 'and has it after a promotion');
 is($standby->safe_psql($db, $call{retry}), 'replayed true', 'where a retry is one, and waits for nobody: no standby is named');
 
 $standby->stop;
