@@ -57,6 +57,7 @@ export class Ledger {
     if (document.version < (newest.get(document.board) ?? 0)) this.wrong(`${who}: ${name} after ${newest.get(document.board)}`);
     newest.set(document.board, document.version);
     this.lists++;
+    return document;
   }
 }
 
@@ -134,6 +135,8 @@ export class Player {
 class Watcher {
   newest = new Map();
 
+  madeAt = 0; /* ms: the newest list of the first board that it has */
+
   broken = 0; /* connections that ended */
 
   constructor(world, bridge, number) {
@@ -142,7 +145,12 @@ class Watcher {
   }
 
   hear(text) {
-    if (text.includes('"leaderboard.update"')) this.ledger.list(text, this.name, this.newest);
+    if (text.includes('"leaderboard.update"')) this.take(text);
+  }
+
+  take(text) {
+    const { board, updatedAt } = this.ledger.list(text, this.name, this.newest);
+    if (board === this.world.boards[0]) this.madeAt = Date.parse(updatedAt);
   }
 
   async watch() {
@@ -189,7 +197,7 @@ class Poller extends Watcher {
       const text = await answer.text();
       if (answer.status === 200) {
         etag = answer.headers.get('etag');
-        this.ledger.list(text, this.name, this.newest);
+        this.take(text);
       } else if (![304, 503].includes(answer.status)) this.ledger.wrong(`${this.name}: ${answer.status} ${text}`);
       await pause(100 + this.draw(100));
     }
