@@ -22,12 +22,12 @@
 #define FIRST_MS 500
 #define DEADLINE_MS 2000
 #define STATS "SELECT s.library_version, s.rate_entries, s.rate_capacity, s.rate_refusals_full, s.refusals_lost," \
-	" s.rank_memory_used, s.rank_memory, s.rate_memory_used, s.rate_memory, s.rate_nearly_full::int, b.board, b.players, b.rank_memory, (b.rank_state = 'ready')::int, b.flags" \
+	" s.rank_memory_used, s.rank_memory, s.rate_memory_used, s.rate_memory, s.rate_nearly_full::int, scoreboard.outbox_behind(), b.board, b.players, b.rank_memory, (b.rank_state = 'ready')::int, b.flags" \
 	" FROM scoreboard.server_stats() s LEFT JOIN scoreboard.stats() b ON true"
 
 #define COLUMN_VERSION 0
-#define COLUMN_BOARD 10
-#define COLUMNS 15
+#define COLUMN_BOARD 11
+#define COLUMNS 16
 
 typedef struct DatabaseMetrics
 {
@@ -55,6 +55,7 @@ static const struct
 	{"scoreboard_rate_memory_used_bytes", "gauge", "Shared memory of the players' rate windows."},
 	{"scoreboard_rate_memory_bytes", "gauge", "How much there may be."},
 	{"scoreboard_rate_nearly_full", "gauge", "1 since 80 % of it were reached, until less than 70 % are used."},
+	{"scoreboard_outbox_behind_seconds", "gauge", "How long the consumer that is furthest behind has not acknowledged an event."},
 	{NULL, NULL, NULL},
 	{"scoreboard_board_players", "gauge", "Players in a board's rank tree."},
 	{"scoreboard_board_rank_memory_bytes", "gauge", "Shared memory of a board's rank tree."},

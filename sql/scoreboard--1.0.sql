@@ -2676,6 +2676,14 @@ COMMENT ON FUNCTION @extschema@.scoreboard_consumers() IS
 behind: how long ago the oldest event became readable that it has not acknowledged;
 lost_through: events up to there were purged before it acknowledged them.';
 
+CREATE FUNCTION scoreboard.outbox_behind() RETURNS double precision LANGUAGE sql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp AS $$
+    SELECT scoreboard.hide_statement();
+    SELECT coalesce(extract(epoch FROM clock_timestamp() - (SELECT e.numbered_at FROM scoreboard.event e
+        WHERE e.position > (SELECT min(c.position) FROM scoreboard.consumer c) ORDER BY e.position LIMIT 1)), 0)::double precision
+$$;
+COMMENT ON FUNCTION scoreboard.outbox_behind() IS 'for bridges: for how many seconds an event has waited for the consumer that is furthest behind';
+
 CREATE FUNCTION @extschema@.scoreboard_events(consumer text, entries integer DEFAULT 100)
 RETURNS SETOF @extschema@.scoreboard_event LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 100 AS $$
 #variable_conflict use_column
@@ -3016,7 +3024,7 @@ INSERT INTO scoreboard.api_function (name, level) VALUES
     ('boards', 'gateway'), ('history', 'gateway'), ('live_top', 'gateway'), ('leaderboard', 'gateway'), ('rank', 'gateway'), ('me', 'gateway'), ('around', 'gateway'), ('ranks', 'gateway'),
     ('view', 'gateway'), ('set_listed', 'gateway'), ('scoreboard_create_ticket', 'player'),
     ('scoreboard_submit', 'gateway'), ('submit', 'gateway'), ('scoreboard_documents', 'gateway'), ('documents', 'gateway'), ('scoreboard_stats', 'gateway'), ('scoreboard_stats', 'admin'),
-    ('scoreboard_server_stats', 'gateway'), ('scoreboard_server_stats', 'admin'), ('stats', 'gateway'), ('server_stats', 'gateway'),
+    ('scoreboard_server_stats', 'gateway'), ('scoreboard_server_stats', 'admin'), ('stats', 'gateway'), ('server_stats', 'gateway'), ('outbox_behind', 'gateway'),
     ('scoreboard_authenticate', 'gateway'), ('authenticate', 'gateway'), ('create_ticket', 'gateway'), ('redeem_ticket', 'gateway'), ('standings', 'gateway'),
     ('scoreboard_increment_for', 'server'), ('scoreboard_set_profile', 'server'), ('scoreboard_set_labels', 'server'),
     ('scoreboard_explain_receipt', 'server'), ('scoreboard_create_grant', 'server'), ('scoreboard_create_session_key', 'server'), ('scoreboard_revoke_session_keys', 'server'),

@@ -201,9 +201,19 @@ test("the database's own counters are there, of published boards only", async ()
   assert.equal(value(metrics, 'scoreboard_rate_nearly_full'), 0);
   assert.ok(metrics.samples.has('scoreboard_stats_age_seconds'));
   assert.equal(value(metrics, 'scoreboard_refusals_lost_total'), 0);
+  assert.equal(value(metrics, 'scoreboard_outbox_behind_seconds'), 0);
   await ask(bridge, `${TOP}?board=made.up`);
   const { text } = await scrape(bridge);
   assert.deepEqual(new Set([...text.matchAll(/board="([^"]*)"/g)].map((match) => match[1])), new Set(['global', 'other', 'slow']));
+});
+
+test('a consumer that does not acknowledge is seen to be behind', async () => {
+  const behind = async () => value(await scrape(bridge), 'scoreboard_outbox_behind_seconds');
+  await cluster.sql(`SELECT scoreboard_create_consumer('behind');
+    INSERT INTO scoreboard.event (position, event_id, type, occurred_at, payload, numbered_at) VALUES (1, gen_random_uuid(), 'season.end', now(), '{}', now() - interval '2 hours')`);
+  await until('the lag', async () => await behind() > 7000);
+  await cluster.sql("SELECT scoreboard_acknowledge('behind', 1)");
+  await until('it to be over', async () => await behind() === 0);
 });
 
 test('flags count on their board until they are cleared', async () => {
@@ -309,6 +319,7 @@ const CASES = {
   ScoreboardSuspicious: [['scoreboard_bridge_suspicious_requests_total{code="DUPLICATE_ACTION"}', '0+0.9x20'], ['scoreboard_bridge_suspicious_requests_total{code="INVALID_SIGNATURE"}', '0+0.9x20']],
   ScoreboardFlags: [['scoreboard_board_flags{board="global"}', '0x10 1x10'], ['scoreboard_board_flags{board="other"}', '0x20']],
   ScoreboardRefusalsDropped: [['scoreboard_refusals_lost_total', '0x10 1x10']],
+  ScoreboardConsumerBehind: [['scoreboard_outbox_behind_seconds', '3000+60x20']],
   ScoreboardRestarted: [['process_start_time_seconds{job="x"}', '100x14 200x6'], ['scoreboard_bridge_info{job="x"}', '1x20']],
   ScoreboardWorkers: [['scoreboard_bridge_worker_restarts_total', '0x10 1x10'], ['scoreboard_bridge_workers', '2x20'], ['scoreboard_bridge_workers_wanted', '2x20']],
   ScoreboardDown: [['up{job="x"}', '1x5 0x15'], ['scoreboard_bridge_info{job="x"}', '1x5']],
@@ -324,6 +335,7 @@ const QUIET = {
   ScoreboardSuspicious: [['scoreboard_bridge_suspicious_requests_total{code="DUPLICATE_ACTION"}', '0+0.4x20']],
   ScoreboardFlags: [['scoreboard_board_flags{board="global"}', '0x14 1x3 0x3']],
   ScoreboardRefusalsDropped: [['scoreboard_refusals_lost_total', '7x20']],
+  ScoreboardConsumerBehind: [['scoreboard_outbox_behind_seconds', '3600x20']],
   ScoreboardRestarted: [['process_start_time_seconds{job="x"}', '100x20'], ['scoreboard_bridge_info{job="x"}', '1x20'],
     ['process_start_time_seconds{job="other"}', '100x14 200x6']],
   ScoreboardWorkers: [['scoreboard_bridge_worker_restarts_total', '3x20'], ['scoreboard_bridge_workers', '2x20'], ['scoreboard_bridge_workers_wanted', '2x20']],

@@ -41,7 +41,7 @@ INSERT INTO sign.judged (name, verdict, call) VALUES
     ('public.scoreboard_documents', 'gateway', $$SELECT count(*) FROM $f() WHERE document::text LIKE '%nam-victim%'$$), ('scoreboard.documents', 'gateway', $$SELECT count(*) FROM $f('{}') WHERE document::text LIKE '%nam-victim%'$$),
     ('public.scoreboard_distribution', 'all', $$SELECT $f('nam') ->> 'players' AS players$$),
     ('public.scoreboard_boards', 'none', $$SELECT count(*) > 0 AS any FROM $f()$$), ('scoreboard.boards', 'none', $$SELECT json_typeof($f(NULL)) AS type$$),
-    ('public.scoreboard_stats', 'none', NULL), ('scoreboard.stats', 'none', NULL), ('public.scoreboard_server_stats', 'none', NULL), ('scoreboard.server_stats', 'none', NULL),
+    ('public.scoreboard_stats', 'none', NULL), ('scoreboard.stats', 'none', NULL), ('public.scoreboard_server_stats', 'none', NULL), ('scoreboard.server_stats', 'none', NULL), ('scoreboard.outbox_behind', 'none', NULL),
     ('public.scoreboard_library_version', 'none', NULL);
 CREATE TEMP VIEW reachable AS
     SELECT format('%s.%s', p.pronamespace::regnamespace, p.proname) AS name, p.oid FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'

@@ -60,7 +60,7 @@ INSERT INTO calls (name, call) VALUES
     ('redeem_ticket', $$SELECT r.user_id FROM scoreboard.create_ticket(sign.token('published-a')) AS t, $f(t.ticket) AS r$$),
     ('standings', $$SELECT user_id, score FROM $f('global', '{published-a}')$$),
     ('scoreboard_create_consumer', $$SELECT $f('published') IS NOT NULL AS there$$), ('scoreboard_events', $$SELECT count(*) >= 0 AS any FROM $f('published')$$), ('scoreboard_acknowledge', $$SELECT $f('published', 0) IS NOT NULL AS there$$),
-    ('scoreboard_consumers', $$SELECT count(*) FROM $f()$$), ('scoreboard_drop_consumer', $$SELECT $f('published')$$),
+    ('scoreboard_consumers', $$SELECT count(*) FROM $f()$$), ('outbox_behind', $$SELECT $f() >= 0 AS known$$), ('scoreboard_drop_consumer', $$SELECT $f('published')$$),
     ('scoreboard_freeze', $$SELECT $f('published-a')$$), ('scoreboard_restore', $$SELECT $f('published-a')$$),
     ('scoreboard_ban', $$SELECT $f('published-a')$$), ('scoreboard_restore', $$SELECT $f('published-a', 'was a mistake')$$),
     ('scoreboard_hide', $$SELECT $f('published-a')$$), ('scoreboard_hide', $$SELECT $f('published-a', false)$$),
