@@ -499,7 +499,7 @@ CREATE TABLE scoreboard.pending_event (
     PRIMARY KEY (writer, number)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE scoreboard.pending_event IS 'events that have no position yet; they get it from the publisher once they are committed';
-COMMENT ON COLUMN scoreboard.pending_event.writer IS 'the id of the transaction that wrote it; number: the order within it';
+COMMENT ON COLUMN scoreboard.pending_event.writer IS 'the id of the transaction that wrote it, negative if that was before a restore; number: the order within it';
 
 CREATE TABLE scoreboard.event (
     position        bigint PRIMARY KEY,
@@ -2447,7 +2447,7 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
         SELECT x::text::bigint, x::text::bigint + 1 FROM snapshots s, pg_snapshot_xip(s.last) AS x
             WHERE NOT EXISTS (SELECT FROM pg_snapshot_xip(s.this) AS y WHERE y = x)
         UNION ALL
-        SELECT coalesce(pg_snapshot_xmax(s.last)::text::bigint, 0), 9223372036854775807 FROM snapshots s
+        SELECT coalesce(pg_snapshot_xmax(s.last)::text::bigint, -9223372036854775808), 9223372036854775807 FROM snapshots s
     )
     SELECT (SELECT s.this::text FROM snapshots s), array_agg(r.low ORDER BY r.low)::text, array_agg(r.high ORDER BY r.low)::text FROM ranges r
 $$;

@@ -188,6 +188,10 @@ watch_pending(void)
 	return watch_wait_ms() == 0;
 }
 
+static void number_events(void);
+
+#define NUMBERING_EVENTS (WATCHING + 1)
+
 /* Where no worker is free, at the next time. */
 static void
 watch(void)
@@ -199,21 +203,19 @@ watch(void)
 				 errhint("Increase the configuration parameter \"max_worker_processes\".")));
 }
 
-static void number_events(void);
-
 enum
 {
-	BUILDING_RANKS, REPORTING_WINDOWS, STORING_REFUSALS, NUMBERING_EVENTS, PURGING, RETAINING, WATCHING
+	BUILDING_RANKS, REPORTING_WINDOWS, STORING_REFUSALS, PURGING, RETAINING, WATCHING
 };
 
 static Chore chores[] = {
 	[BUILDING_RANKS] = {"building ranks", ranks_pending, build_ranks},
 	[REPORTING_WINDOWS] = {"reporting full rate windows", rate_limit_report_pending, rate_limit_report},
 	[STORING_REFUSALS] = {"storing refusals", refusal_log_pending, store_refusals},
-	[NUMBERING_EVENTS] = {"numbering events", outbox_pending, number_events},
 	[PURGING] = {"purging session keys, grants and events", purge_pending, purge},
 	[RETAINING] = {"looking for actions to purge", retention_pending, retain},
-	[WATCHING] = {"looking for anomalies", watch_pending, watch}
+	[WATCHING] = {"looking for anomalies", watch_pending, watch},
+	[NUMBERING_EVENTS] = {"numbering events", outbox_pending, number_events}
 };
 
 static void

@@ -133,7 +133,7 @@ begin_look(void)
 	look.snapshot = keep(plan_known_text(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 	look.lows = keep(plan_known_text(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));
 	look.highs = keep(plan_known_text(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3));
-	look.writer = -1;
+	look.writer = PG_INT64_MIN;
 	look.begun = true;
 	wanted = 0;
 }

@@ -20,10 +20,16 @@
 
 #include "scoreboard.h"
 #include "base/config_cache.h"
+#include "base/plan.h"
 #include "publish/publisher.h"
 #include "write/event.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_events_changed);
+
+/* What a dump brings was written under another server's ids, which transactions here may come to have. */
+static SavedPlan set_apart_plan = {
+	.text = "UPDATE scoreboard.pending_event SET writer = -writer WHERE writer > 0 AND scoreboard.restoring()",
+};
 
 static uint32 noted = 0;		/* bits of EVENTS_, of this transaction */
 
@@ -108,5 +114,12 @@ scoreboard_events_changed(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("scoreboard_events_changed() must be called as a trigger")));
 	noted |= EVENTS_CHANGED;
+	if (TRIGGER_FIRED_BY_INSERT(((TriggerData *) fcinfo->context)->tg_event))
+	{
+		int			pin = plan_connect();
+
+		plan_write(&set_apart_plan, NULL, NULL, SPI_OK_UPDATE);
+		plan_finish(pin);
+	}
 	return PointerGetDatum(NULL);
 }
