@@ -2455,7 +2455,8 @@ COMMENT ON FUNCTION scoreboard.events_due(text) IS 'which writers'' events can h
 
 CREATE FUNCTION scoreboard.restore_under_way() RETURNS boolean LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM scoreboard.restored) AND EXISTS (SELECT FROM pg_stat_activity a JOIN scoreboard.restored r ON r.session = concat_ws(' ', a.pid, a.backend_start))
+    SELECT EXISTS (SELECT FROM scoreboard.restored) AND EXISTS (SELECT FROM pg_stat_activity a JOIN scoreboard.restored r
+        ON a.pid = split_part(r.session, ' ', 1)::integer AND a.backend_start = substr(r.session, strpos(r.session, ' ') + 1)::timestamptz)
 $$;
 COMMENT ON FUNCTION scoreboard.restore_under_way() IS 'is a session there that has brought rows of a dump?';
 

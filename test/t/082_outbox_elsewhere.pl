@@ -72,6 +72,9 @@ is((event_of($node, 'pending'))[1], $pending, 'it gets one under its id');
 my $events = q{SELECT string_agg(concat_ws(' ', event_id, type, payload ->> 'actionId'), E'\n' ORDER BY position) FROM scoreboard.event};
 foreach my $how ([], ['--single-transaction'])
 {
+	# Not the server's
+	local $ENV{PGTZ} = 'Asia/Tokyo';
+
 	$node->safe_psql('postgres', 'CREATE DATABASE again TEMPLATE template0');
 	my ($output, $errors) = run_command([ 'psql', '-X', '-q', '-A', '-t', @$how, '-v', 'ON_ERROR_STOP=1', '-h', $node->host, '-p', $node->port,
 		'-f', $dump, '-c', q{SELECT count(*) || ' set apart' FROM scoreboard.pending_event WHERE writer < 0}, 'again' ]);
