@@ -160,6 +160,56 @@ report_load()
 	row "me.updates a second at 21 of the streams$2" "load_own:$1"
 }
 
+# trust_row LABEL WHAT BASE: with 1 and 8 clients each: calls a second, as a multiple of the base's; processor time, and how much more than the base's
+trust_row()
+{
+	local clients key base value field values=()
+
+	for clients in 1 8
+	do
+		key=$2:$clients:players_$MAIN
+		base=$3:$clients:players_$MAIN
+		value=$(median "$key")
+		values[clients]=$value
+		values[clients + 10]=$([ -z "$value" ] || [ -z "$(median "$base")" ] || calculate "$value / $(median "$base")")
+		value=$(median "cpu.$key")
+		values[clients + 20]=$value
+		values[clients + 30]=$([ -z "$value" ] || [ -z "$(median "cpu.$base")" ] || calculate "$value - $(median "cpu.$base")")
+	done
+	printf '  %-40s' "$1"
+	for field in 1 8 11 18 21 28 31 38
+	do
+		printf ' %8s' "$(number "${values[field]}")"
+	done
+	printf '\n'
+}
+
+report_trust()
+{
+	local algorithm
+
+	printf '\nWhat a check costs an increment, a board of %s players, 1 and 8 clients\n' "$(players "$MAIN")"
+	[ -z "$TRUST_WHY" ] || { printf '  not measured: %s\n' "$TRUST_WHY"; return; }
+	printf '  %-40s%18s%18s%18s%18s\n' '' 'calls a second' 'of the base' 'processor, us' 'more than base'
+	trust_row 'floor' trust_floor trust_floor
+	trust_row 'a trusted server, no check; base: floor' trusted trust_floor
+	trust_row 'base: that; with subscore and detail' extras trusted
+	trust_row 'an hourly quota' hourly trusted
+	trust_row 'a daily quota' daily trusted
+	trust_row 'a grant' grant trusted
+	trust_row 'a receipt of a service' receipt trusted
+	trust_row 'a receipt of a session key' session trusted
+	for algorithm in HS256 RS256 PS256 ES256
+	do
+		trust_row "base: receipt; a token, $algorithm" "${algorithm,,}" receipt
+	done
+	trust_row 'few players: a receipt of a service' receipt_few trusted
+	for algorithm in HS256 RS256 PS256 ES256
+	do
+		trust_row "base: that; a token again, $algorithm" "${algorithm,,}_few" receipt_few
+	done
+}
+
 report_bridge()
 {
 	printf '\nThe bridge: messages a second to %s clients, a list of %s bytes\n' "$(number "$CROWD")" "$(wc -c <"$SIDE/message")"
@@ -244,6 +294,7 @@ report()
 	! wants write || report_write
 	! wants read || report_read
 	! wants growth || [ -z "${GROWN-}" ] || report_growth
+	! wants trust || report_trust
 	! wants bridge || report_bridge
 	report_goals
 
