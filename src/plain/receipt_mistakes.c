@@ -189,6 +189,8 @@ try_numbers(Attempt *attempt)
 	{
 		char		sentence[128];
 
+		if (attempt->right[LINE_POINTS][0] && attempt->right[LINE_SUBSCORE][0] && attempt->right[LINE_DETAIL][0])
+			break;
 		for (int i = LINE_POINTS; i <= LINE_DETAIL; i++)
 			attempt->line[i] = attempt->right[i][0] ? attempt->right[i] : nothings[n];
 		snprintf(sentence, sizeof(sentence), "What is not given was signed as %s; it signs as an empty line.", nothings[n]);

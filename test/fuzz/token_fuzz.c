@@ -3,8 +3,8 @@
  *
  * An input's first character says what the rest is: t a token; c a header, a line feed and claims, which are
  * encoded and signed here, so that what stands behind a signature is reached; k a key set; r a receipt; w the
- * fields of a receipt, a line each; h a request's headers. Inputs are those of test/fuzz/corpus/token_fuzz, spoiled
- * in every way. Each is in memory of exactly its size; built with AddressSanitizer and UBSan.
+ * fields of a receipt, a line each; m what was meant as a receipt; d and e fields, and what else was signed; h a request's
+ * headers. Inputs are those of test/fuzz/corpus/token_fuzz, spoiled in every way. Each is in memory of exactly its size; built with AddressSanitizer and UBSan.
  *
  *     token_fuzz [--seed N] [--seconds N] [--case N] [--file NAME]
  *
@@ -24,6 +24,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include "mistakes.h"
 #include "plain/base64url.h"
 #include "plain/claims.h"
 #include "plain/guard.h"
@@ -362,6 +363,15 @@ check(const char *bytes, size_t length)
 		case 'w':
 			wrong = check_fields(copy, length - 1);
 			break;
+		case 'm':
+			wrong = check_mending(copy, length - 1);
+			break;
+		case 'd':
+			wrong = check_difference(copy, length - 1);
+			break;
+		case 'e':
+			wrong = check_mistakes(copy, length - 1);
+			break;
 		case 'h':
 			wrong = check_headers(copy, length - 1);
 			break;
@@ -475,7 +485,7 @@ static const char *const pieces[] = {
 	"\"nbf\":", "\"iat\":", "\"aud\":", "\"game\"", "[", "]", "{", "}", ",", ":", "\"", "\\u0000", "\\u0061", "\\ud800", "\\", "null", "true", "1e9", "-1", "0", "9007199254740991",
 	"9007199254740992", "9223372036854775808", "1795228800", "\xef\xbb\xbf", "\xc2\x80", "\xf0\x9f\x8f\x86", "\xff", "\n", " ", ".", "=", "-", "_", "A", "eyJhbGciOiJIUzI1NiJ9.", "e30",
 	"\"kty\":\"oct\"", "\"kty\":\"RSA\"", "\"kty\":\"EC\"", "\"crv\":\"P-256\"", "\"d\":\"AQAB\"", "\"k\":", "\"n\":", "\"e\":\"AQAB\"", "\"use\":\"sig\"", "\"key_ops\":[\"verify\"]",
-	"v1:", "v1:k:", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "\"x-forwarded-for\":", "\"idempotency-key\":", "\"realm_access\":{\"roles\":[", "\"scope\":\"a b\"",
+	"v1:", "v1:k:", "V1:k:", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "ABCDEF", ",", "\r\n", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "\"x-forwarded-for\":", "\"idempotency-key\":", "\"realm_access\":{\"roles\":[", "\"scope\":\"a b\"",
 };
 
 static uint64_t random_state;
