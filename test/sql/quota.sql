@@ -148,6 +148,14 @@ SELECT sign.outcome($$INSERT INTO scoreboard.action_rule (board_id, action_type_
 SELECT sign.outcome($$INSERT INTO scoreboard.action_type (name, points, permission) VALUES ('X', 1, '')$$);
 SELECT sign.outcome($$INSERT INTO scoreboard.action_type (name, points, permission, proof) VALUES ('X', 1, 'vip', 'trusted')$$);
 
+-- Both quotas of a type: the day's counts what the hour has let go. The board's day has been going on for half a day, whenever this runs.
+INSERT INTO scoreboard.board (name, time_zone) SELECT 'quota-noon', 'Etc/GMT' || CASE WHEN h = 12 THEN '' WHEN h > 12 THEN '+' || h - 12 ELSE '-' || 12 - h END
+    FROM (SELECT extract(hour FROM now() AT TIME ZONE 'UTC')::int) AS t (h);
+INSERT INTO scoreboard.action_type (name, proof, points, hourly_quota, daily_quota) VALUES ('BOTH', 'trusted', 1, 2, 3);
+SELECT pg_temp.act('q-both', 'BOTH', id, 'quota-noon') FROM unnest('{b1,b2,b3}'::text[]) AS id;
+SELECT pg_temp.pass('q-both', '61 minutes');
+SELECT pg_temp.act('q-both', 'BOTH', id, 'quota-noon') FROM unnest('{b3,b4}'::text[]) AS id;
+
 -- Permissions: of the token, whoever submits it; a server that names the player has none and isn't asked.
 INSERT INTO scoreboard.action_type (name, points, permission) VALUES ('VIP', 50, 'vip');
 CREATE FUNCTION pg_temp.vip(claims jsonb, action_id text) RETURNS text LANGUAGE sql AS $$
@@ -163,6 +171,6 @@ DELETE FROM scoreboard.score s USING scoreboard.player p WHERE p.player_id = s.p
 DELETE FROM scoreboard.action a USING scoreboard.player p WHERE p.player_id = a.player_id AND p.user_id LIKE 'q-%';
 DELETE FROM scoreboard.player WHERE user_id LIKE 'q-%';
 DELETE FROM scoreboard.board WHERE name LIKE 'quota%';
-DELETE FROM scoreboard.action_type WHERE name IN ('HOURLY', 'DAILY', 'SIGNED_DAILY', 'FREE', 'VIP');
+DELETE FROM scoreboard.action_type WHERE name IN ('HOURLY', 'DAILY', 'SIGNED_DAILY', 'FREE', 'VIP', 'BOTH');
 RESET scoreboard.rate_limit;
 RESET scoreboard.burst_limit;

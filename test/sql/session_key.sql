@@ -97,6 +97,7 @@ SELECT pg_temp.make('ada-again', 'sk-ada');
 SELECT scoreboard_hide('sk-ada'), scoreboard_hide('sk-ada', false);
 SELECT pg_temp.act('sk-ada', 'ada-again', 'hidden');
 UPDATE scoreboard.player SET state = 'banned' WHERE user_id IN ('sk-ada', 'sk-cyd');
+SELECT pg_temp.make('ada-banned', 'sk-ada');
 UPDATE scoreboard.player SET state = 'active' WHERE user_id IN ('sk-ada', 'sk-cyd');
 SELECT pg_temp.act('sk-ada', 'ada-again', 'banned');
 SELECT pg_temp.act('sk-cyd', 'cyd', 'banned');
