@@ -40,8 +40,8 @@
 
 PG_FUNCTION_INFO_V1(scoreboard_retention_changed);
 
-#define WINDOW_BLOCKS 256
-#define STEP_ROWS 500
+#define WINDOW_BLOCKS 64
+#define STEP_ROWS 100			/* each may be another player's, whom a batch of increments waits 20 ms for */
 #define STEP_ROWS_PER_BLOCK 2	/* of those whose address goes */
 
 /* Settings, and how far the pass has come, as of this step. */

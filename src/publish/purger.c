@@ -30,7 +30,7 @@
 #include "publish/worker.h"
 
 #define PATIENCE_MS 20
-#define SHORTEST_PAUSE_MS 20
+#define SHORTEST_PAUSE_MS 10
 
 static BackgroundWorkerHandle *purger = NULL;
 

@@ -14,6 +14,9 @@ UPDATE scoreboard.action_type SET receipt_max_age = NULL WHERE receipt_max_age I
 UPDATE scoreboard.jwt_issuer SET max_lifetime = '1 hour' WHERE max_lifetime > '1 hour';
 INSERT INTO scoreboard.board (name, operator, score_order, ties) VALUES ('rt-sum', 'sum', 'high', 'first'), ('rt-low', 'best', 'low', 'shared'), ('rt-best', 'best', 'high', 'subscore high'),
     ('rt-latest', 'latest', 'high', 'subscore low'), ('rt-all', 'sum', 'high', 'shared');
+INSERT INTO scoreboard.board (name, operator, ties, lowest_score) VALUES ('rt-peak', 'best', 'subscore low', -100);
+UPDATE scoreboard.board SET counts_towards = ARRAY(SELECT board_id FROM scoreboard.board WHERE name = 'rt-peak') WHERE name = 'rt-all';
+UPDATE scoreboard.board SET counts_towards = ARRAY(SELECT board_id FROM scoreboard.board WHERE name = 'rt-all') WHERE name IN ('rt-sum', 'rt-latest');
 INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('RT_OLD', 'service', 5), ('RT_GRANTED', 'grant', 7), ('RT_SIGNED', 'session', 2);
 INSERT INTO scoreboard.action_type (name, proof, points, hourly_quota) VALUES ('RT_QUOTA', 'trusted', 1, 2);
 -- Waits until the log has been gone over since the settings were changed last.
@@ -126,11 +129,6 @@ SELECT scoreboard_increment_for('rt-turn', 'AWARD', 'turn', 'rt-sum', points => 
 SELECT scoreboard_increment_for('rt-late', 'AWARD', 'elsewhere', 'rt-low', points => 1), scoreboard_adjust('rt-late', 'rt-sum', 4, 'why', 'rt-late'), scoreboard_increment_for('rt-late', 'AWARD', 'none', 'rt-sum', points => 0, detail => 'none') \g /dev/null
 SELECT scoreboard_increment_for('rt-zero', 'AWARD', 'none', 'rt-sum', points => 0), scoreboard_increment_for('rt-zero', 'AWARD', 'none again', 'rt-sum', points => 0) \g /dev/null
 SELECT scoreboard_increment_for('rt-addressed', 'AWARD', 'r' || n, 'rt-sum', points => 1) FROM generate_series(1, 300) AS n \g /dev/null
--- What the first operator's actions added there stands as credits, as if it counted towards "rt-all".
-WITH credited AS (INSERT INTO scoreboard.credit (player_id, action_id, board_id, season, applied_points, previous_score, score, sets_score)
-        SELECT a.player_id, a.action_id, b.board_id, 1, a.applied_points, 0, 0, a.sets_score FROM scoreboard.action a JOIN scoreboard.board own ON own.board_id = a.board_id, scoreboard.board b WHERE own.name IN ('rt-sum', 'rt-latest') AND b.name = 'rt-all'
-        RETURNING *)
-    INSERT INTO scoreboard.score (board_id, season, player_id, score, reached_at) SELECT board_id, season, player_id, sum(applied_points), now() FROM credited GROUP BY 1, 2, 3;
 UPDATE scoreboard.action SET client_address = '192.0.2.7', request_id = 'request-' || action_id WHERE board_id IN (SELECT board_id FROM scoreboard.board WHERE name LIKE 'rt-%');
 -- The moments of all that are spread over the last 60 days, in their order.
 CREATE TABLE rt_moment AS SELECT at, now() - interval '60 days' + (row_number() OVER (ORDER BY at) - 1) * interval '60 days' / count(*) OVER () AS moved FROM (
@@ -254,5 +252,8 @@ DROP TABLE rt_moment, rt_sent;
 DELETE FROM scoreboard.grant_token;
 DELETE FROM scoreboard.session_key;
 DELETE FROM sign.key WHERE key_id LIKE 's-%';
+DELETE FROM scoreboard.credit WHERE board_id IN (SELECT board_id FROM scoreboard.board WHERE name LIKE 'rt-%');
+DELETE FROM scoreboard.action WHERE board_id IN (SELECT board_id FROM scoreboard.board WHERE name LIKE 'rt-%');
+DELETE FROM scoreboard.balance WHERE board_id IN (SELECT board_id FROM scoreboard.board WHERE name LIKE 'rt-%');
 DELETE FROM scoreboard.board WHERE name LIKE 'rt-%';
 DELETE FROM scoreboard.action_type WHERE name LIKE 'RT_%';

@@ -1,6 +1,6 @@
 # The log of actions is purged while everything goes on: kill -9 of the server at any moment of it, beside writers, takes no point and
 # counts none twice; a snapshot that is kept, a player who is acting, a row that is locked, a synchronous standby that doesn't answer
-# hold nothing up. A log of 120,000 actions goes in steps of 500.
+# hold nothing up. A log of 120,000 actions goes in steps of 100.
 # Needs a server to kill, sessions that sit on something, and a log of many rows.
 #
 # Part of scoreboard; PostgreSQL licence, see LICENSE.
@@ -173,8 +173,8 @@ is(sql(q{SELECT (SELECT sum(applied_points) FROM scoreboard.balance) || ' ' || (
 verified('after');
 is(sql('SELECT sum(actions_purged) FROM scoreboard_retention()'), 60 * $players, 'purged actions are counted');
 my ($steps, $largest) = split(/\|/, sql(q{SELECT count(*), max(n) FROM (SELECT count(*) AS n FROM step WHERE kind = 'DELETE' GROUP BY xid) AS steps}));
-cmp_ok($largest, '<=', 500, "no step took more than 500 rows ($steps steps)");
-cmp_ok($steps, '>=', 60 * $players / 500, 'in so many transactions');
+cmp_ok($largest, '<=', 100, "no step took more than 100 rows ($steps steps)");
+cmp_ok($steps, '>=', 60 * $players / 100, 'in so many transactions');
 
 # ------------------------------------------------------------------------
 # Addresses alone; a synchronous standby that isn't there
@@ -191,7 +191,7 @@ cmp_ok(sql(q{SELECT count(*) FROM scoreboard.action WHERE client_address IS NOT 
 wait_for_pass('without a standby');
 is(sql(q{SELECT count(*) FILTER (WHERE client_address IS NOT NULL OR request_id IS NOT NULL) || ' ' || count(*) FROM scoreboard.action WHERE action_id LIKE 'addressed%'}), '0 ' . 15 * $players,
 	'addresses and request ids are gone, the actions are not');
-is(sql(q{SELECT max(n) <= 512 FROM (SELECT count(*) AS n FROM step WHERE kind = 'UPDATE' GROUP BY xid) AS steps}), 't', 'in steps, too');
+is(sql(q{SELECT max(n) <= 128 FROM (SELECT count(*) AS n FROM step WHERE kind = 'UPDATE' GROUP BY xid) AS steps}), 't', 'in steps, too');
 note(sql(q{SELECT 'HOT: ' || n_tup_hot_upd || ' of ' || n_tup_upd FROM pg_stat_user_tables WHERE relid = 'scoreboard.action'::regclass}));
 verified('without addresses');
 $node->adjust_conf('postgresql.conf', 'synchronous_standby_names', "''");
