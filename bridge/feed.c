@@ -343,6 +343,7 @@ feed_up(PgConnection *connection)
 		follow_scout(feed);
 	else
 		pg_pool_leave(feed->bridge, -1);
+	pg_pool_hurry(feed->bridge);
 	feed->listening = false;
 	if (!pg_connection_on_standby(connection))
 		listen_to(feed);
@@ -491,6 +492,13 @@ feed_stop(Bridge *bridge)
 	uv_close((uv_handle_t *) &feed->look, feed_closed);
 	uv_close((uv_handle_t *) &feed->space, feed_closed);
 	uv_close((uv_handle_t *) &feed->pulse, feed_closed);
+}
+
+void
+feed_hurry(Bridge *bridge)
+{
+	if (bridge->feed)
+		pg_connection_hurry(bridge->feed->connection);
 }
 
 bool

@@ -10,6 +10,7 @@
 
 extern void feed_start(Bridge *bridge);
 extern void feed_stop(Bridge *bridge);
+extern void feed_hurry(Bridge *bridge); /* somebody else has reached the database */
 extern bool feed_loaded(const Bridge *bridge);	/* the documents have been read once */
 extern bool feed_live(const Bridge *bridge);	/* listening, and the last look was answered in time */
 

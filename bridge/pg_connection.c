@@ -17,7 +17,7 @@
  * reconnect_max, each cut by a random part so that many bridges don't come back
  * at the same moment, and start small again only when the owner says that an
  * answer was of use: a server can accept and have nothing to offer, or die, in
- * a loop.
+ * a loop. Whoever gets through cuts the pauses of the bridge's others short.
  *
  * A commit that waited in vain for a synchronous standby is told by a warning
  * and nothing else; the question's end is then PG_UNKNOWN. The warning is known
@@ -197,6 +197,13 @@ void
 pg_connection_drop(PgConnection *connection, const char *reason)
 {
 	fail(connection, reason);
+}
+
+void
+pg_connection_hurry(PgConnection *connection)
+{
+	if (connection->state == DOWN && !connection->held)
+		change(connection, DOWN, 0);
 }
 
 void

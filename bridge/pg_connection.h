@@ -34,6 +34,7 @@ extern bool pg_connection_idle(const PgConnection *connection);	/* up, and nothi
 extern bool pg_connection_ask(PgConnection *connection, const char *sql, int count, const char *const *parameters, int64_t timeout_ms);
 
 extern void pg_connection_drop(PgConnection *connection, const char *reason);
+extern void pg_connection_hurry(PgConnection *connection);	/* the database is back: no pause before the next try */
 extern void pg_connection_hold(PgConnection *connection, bool hold);
 
 /* Where it is, or was last tried to be: the host's number. And: never there, but on another host that can be written to. */

@@ -31,6 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "feed.h"
 #include "log.h"
 #include "metrics.h"
 #include "pg_connection.h"
@@ -393,6 +394,7 @@ worker_up(PgConnection *connection)
 
 	worker->up = true;
 	pool->failures = 0;
+	feed_hurry(pool->bridge);
 	if (pool->open)
 	{
 		pool->open = false;
@@ -604,6 +606,13 @@ leave(Pool *pool, PgConnection *connection, int host)
 
 	if (host < 0 ? pg_host_is_silent(pool->hosts, now) : now == host)
 		pg_connection_drop(connection, "the database has moved to another host");
+}
+
+void
+pg_pool_hurry(Bridge *bridge)
+{
+	for (int i = 0; i < bridge->pool->worker_count; i++)
+		pg_connection_hurry(bridge->pool->workers[i].connection);
 }
 
 void

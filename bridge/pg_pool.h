@@ -49,6 +49,7 @@ typedef struct PgTimes
 extern const PgTimes *pg_pool_running(const Bridge *bridge);
 
 extern void pg_pool_forget(PgCall *call);	/* no callback any more; cancelled where it runs */
+extern void pg_pool_hurry(Bridge *bridge);	/* somebody else has reached the database */
 extern void pg_pool_leave(Bridge *bridge, int host);	/* gives up what was asked of that host, and its connections; -1: of all that are silent */
 extern bool pg_pool_live(const Bridge *bridge);	/* a connection is up, or was a moment ago, and increments may be sent */
 

@@ -102,6 +102,24 @@ test('while there is no primary a bridge that may read anywhere reads from the s
   stream.close();
 });
 
+test('after a long outage whoever reaches the server first brings the others', async (t) => {
+  const proxy = await keep(t, DatabaseProxy.start(primary));
+  const bridge = await keep(t, startBridge(primary, ['--database', proxy.conninfo(), '--reconnect-max', '10m'], { ready: false }));
+  await until('readiness', () => isReady(bridge));
+  proxy.refusals = Infinity;
+  proxy.cut();
+  const before = proxy.opened;
+  await until('long pauses', () => proxy.opened >= before + 28);
+  proxy.refusals = 0;
+  const refused = proxy.opened;
+  await until('one to come through', () => proxy.opened > refused);
+  const begun = Date.now();
+  await until('readiness', () => isReady(bridge));
+  const took = Date.now() - begun;
+  t.diagnostic(`${took} ms from the first connection to readiness`);
+  assert.ok(took < 3000, `${took} ms`);
+});
+
 /* The standby in the primary's place, and a new standby. */
 async function succeed() {
   await standby.control('promote');
