@@ -85,6 +85,7 @@ builder_ended(bool *succeeded)
 void
 scoreboard_builder_main(Datum arg)
 {
+	bool		first = true;
 	bool		more = true;
 
 	worker_accept_signals();
@@ -97,7 +98,8 @@ scoreboard_builder_main(Datum arg)
 		if (!publisher_try_transaction())
 			proc_exit(0);
 		PopActiveSnapshot();
-		more = rank_build();
+		more = rank_build(first);
+		first = false;
 		CommitTransactionCommand();
 	}
 	slots_set_built(true);

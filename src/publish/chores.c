@@ -100,7 +100,7 @@ build_ranks(void)
 		rank_build_want_all();
 	boards_wanted = true;
 	PopActiveSnapshot();
-	if ((rank_build_is_quick() || !builder_start()) && rank_build())
+	if ((rank_build_is_quick() || !builder_start()) && rank_build(true))
 		publisher_wake();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(worker_turn_context());

@@ -183,7 +183,25 @@ rank_build_want_all(void)
 	PopActiveSnapshot();
 }
 
-/* This database's boards that are to be built; those of a table that is gone are freed. */
+/* Boards of a table that had its name before: it may come back as another one than they know. */
+static void
+free_other_tables(Oid relid)
+{
+	for (int place = 0; place < rank_board_count(); place++)
+	{
+		RankBoard  *board = rank_board_lock_at(place, LW_SHARED);
+		RankBoardKey key;
+
+		if (board == NULL)
+			continue;
+		key = board->key;
+		rank_board_unlock(board);
+		if (key.database == MyDatabaseId && key.relid != relid)
+			rank_board_free(&key);
+	}
+}
+
+/* This database's boards that are to be built. */
 static void
 choose_targets(Build *build)
 {
@@ -689,8 +707,9 @@ rank_build_is_quick(void)
 }
 
 bool
-rank_build(void)
+rank_build(bool first)
 {
+	static Oid	last_relid = InvalidOid;
 	Oid			relid = tables_id(TABLE_SCORE);
 	Build		build = {0};
 
@@ -698,6 +717,9 @@ rank_build(void)
 	if (build.rel == NULL)
 		return false;
 	build.memory = AllocSetContextCreate(CurrentMemoryContext, "scoreboard rank build", ALLOCSET_DEFAULT_SIZES);
+	if (first || relid != last_relid)
+		free_other_tables(relid);
+	last_relid = relid;
 	choose_targets(&build);
 	if (build.count > 0)
 	{

@@ -19,8 +19,9 @@ extern bool rank_build_is_quick(void);
 
 /*
  * Makes trees for boards that wait, in one process of a database at a time, within a transaction of the caller's that has
- * pushed no snapshot. Raises what reading the table may raise; then they wait for the next time. True if there are more already.
+ * pushed no snapshot. Raises what reading the table may raise; then they wait for the next time. True if there are more already:
+ * then call it again, with false.
  */
-extern bool rank_build(void);
+extern bool rank_build(bool first);
 
 #endif
