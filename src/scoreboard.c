@@ -23,6 +23,7 @@
 #include "scoreboard.h"
 #include "admin/retention.h"
 #include "base/row_hints.h"
+#include "base/season.h"
 #include "base/config_cache.h"
 #include "base/hidden_statement.h"
 #include "base/locks.h"
@@ -126,6 +127,7 @@ request_shmem(void)
 		previous_shmem_request();
 	RequestAddinShmemSpace(MAXALIGN(sizeof(ScoreboardShared)));
 	RequestAddinShmemSpace(row_hints_shmem_size());
+	RequestAddinShmemSpace(season_shmem_size());
 	RequestAddinShmemSpace(rate_limit_shmem_size());
 	RequestAddinShmemSpace(rank_board_shmem_size());
 	RequestAddinShmemSpace(rank_commits_shmem_size());
@@ -148,6 +150,7 @@ attach_shmem(void)
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate the key of scoreboard's hashes")));
 	row_hints_attach();
+	season_attach();
 	rate_limit_attach();
 	rank_board_attach();
 	rank_commits_attach();

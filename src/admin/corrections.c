@@ -26,6 +26,7 @@
 #include "base/form.h"
 #include "base/hidden_statement.h"
 #include "base/plan.h"
+#include "base/season.h"
 #include "base/refusal.h"
 #include "write/ledger.h"
 #include "write/replicated.h"
@@ -167,7 +168,6 @@ next_score(Correction *correction, const LedgerScore *old, Refusal *refusal)
 	if (next > SCOREBOARD_SCORE_MAX || next < -SCOREBOARD_SCORE_MAX)
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
 					  "the score would leave the range of -9007199254740991 to 9007199254740991");
-	correction->season = board->season;
 	correction->previous_score = old->score;
 	correction->score = next;
 	return true;
@@ -216,10 +216,11 @@ correct(Correction *correction, Ledger *ledger, Refusal *refusal)
 		return refusal->code == REFUSAL_NONE;
 	ledger_look(ledger);
 	ledger_find_player(ledger, correction->user_id, &player);
-	ledger_find_score(ledger, correction->board->board_id, correction->board->season, player.player_id, &old);
+	correction->made_at = ledger_clock();
+	correction->season = season_of(correction->board, correction->made_at);
+	ledger_find_score(ledger, correction->board->board_id, correction->season, player.player_id, &old);
 	if (!next_score(correction, &old, refusal))
 		return false;
-	correction->made_at = ledger_clock();
 	if (!record(correction))
 		return was_made(correction, refusal);
 	write_score(correction, ledger, &player, &old);

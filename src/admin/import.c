@@ -30,6 +30,7 @@
 #include "base/hidden_statement.h"
 #include "base/plan.h"
 #include "base/refusal.h"
+#include "base/season.h"
 #include "base/seize.h"
 #include "base/tables.h"
 #include "trust/tombstone.h"
@@ -243,7 +244,8 @@ find_board(Import *import, Refusal *refusal)
 			return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL, "score number %d lies below the lowest score of board \"%s\", " INT64_FORMAT,
 						  i + 1, import->board->name, import->board->lowest_score);
 	}
-	import->season = import->board->season;
+	import->made_at = ledger_clock();
+	import->season = season_of(import->board, import->made_at);
 	return true;
 }
 
@@ -368,7 +370,6 @@ import_players(Import *import, Refusal *refusal)
 		return true;
 	if (refusal->code != REFUSAL_NONE || !check_unknown(import, refusal))
 		return false;
-	import->made_at = ledger_clock();
 	if (!record(import))
 		return was_made(import, refusal);
 	write_players(import);

@@ -30,6 +30,7 @@
 #include "base/locks.h"
 #include "base/plan.h"
 #include "base/refusal.h"
+#include "base/season.h"
 #include "base/seize.h"
 #include "base/tables.h"
 #include "trust/session_key.h"
@@ -171,16 +172,18 @@ static void
 set_listed(Ledger *ledger, int32 board_id, int64 player_id, bool listed)
 {
 	const Board *board = config_board_by_id(board_id);
+	int32		season;
 	LedgerScore score;
 	Datum		values[4];
 
 	if (board == NULL)
 		return;
-	ledger_find_score(ledger, board->board_id, board->season, player_id, &score);
+	season = season_running(board);
+	ledger_find_score(ledger, board->board_id, season, player_id, &score);
 	if (!score.exists)
 		return;
 	values[0] = Int32GetDatum(board->board_id);
-	values[1] = Int32GetDatum(board->season);
+	values[1] = Int32GetDatum(season);
 	values[2] = Int64GetDatum(player_id);
 	values[3] = BoolGetDatum(listed);
 	plan_write(&set_listed_plan, values, NULL, SPI_OK_UPDATE);

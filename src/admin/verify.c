@@ -35,6 +35,7 @@
 #include "base/locks.h"
 #include "base/plan.h"
 #include "base/refusal.h"
+#include "base/season.h"
 #include "base/tables.h"
 #include "rank/notes.h"
 #include "read/document.h"
@@ -52,6 +53,7 @@ typedef struct Verification
 {
 	ReturnSetInfo *result;
 	const Board *board;			/* copied: the cache may be reset while we run */
+	int32		season;
 	bool		repair;
 	int64		findings;
 	int			patience_us;	/* that is left for players' locks */
@@ -192,7 +194,7 @@ static void
 report(Verification *run, const char *finding, const char *user_id, const char *expected, const char *found, bool repaired)
 {
 	Datum		values[7] = {
-		CStringGetTextDatum(run->board->name), Int32GetDatum(run->board->season), CStringGetTextDatum(finding),
+		CStringGetTextDatum(run->board->name), Int32GetDatum(run->season), CStringGetTextDatum(finding),
 		user_id ? CStringGetTextDatum(user_id) : (Datum) 0,
 		expected ? CStringGetTextDatum(expected) : (Datum) 0,
 		found ? CStringGetTextDatum(found) : (Datum) 0,
@@ -230,7 +232,7 @@ read_whole_tables(SavedPlan *plan, Datum *values)
 static PlayerFinding *
 compare(SavedPlan *plan, const Verification *run, int *count)
 {
-	Datum		values[2] = {Int32GetDatum(run->board->board_id), Int32GetDatum(run->board->season)};
+	Datum		values[2] = {Int32GetDatum(run->board->board_id), Int32GetDatum(run->season)};
 	PlayerFinding *findings;
 
 	read_whole_tables(plan, values);
@@ -273,7 +275,7 @@ static bool
 mend(SavedPlan *plan, Verification *run, const PlayerFinding *finding, int expected_result)
 {
 	Datum		values[3] = {
-		Int32GetDatum(run->board->board_id), Int32GetDatum(run->board->season), Int64GetDatum(finding->player_id)
+		Int32GetDatum(run->board->board_id), Int32GetDatum(run->season), Int64GetDatum(finding->player_id)
 	};
 
 	if (!lock_player(run, finding->user_id))
@@ -353,7 +355,7 @@ verify_schema(Verification *run)
 static void
 verify_rank_tree(Verification *run)
 {
-	Datum		values[2] = {Int32GetDatum(run->board->board_id), Int32GetDatum(run->board->season)};
+	Datum		values[2] = {Int32GetDatum(run->board->board_id), Int32GetDatum(run->season)};
 	bool		no_tree;
 	Datum		same;
 
@@ -396,7 +398,7 @@ document_follows(const Board *board)
 		char	   *document = stored_document(board, &version);
 
 		if (version > first_version ||
-			(document && document_shows(document, document_entries(board, board->season, &players))))
+			(document && document_shows(document, document_entries(board, season_running(board), &players))))
 			return true;
 		CHECK_FOR_INTERRUPTS();
 		pg_usleep(LOOK_EVERY_MS * 1000L);
@@ -467,6 +469,7 @@ verify_all(FunctionCallInfo fcinfo, bool repair)
 		}
 		board = *found;
 		run.board = &board;
+		run.season = season_running(&board);
 		verify_board(&run);
 	}
 	SPI_finish();

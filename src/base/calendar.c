@@ -1,5 +1,5 @@
 /*
- * base/calendar.c - calendar days in a time zone
+ * base/calendar.c - calendar days, weeks and months in a time zone
  *
  * A day begins at the first moment whose local date is not before it. That is
  * midnight, where there is one; where clocks are set forward over midnight it is the
@@ -16,12 +16,17 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/timestamp.h"
 
 #include "base/calendar.h"
 #include "base/hidden_statement.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_calendar_day);
+PG_FUNCTION_INFO_V1(scoreboard_calendar_season);
+
+/* 1970-01-01 was a Thursday. */
+#define DAYS_BEFORE_EPOCH_OF_WEEK 3
 
 #define UNIX_EPOCH_SECONDS ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY)
 
@@ -68,19 +73,79 @@ first_moment(const pg_tz *zone, int64 day)
 	}
 }
 
-CalendarDay
-calendar_day(pg_tz *zone, TimestampTz moment)
+/* The number of the day that a moment belongs to, since 1970-01-01. */
+static int64
+day_number(const pg_tz *zone, TimestampTz moment)
 {
 	pg_time_t	seconds = to_seconds(moment);
 	const struct pg_tm *local = pg_localtime(&seconds, zone);
 	int64		day = floor_divide(seconds + (local ? local->tm_gmtoff : 0), SECS_PER_DAY);
-	pg_time_t	begin = first_moment(zone, day);
-	pg_time_t	end;
 
 	/* The clock may have been set back to the day before, or have left days out. */
-	while ((end = first_moment(zone, ++day)) <= seconds)
-		begin = end;
-	return (CalendarDay) {from_seconds(begin), from_seconds(end)};
+	while (first_moment(zone, day + 1) <= seconds)
+		day++;
+	return day;
+}
+
+CalendarDay
+calendar_day(pg_tz *zone, TimestampTz moment)
+{
+	return calendar_span(zone, PERIOD_DAY, (int32) day_number(zone, moment));
+}
+
+/* The first day of a month, and the month of a day; both counted since January 1970. */
+static int64
+first_day(int32 month)
+{
+	int			year = 1970 + (int) floor_divide(month, 12);
+
+	return date2j(year, month - (year - 1970) * 12 + 1, 1) - UNIX_EPOCH_JDATE;
+}
+
+static int32
+month_of(int64 day)
+{
+	int			year,
+				month,
+				day_of_month;
+
+	j2date((int) day + UNIX_EPOCH_JDATE, &year, &month, &day_of_month);
+	return (year - 1970) * 12 + month - 1;
+}
+
+int32
+calendar_number(pg_tz *zone, CalendarPeriod period, TimestampTz moment)
+{
+	int64		day = day_number(zone, moment);
+
+	switch (period)
+	{
+		case PERIOD_WEEK:
+			return (int32) floor_divide(day + DAYS_BEFORE_EPOCH_OF_WEEK, 7);
+		case PERIOD_MONTH:
+			return month_of(day);
+		default:
+			return (int32) day;
+	}
+}
+
+CalendarDay
+calendar_span(pg_tz *zone, CalendarPeriod period, int32 number)
+{
+	int64		first = number;
+	int64		next = (int64) number + 1;
+
+	if (period == PERIOD_WEEK)
+	{
+		first = (int64) number * 7 - DAYS_BEFORE_EPOCH_OF_WEEK;
+		next = first + 7;
+	}
+	else if (period == PERIOD_MONTH)
+	{
+		first = first_day(number);
+		next = first_day(number + 1);
+	}
+	return (CalendarDay) {from_seconds(first_moment(zone, first)), from_seconds(first_moment(zone, next))};
 }
 
 pg_tz *
@@ -96,6 +161,15 @@ calendar_zone(const char *name)
 	return zone;
 }
 
+static void
+require_finite(TimestampTz moment)
+{
+	if (TIMESTAMP_NOT_FINITE(moment))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("an infinite moment belongs to no day")));
+}
+
 /* scoreboard.calendar_day(time_zone text, moment timestamptz) -> (day_begins, day_ends) */
 Datum
 scoreboard_calendar_day(PG_FUNCTION_ARGS)
@@ -108,12 +182,37 @@ scoreboard_calendar_day(PG_FUNCTION_ARGS)
 	hide_statement();
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != 2)
 		elog(ERROR, "scoreboard.calendar_day must return 2 columns");
-	if (TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(1)))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("an infinite moment belongs to no day")));
+	require_finite(PG_GETARG_TIMESTAMPTZ(1));
 	day = calendar_day(calendar_zone(text_to_cstring(PG_GETARG_TEXT_PP(0))), PG_GETARG_TIMESTAMPTZ(1));
 	values[0] = TimestampTzGetDatum(day.begin);
 	values[1] = TimestampTzGetDatum(day.end);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* scoreboard.calendar_season(period text, time_zone text, moment timestamptz) -> (season, begins, ends) */
+Datum
+scoreboard_calendar_season(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc;
+	CalendarPeriod period = (CalendarPeriod) text_to_cstring(PG_GETARG_TEXT_PP(0))[0];
+	pg_tz	   *zone = calendar_zone(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	CalendarDay span;
+	int32		season;
+	Datum		values[3];
+	bool		nulls[3] = {false};
+
+	hide_statement();
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != 3)
+		elog(ERROR, "scoreboard.calendar_season must return 3 columns");
+	if (period != PERIOD_DAY && period != PERIOD_WEEK && period != PERIOD_MONTH)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the calendar knows the periods day, week and month")));
+	require_finite(PG_GETARG_TIMESTAMPTZ(2));
+	season = calendar_number(zone, period, PG_GETARG_TIMESTAMPTZ(2));
+	span = calendar_span(zone, period, season);
+	values[0] = Int32GetDatum(season);
+	values[1] = TimestampTzGetDatum(span.begin);
+	values[2] = TimestampTzGetDatum(span.end);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

@@ -1,5 +1,5 @@
 /*
- * base/calendar.h - calendar days in a time zone
+ * base/calendar.h - calendar days, weeks and months in a time zone
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -21,5 +21,19 @@ extern pg_tz *calendar_zone(const char *name);
 
 /* The day that a moment belongs to. A day once begun is not left again, although the clock may be set back behind its midnight. */
 extern CalendarDay calendar_day(pg_tz *zone, TimestampTz moment);
+
+/* How long a season of a board is. */
+typedef enum CalendarPeriod
+{
+	PERIOD_FOREVER = 'f',
+	PERIOD_DAY = 'd',
+	PERIOD_WEEK = 'w',			/* ISO: from Monday on */
+	PERIOD_MONTH = 'm',
+	PERIOD_RESET = 'r'			/* until an administrator ends it */
+} CalendarPeriod;
+
+/* Days, weeks or months since 1970-01-01, which each begin with the first moment of their first day. */
+extern int32 calendar_number(pg_tz *zone, CalendarPeriod period, TimestampTz moment);
+extern CalendarDay calendar_span(pg_tz *zone, CalendarPeriod period, int32 number);
 
 #endif

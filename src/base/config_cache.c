@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -66,7 +67,8 @@ static SavedPlan board_plan = {
 	" coalesce(rate_limit, -1)::int, coalesce(burst_limit, -1)::int,"
 	" CASE WHEN counts_towards <> '{}' THEN ARRAY(SELECT f.board_id FROM scoreboard.further_boards(b.board_id) AS f ORDER BY 1)::int[] END,"
 	" EXISTS (SELECT FROM scoreboard.label_board l WHERE l.board_id = b.board_id),"
-	" ARRAY(SELECT unnest(ARRAY[l.label, l.value, l.board_id::text]) FROM scoreboard.label_board l WHERE l.template_id = b.board_id ORDER BY l.label, l.value)::text[]"
+	" ARRAY(SELECT unnest(ARRAY[l.label, l.value, l.board_id::text]) FROM scoreboard.label_board l WHERE l.template_id = b.board_id ORDER BY l.label, l.value)::text[],"
+	" period::text, " CONFIG_SEASON_BEGUN
 	" FROM scoreboard.board b WHERE name = $1 OR board_id = $2",
 	.nargs = 2, .types = {TEXTOID, INT4OID}
 };
@@ -136,6 +138,18 @@ make_table(const char *name, Size keysize, Size entrysize, int flags)
 	return hash_create(name, 32, &control, HASH_ELEM | HASH_CONTEXT | flags);
 }
 
+/* What the old primary recorded last came without invalidations: the seasons that it has begun. */
+static void
+notice_promotion(void)
+{
+	static bool was_standby = false;
+	bool		is_standby = RecoveryInProgress();
+
+	if (was_standby && !is_standby)
+		generation++;
+	was_standby = is_standby;
+}
+
 void
 config_begin_call(void)
 {
@@ -143,6 +157,7 @@ config_begin_call(void)
 	MemoryContext old = cache_context;
 
 	AcceptInvalidationMessages();
+	notice_promotion();
 	if (filled_from == generation)
 		return;
 
@@ -275,7 +290,6 @@ load_board(const char *name, int32 board_id)
 		board->top_size = DatumGetInt32(plan_datum(row, desc, 6));
 		board->lowest_score = DatumGetInt64(plan_datum(row, desc, 7));
 		board->publish_interval_ms = DatumGetInt32(plan_datum(row, desc, 8));
-		board->season = 1;
 		board->visibility = visibility_from_text(plan_known_text(row, desc, 9));
 		permission = plan_text(row, desc, 10);
 		board->permission = permission ? MemoryContextStrdup(cache_context, permission) : NULL;
@@ -285,6 +299,8 @@ load_board(const char *name, int32 board_id)
 		load_further(board, row, desc, 14);
 		board->is_label = DatumGetBool(plan_datum(row, desc, 15));
 		load_labels(board, row, desc, 16);
+		board->period = (CalendarPeriod) plan_known_text(row, desc, 17)[0];
+		board->season_begun = DatumGetInt32(plan_datum(row, desc, 18));
 	}
 	plan_finish(pin);
 	return board;

@@ -15,6 +15,7 @@
 #include "nodes/pg_list.h"
 
 #include "scoreboard.h"
+#include "base/calendar.h"
 
 typedef enum BoardOperator
 {
@@ -57,9 +58,10 @@ typedef struct Board
 	int			top_size;
 	int64		lowest_score;	/* corrections and penalties stop here */
 	int			publish_interval_ms;
-	int32		season;			/* the running one */
 	BoardVisibility visibility;
 	char	   *permission;		/* or NULL */
+	CalendarPeriod period;
+	int32		season_begun;	/* the last one recorded as begun; PG_INT32_MIN: none. base/season.h says which one runs */
 	char	   *time_zone;
 	int			rate_limit;		/* attempts of a player a minute; 0 = off, -1: scoreboard.board_rate_limit */
 	int			burst_limit;	/* a second */
@@ -162,6 +164,11 @@ extern uint64 config_generation(void);
 
 /* The setting's text; read here and by who reads boards by themselves. */
 extern BoardTies config_ties(const char *ties);
+
+/* A column of a statement that reads boards as b; two look-ups in primary keys. */
+#define CONFIG_SEASON_BEGUN \
+	"CASE b.period WHEN 'forever' THEN 1 ELSE greatest((SELECT max(s.season) FROM scoreboard.score s WHERE s.board_id = b.board_id)," \
+	" (SELECT max(e.season) FROM scoreboard.season e WHERE e.board_id = b.board_id), -2147483648) END::int"
 
 extern const Board *config_board(const char *name);
 extern const Board *config_board_by_id(int32 board_id);

@@ -32,6 +32,9 @@
 /* Once the time is over: how long those who were ended may take to go, before it is looked who else there is. */
 #define ROUND_MS 100
 
+/* Who has committed lets go of its locks within some microseconds. */
+#define LEAVING_US 200
+
 static int64
 passed_ms(const instr_time *since)
 {
@@ -63,28 +66,27 @@ report_ended(int pid, Oid role, const char *what)
 
 	ereport(LOG,
 			(errmsg("scoreboard ended the session of process %d, of role \"%s\"", pid, name ? name : "?"),
-			 errdetail("It held up the lock of %s for longer than scoreboard.moderation_wait (%d ms).", what, scoreboard_moderation_wait),
+			 errdetail("It held up %s for longer than scoreboard.moderation_wait (%d ms).", what, scoreboard_moderation_wait),
 			 errhidestmt(true),
 			 errhidecontext(true)));
 }
 
 static bool
-end_session(const LockInstanceData *lock, const char *what)
+end_session(int pid, VirtualTransactionId vxid, const char *what)
 {
-	VirtualTransactionId vxid = compat_lock_vxid(lock);
-	PGPROC	   *process = BackendPidGetProc(lock->pid);
+	PGPROC	   *process = BackendPidGetProc(pid);
 	Oid			role = process ? process->roleId : InvalidOid;
 
 	/* Without one it has committed, and is about to let go of its locks. */
 	if (process == NULL || !VirtualTransactionIdIsValid(vxid) || VirtualXactLock(vxid, false))
 		return false;
-	if (kill(lock->pid, SIGTERM) != 0)
+	if (kill(pid, SIGTERM) != 0)
 	{
 		ereport(WARNING,
-				(errmsg("could not end the session of process %d: %m", lock->pid)));
+				(errmsg("could not end the session of process %d: %m", pid)));
 		return false;
 	}
-	report_ended(lock->pid, role, what);
+	report_ended(pid, role, what);
 	return true;
 }
 
@@ -102,10 +104,89 @@ end_sessions(const LOCKTAG *tag, LOCKMASK modes, const char *what, List **ended)
 		if (!is_in_the_way(lock, tag, modes))
 			continue;
 		any = true;
-		if (!list_member_int(*ended, lock->pid) && end_session(lock, what))
+		if (!list_member_int(*ended, lock->pid) && end_session(lock->pid, compat_lock_vxid(lock), psprintf("the lock of %s", what)))
 			*ended = lappend_int(*ended, lock->pid);
 	}
 	return any;
+}
+
+typedef struct SeizeHolder
+{
+	int			pid;
+	VirtualTransactionId vxid;
+	bool		ended;
+} SeizeHolder;
+
+struct SeizeHolders
+{
+	int			count;
+	SeizeHolder holder[FLEXIBLE_ARRAY_MEMBER];
+};
+
+/* False where one has committed and is about to let go of its locks: it can't be named any more, and isn't through yet. */
+static bool
+note_holders(const LOCKTAG *tag, LOCKMASK modes, SeizeHolders **holders)
+{
+	LockData   *locks = GetLockStatusData();
+	bool		named = true;
+
+	*holders = palloc0(offsetof(SeizeHolders, holder) + locks->nelements * sizeof(SeizeHolder));
+	for (int i = 0; i < locks->nelements; i++)
+	{
+		const LockInstanceData *lock = &locks->locks[i];
+		SeizeHolder *holder = &(*holders)->holder[(*holders)->count];
+
+		if (memcmp(&lock->locktag, tag, sizeof(LOCKTAG)) != 0 || (lock->holdMask & modes) == 0 || lock->pid == 0 || lock->pid == MyProcPid)
+			continue;
+		holder->pid = lock->pid;
+		holder->vxid = compat_lock_vxid(lock);
+		named = named && VirtualTransactionIdIsValid(holder->vxid);
+		(*holders)->count++;
+	}
+	return named;
+}
+
+SeizeHolders *
+seize_note_holders(const LOCKTAG *tag, LOCKMASK modes)
+{
+	SeizeHolders *holders;
+
+	while (!note_holders(tag, modes, &holders))
+	{
+		pfree(holders);
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(LEAVING_US);
+	}
+	return holders;
+}
+
+/* A lock on a table goes with its transaction. */
+bool
+seize_holders_left(SeizeHolders *holders)
+{
+	int			left = 0;
+
+	for (int i = 0; i < holders->count; i++)
+	{
+		const SeizeHolder *holder = &holders->holder[i];
+
+		if (!VirtualXactLock(holder->vxid, false))
+			holders->holder[left++] = *holder;
+	}
+	holders->count = left;
+	return left > 0;
+}
+
+void
+seize_end_holders(SeizeHolders *holders, const char *what)
+{
+	for (int i = 0; i < holders->count; i++)
+	{
+		SeizeHolder *holder = &holders->holder[i];
+
+		if (!holder->ended)
+			holder->ended = end_session(holder->pid, holder->vxid, what);
+	}
 }
 
 /* ---------------------------------------------------------------------------

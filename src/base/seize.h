@@ -28,6 +28,18 @@ extern void seize(SeizeWait *wait, const LOCKTAG *tag, LOCKMASK modes, const cha
 /* For so long only, and nobody is ended: false where it isn't had by then. */
 extern bool seize_try(int patience_ms, void (*take) (void *argument), void *argument);
 
+/* Who held a lock at a moment, for a caller that doesn't wait in the lock's queue. */
+typedef struct SeizeHolders SeizeHolders;
+
+/* Modes with which somebody writes to a table. */
+#define SEIZE_WRITERS \
+	(LOCKBIT_ON(RowExclusiveLock) | LOCKBIT_ON(ShareRowExclusiveLock) | LOCKBIT_ON(ExclusiveLock) | LOCKBIT_ON(AccessExclusiveLock))
+
+/* One piece of memory. Then: is any of them still there? And ends those, each once. */
+extern SeizeHolders *seize_note_holders(const LOCKTAG *tag, LOCKMASK modes);
+extern bool seize_holders_left(SeizeHolders *holders);
+extern void seize_end_holders(SeizeHolders *holders, const char *what);
+
 /* The player's lock, to moderate it. */
 extern void seize_player(SeizeWait *wait, const char *user_id);
 

@@ -27,6 +27,7 @@
 #include "publish/publisher.h"
 #include "publish/publisher_transaction.h"
 #include "publish/purger.h"
+#include "publish/seasons.h"
 #include "publish/slots.h"
 #include "publish/watcher.h"
 #include "publish/worker.h"
@@ -205,11 +206,12 @@ watch(void)
 
 enum
 {
-	BUILDING_RANKS, REPORTING_WINDOWS, STORING_REFUSALS, PURGING, RETAINING, WATCHING
+	BUILDING_RANKS, FINISHING_SEASONS, REPORTING_WINDOWS, STORING_REFUSALS, PURGING, RETAINING, WATCHING
 };
 
 static Chore chores[] = {
 	[BUILDING_RANKS] = {"building ranks", ranks_pending, build_ranks},
+	[FINISHING_SEASONS] = {"finishing seasons", seasons_pending, seasons_finish},
 	[REPORTING_WINDOWS] = {"reporting full rate windows", rate_limit_report_pending, rate_limit_report},
 	[STORING_REFUSALS] = {"storing refusals", refusal_log_pending, store_refusals},
 	[PURGING] = {"purging session keys, grants and events", purge_pending, purge},
@@ -285,7 +287,7 @@ clock_wait_ms(void)
 	int64		purge_wait_ms = Max(purge_at, chores[PURGING].not_before) - worker_clock_ms();
 	int64		retention_wait_ms = Max(retention_at, chores[RETAINING].not_before) - worker_clock_ms();
 
-	return Min(Min(watch_wait_ms(), Max(Min(purge_wait_ms, retention_wait_ms), 0)), WORKER_LONGEST_SLEEP_MS);
+	return Min(Min(Min(watch_wait_ms(), seasons_wait_ms()), Max(Min(purge_wait_ms, retention_wait_ms), 0)), WORKER_LONGEST_SLEEP_MS);
 }
 
 int64
@@ -305,7 +307,7 @@ chores_run(void)
 	woken = slots_take_chores();
 	if (woken)
 		hurry_retention();
-	if (!woken && !put_off && !purge_pending() && !retention_pending() && !watch_pending())
+	if (!woken && !put_off && !purge_pending() && !retention_pending() && !watch_pending() && !seasons_pending())
 		return clock_wait_ms();
 	put_off = false;
 	wait_ms = WORKER_LONGEST_SLEEP_MS;

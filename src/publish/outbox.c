@@ -242,10 +242,10 @@ outbox_purge(void)
  * ------------------------------------------------------------------------ */
 
 void
-outbox_note_crossings(const Board *board, int64 version, const char *old_document, const char *entries)
+outbox_note_crossings(const Board *board, int32 season, int64 version, const char *old_document, const char *entries)
 {
 	Datum		values[6] = {
-		Int32GetDatum(board->board_id), Int32GetDatum(board->season), BoolGetDatum(board->low_first), Int64GetDatum(version),
+		Int32GetDatum(board->board_id), Int32GetDatum(season), BoolGetDatum(board->low_first), Int64GetDatum(version),
 		CStringGetTextDatum(old_document), CStringGetTextDatum(psprintf("{%s}", entries))
 	};
 	MemoryContext caller = CurrentMemoryContext;
@@ -258,7 +258,7 @@ outbox_note_crossings(const Board *board, int64 version, const char *old_documen
 		HeapTuple	row = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
 
-		event_player_overtaken(ledger, board, DatumGetInt64(plan_datum(row, desc, 1)), DatumGetInt64(plan_datum(row, desc, 2)),
+		event_player_overtaken(ledger, board->board_id, season, DatumGetInt64(plan_datum(row, desc, 1)), DatumGetInt64(plan_datum(row, desc, 2)),
 							   plan_known_text(row, desc, 3));
 	}
 	ledger_close(ledger);

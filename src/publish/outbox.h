@@ -23,6 +23,6 @@ extern bool outbox_purge(void);
  * In the transaction that stores a list: notes who of the one before was passed by somebody. Entries is the document's end, as
  * document_entries() makes it.
  */
-extern void outbox_note_crossings(const Board *board, int64 version, const char *old_document, const char *entries);
+extern void outbox_note_crossings(const Board *board, int32 season, int64 version, const char *old_document, const char *entries);
 
 #endif

@@ -19,6 +19,7 @@
  *                 document, first look after a start)    with a leap of its version to the clock
  *   quiet         touched                                → pending
  *   pending       touched                                nothing (idempotent)
+ *   any           its season ends                        → pending, due at once: a new one's list is empty
  *   pending       interval over                          → quiet; published if its list changed
  *   pending       its ranks are being built              pending, looked at again soon
  *   pending       building its list failed               pending, due after a back-off that doubles
@@ -72,6 +73,7 @@
 #include "publish/publisher.h"
 #include "publish/publisher_transaction.h"
 #include "publish/schedule.h"
+#include "publish/seasons.h"
 #include "publish/slots.h"
 #include "publish/worker.h"
 #include "rank/index.h"
@@ -94,9 +96,12 @@ typedef struct BoardRow
 	Board		board;
 	PublishedBoard *known;
 	bool		due;
+	int32		season;			/* that runs */
+	SeasonSpan	span;
+	bool		known_zone;		/* else the season isn't known: no list */
 	bool		stored;			/* there is a row in scoreboard.top; read where the board is due */
 	int32		stored_season;
-	int64		stored_version;
+	int64		stored_version;	/* the last one, also of documents that seasons have kept */
 	char	   *stored_document;
 	int64		new_version;	/* 0: not published in this cycle */
 } BoardRow;
@@ -127,7 +132,11 @@ static bool queue_full_reported = false;
 
 static SavedPlan read_boards = {
 	.text = "SELECT b.board_id::int, b.name::text, b.score_order::text, b.operator::text, b.ties::text, b.top_size::int, b.lowest_score::bigint,"
-	" b.publish_interval_ms::int, t.season, t.version, t.document"
+	" b.publish_interval_ms::int, t.season, greatest(t.version, CASE WHEN b.period <> 'forever' THEN (SELECT max(e.version) FROM scoreboard.season e WHERE e.board_id = b.board_id) END),"
+	" t.document, coalesce(CASE WHEN b.period = 'reset' THEN (SELECT e.began_at FROM scoreboard.season e WHERE e.board_id = b.board_id ORDER BY e.season DESC LIMIT 1) END,"
+	"  b.created_at)::timestamptz,"
+	" CASE WHEN b.period <> 'forever' THEN EXISTS (SELECT FROM scoreboard.season e WHERE e.board_id = b.board_id AND e.ended_at IS NOT NULL AND NOT e.final)"
+	"  ELSE false END, " SEASON_COLUMNS
 	" FROM scoreboard.board b LEFT JOIN scoreboard.top t ON t.board = b.name"
 	" WHERE b.board_id & 131071 = ANY ($1)",
 	.nargs = 1,
@@ -175,6 +184,20 @@ operator_of(const char *name)
 	return strcmp(name, "latest") == 0 ? OPERATOR_LATEST : OPERATOR_SUM;
 }
 
+static void
+read_season(BoardRow *row, HeapTuple tuple, TupleDesc desc)
+{
+	row->known_zone = season_read(&row->board, tuple, desc, 14);
+	if (!row->known_zone)
+		return;
+	row->season = season_running(&row->board);
+	row->span = season_span(&row->board, row->season);
+	if (row->board.period == PERIOD_RESET)
+		row->span.begins = DatumGetTimestampTz(plan_datum(tuple, desc, 12));
+	if (DatumGetBool(plan_datum(tuple, desc, 13)))
+		seasons_look();
+}
+
 static BoardRow *
 board_row(HeapTuple row, TupleDesc desc)
 {
@@ -189,20 +212,22 @@ board_row(HeapTuple row, TupleDesc desc)
 	board->top_size = DatumGetInt32(plan_datum(row, desc, 6));
 	board->lowest_score = DatumGetInt64(plan_datum(row, desc, 7));
 	board->publish_interval_ms = DatumGetInt32(plan_datum(row, desc, 8));
-	board->season = 1;			/* no board has a period yet */
+	read_season(result, row, desc);
 	return result;
 }
 
 static void
 read_stored(BoardRow *board, HeapTuple row, TupleDesc desc)
 {
+	bool		no_version;
+	Datum		version;
+
 	board->stored_document = plan_text(row, desc, 11);
 	board->stored = board->stored_document != NULL;
 	if (board->stored)
-	{
 		board->stored_season = DatumGetInt32(plan_datum(row, desc, 9));
-		board->stored_version = DatumGetInt64(plan_datum(row, desc, 10));
-	}
+	version = SPI_getbinval(row, desc, 10, &no_version);
+	board->stored_version = no_version ? 0 : DatumGetInt64(version);
 }
 
 static void
@@ -211,11 +236,12 @@ know_board(BoardRow *row, const Cycle *cycle)
 	PublishedBoard *known = schedule_know(&cycle->look, row->board.board_id, row->board.name);
 
 	known->interval_ms = row->board.publish_interval_ms;
+	schedule_set_season_end(known, row->known_zone ? row->span.ends : DT_NOEND);
 	row->known = known;
-	row->due = known->pending && schedule_due_at(known) <= cycle->look.began;
+	row->due = row->known_zone && known->pending && schedule_due_at(known) <= cycle->look.began;
 	if (!row->due)
 		return;
-	row->due = !chores_will_build() || !rank_index_is_coming(cycle->score_table, known->board_id, row->board.season);
+	row->due = !chores_will_build() || !rank_index_is_coming(cycle->score_table, known->board_id, row->season);
 	schedule_set_waiting(known, !row->due);
 	if (!row->due)
 		known->not_before = cycle->look.began + BUILDING_LOOK_MS;
@@ -278,7 +304,7 @@ version_of_clock(void)
 static int64
 next_version(const BoardRow *row, bool leap)
 {
-	int64		last = Max(row->stored ? row->stored_version : 0, row->known->version);
+	int64		last = Max(row->stored_version, row->known->version);
 	int64		version = last + 1;
 
 	if (leap)
@@ -310,11 +336,11 @@ store(const BoardRow *row, int64 players, const char *entries, TimestampTz now)
 
 	SPI_connect();
 	values[0] = CStringGetTextDatum(board->name);
-	values[1] = Int32GetDatum(board->season);
+	values[1] = Int32GetDatum(row->season);
 	values[2] = Int64GetDatum(row->new_version);
 	values[3] = TimestampTzGetDatum(now);
 	values[4] = Int64GetDatum(players);
-	values[5] = CStringGetTextDatum(document_assemble(board, board->season, row->new_version,
+	values[5] = CStringGetTextDatum(document_assemble(board, row->season, &row->span, row->new_version,
 													  now, players, entries));
 	plan_write(&store_top, values, NULL, SPI_OK_INSERT);
 	SPI_finish();
@@ -325,18 +351,20 @@ static void
 publish_board(Cycle *cycle, BoardRow *row)
 {
 	int64		players;
-	char	   *entries = document_entries(&row->board, row->board.season, &players);
+	char	   *entries = document_entries(&row->board, row->season, &players);
 	bool		leap = row->known->version == 0 || !row->stored;
 
 	cycle->done = lappend(cycle->done, row);
-	if (!leap && row->stored_season == row->board.season
+	if (!leap && row->stored_season == row->season
 		&& document_shows(row->stored_document, entries))
 		return;
 
+	if (row->board.period != PERIOD_FOREVER && (leap || row->stored_season != row->season))
+		seasons_begin(&row->board, row->season, &row->span, row->stored ? row->stored_season : row->season, row->stored_version, row->stored_document);
 	row->new_version = next_version(row, leap);
 	store(row, players, entries, GetCurrentTimestamp());
-	if (scoreboard_outbox && row->stored && row->stored_season == row->board.season)
-		outbox_note_crossings(&row->board, row->new_version, row->stored_document, entries);
+	if (scoreboard_outbox && row->stored && row->stored_season == row->season)
+		outbox_note_crossings(&row->board, row->season, row->new_version, row->stored_document, entries);
 
 	/* A board's name needs no escape in JSON: its characters are limited. */
 	if (cycle->notify)
@@ -393,7 +421,7 @@ cycle_succeeded(const Cycle *cycle)
 		if (row->new_version != 0)
 		{
 			known->version = row->new_version;
-			rank_index_published(cycle->score_table, row->board.board_id, row->board.season, row->new_version);
+			rank_index_published(cycle->score_table, row->board.board_id, row->season, row->new_version);
 			known->published_at = cycle->look.began;
 			notified |= cycle->notify;
 		}
@@ -485,6 +513,7 @@ publish(void)
 		return 0;
 	if (all_not_before > cycle.look.began)
 		return all_not_before - cycle.look.began;
+	wait_ms = Min(wait_ms, schedule_end_seasons(GetCurrentTimestamp()));
 	if (!schedule_choose(&cycle.look, &wait_ms))
 		return wait_ms;
 

@@ -6,6 +6,8 @@
  * last first, since this worker has started or everything was touched. What is asked each time is in proportion to what is
  * touched and pending, not to how many boards there are.
  *
+ * A board whose season ends by the calendar is pending from that moment on.
+ *
  * Marks of boards that wait for their interval stay where they are, so they wake nobody again.
  *
  * Owns the publisher's memory of boards; process-local, no locks.
@@ -19,6 +21,7 @@
 
 #include "publish/schedule.h"
 #include "publish/slots.h"
+#include "publish/worker.h"
 
 /* Some 20 milliseconds of publishing. */
 #define SLICE 200
@@ -33,6 +36,7 @@ static HTAB *boards;
 static PublishedBoard **at_bit;	/* chains, by next_at_bit */
 static dlist_head pending_boards = DLIST_STATIC_INIT(pending_boards);
 static int	waiting_count = 0;
+static TimestampTz next_season_end = DT_NOEND;	/* or one that has come to nothing */
 static int64 look_not_before = 0;	/* for boards unknown here */
 
 static int32 *backlog = NULL;	/* bits */
@@ -98,6 +102,7 @@ schedule_know(const Look *look, int32 board_id, const char *name)
 	{
 		memset(known, 0, sizeof(PublishedBoard));
 		known->board_id = board_id;
+		known->season_ends = DT_NOEND;
 		strlcpy(known->name, name, sizeof(known->name));
 		known->next_at_bit = at_bit[TOUCH_BIT(board_id)];
 		at_bit[TOUCH_BIT(board_id)] = known;
@@ -122,6 +127,43 @@ schedule_forget_unseen(const Look *look)
 				forget(known);
 		}
 	}
+}
+
+void
+schedule_set_season_end(PublishedBoard *known, TimestampTz ends)
+{
+	known->season_ends = ends;
+	next_season_end = Min(next_season_end, ends);
+}
+
+/* All boards are walked over when one of them has a season that ends: at midnight. */
+static void
+end_seasons(TimestampTz now)
+{
+	HASH_SEQ_STATUS scan;
+	PublishedBoard *known;
+
+	next_season_end = DT_NOEND;
+	hash_seq_init(&scan, boards);
+	while ((known = hash_seq_search(&scan)) != NULL)
+	{
+		if (known->season_ends <= now)
+		{
+			schedule_set_pending(known, true);
+			known->published_at = 0;
+		}
+		else
+			next_season_end = Min(next_season_end, known->season_ends);
+	}
+}
+
+int64
+schedule_end_seasons(TimestampTz now)
+{
+	if (next_season_end <= now)
+		end_seasons(now);
+	/* The clock may be set meanwhile. */
+	return Min((next_season_end - now) / 1000 + 1, WORKER_LONGEST_SLEEP_MS);
 }
 
 int64

@@ -7,6 +7,7 @@
 #define SCOREBOARD_PUBLISH_SCHEDULE_H
 
 #include "postgres.h"
+#include "datatype/timestamp.h"
 #include "lib/ilist.h"
 
 #include "scoreboard.h"
@@ -29,6 +30,7 @@ typedef struct PublishedBoard
 	int			failures;		/* in a row */
 	int64		seen;			/* number of the last cycle that read its row */
 	int64		seen_at;
+	TimestampTz season_ends;	/* by the calendar; DT_NOEND: it doesn't */
 	struct PublishedBoard *next_at_bit;
 	dlist_node	in_pending;
 } PublishedBoard;
@@ -64,6 +66,12 @@ extern void schedule_set_waiting(PublishedBoard *known, bool waiting);
 
 /* Those at the look's bits that it hasn't seen. */
 extern void schedule_forget_unseen(const Look *look);
+
+/* When its season ends: then it is made pending, whatever its interval. */
+extern void schedule_set_season_end(PublishedBoard *known, TimestampTz ends);
+
+/* Those whose seasons have ended by now. Returns how long until the next one's does. */
+extern int64 schedule_end_seasons(TimestampTz now);
 
 /* When a pending board may be published. */
 extern int64 schedule_due_at(const PublishedBoard *known);

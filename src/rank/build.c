@@ -50,6 +50,7 @@
 #include "compat.h"
 #include "scoreboard.h"
 #include "base/plan.h"
+#include "base/season.h"
 #include "base/tables.h"
 #include "publish/publisher.h"
 #include "rank/board.h"
@@ -168,15 +169,19 @@ rank_build_want_all(void)
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	SPI_connect();
-	if (SPI_execute("SELECT b.board_id::int FROM scoreboard.board b LEFT JOIN scoreboard.top t ON t.board = b.name"
+	if (SPI_execute("SELECT b.board_id::int, " SEASON_COLUMNS " FROM scoreboard.board b LEFT JOIN scoreboard.top t ON t.board = b.name"
 					" ORDER BY t.updated_at DESC NULLS LAST, b.board_id", true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "reading scoreboard.board failed");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		bool		is_null;
-		RankBoardKey key = {.database = MyDatabaseId, .relid = relid, .season = 1};
+		RankBoardKey key = {.database = MyDatabaseId, .relid = relid};
+		Board		board = {.board_id = 0};
 
 		key.board_id = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &is_null));
+		if (!season_read(&board, SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2))
+			continue;
+		key.season = season_running(&board);
 		rank_board_want(&key);
 	}
 	SPI_finish();
@@ -289,7 +294,8 @@ read_settings(Build *build)
 	SPI_connect();
 	build->tracked = trigger_is_on(RelationGetRelid(build->rel));
 	values[0] = board_ids(build);
-	if (SPI_execute_with_args("SELECT board_id::int, score_order::text, ties::text, top_size::int FROM scoreboard.board WHERE board_id = ANY ($1)",
+	if (SPI_execute_with_args("SELECT b.board_id::int, b.score_order::text, b.ties::text, b.top_size::int, " SEASON_COLUMNS
+							  " FROM scoreboard.board b WHERE b.board_id = ANY ($1)",
 							  1, types, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "reading scoreboard.board failed");
 	for (int t = 0; t < build->count; t++)
@@ -302,9 +308,12 @@ read_settings(Build *build)
 		{
 			HeapTuple	row = SPI_tuptable->vals[i];
 			TupleDesc	desc = SPI_tuptable->tupdesc;
+			Board		board = {.board_id = target->key.board_id};
 			bool		is_null;
 
-			if (DatumGetInt32(SPI_getbinval(row, desc, 1, &is_null)) != target->key.board_id)
+			/* A season that isn't the running one needs no tree. */
+			if (DatumGetInt32(SPI_getbinval(row, desc, 1, &is_null)) != target->key.board_id ||
+				!season_read(&board, row, desc, 5) || season_running(&board) != target->key.season)
 				continue;
 			target->exists = true;
 			target->order = rank_order_of_texts(plan_known_text(row, desc, 2), plan_known_text(row, desc, 3));

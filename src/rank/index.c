@@ -29,6 +29,7 @@
 #include "utils/timestamp.h"
 
 #include "scoreboard.h"
+#include "base/season.h"
 #include "base/tables.h"
 #include "publish/publisher.h"
 #include "rank/board.h"
@@ -294,14 +295,15 @@ typedef enum Presence
 } Presence;
 
 static Presence
-try_board(const RankBoardKey *key, RankOrder order, bool wanted, RankBoard **locked)
+try_board(const RankBoardKey *key, const Board *asked, RankBoard **locked)
 {
 	RankBoard  *board = rank_board_lock(key, LW_SHARED);
+	RankOrder	order = rank_order_of(asked);
 	Presence	presence = ABSENT;
 
 	if (board == NULL)
 	{
-		if (!wanted || !rank_board_want(key))
+		if (key->season != season_running(asked) || !rank_board_want(key))
 			return ABSENT;
 		publisher_wake();
 		return UNBUILT;
@@ -339,7 +341,7 @@ lock_ready(const Board *board, int32 season, int64 wait_us, bool wait_for_build)
 		return NULL;
 	for (;;)
 	{
-		Presence	presence = try_board(&key, rank_order_of(board), season == board->season, &locked);
+		Presence	presence = try_board(&key, board, &locked);
 		instr_time	passed;
 
 		if (presence == PRESENT)
@@ -440,6 +442,15 @@ rank_index_published(Oid table, int32 board_id, int32 season, int64 version)
 	RankBoardKey key = {.database = MyDatabaseId, .relid = table, .board_id = board_id, .season = season};
 
 	set_version(&key, (uint64) version, true);
+}
+
+void
+rank_index_free(Oid table, int32 board_id, int32 season)
+{
+	RankBoardKey key = {.database = MyDatabaseId, .relid = table, .board_id = board_id, .season = season};
+
+	rank_board_free(&key);
+	publisher_wake();			/* others may have been waiting for room */
 }
 
 bool

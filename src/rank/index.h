@@ -116,6 +116,9 @@ extern int64 rank_spread_place(const RankSpread *spread, int quantile);
 /* For the publisher, once a version is committed; table: what tables_id() said within that transaction. */
 extern void rank_index_published(Oid table, int32 board_id, int32 season, int64 version);
 
+/* Gives its tree back: of a season that has ended. */
+extern void rank_index_free(Oid table, int32 board_id, int32 season);
+
 /* Is the board's tree still to be built, or being built? Where nobody has asked for it yet, this does. */
 extern bool rank_index_is_coming(Oid table, int32 board_id, int32 season);
 

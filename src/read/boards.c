@@ -17,6 +17,7 @@
 
 #include "base/hidden_statement.h"
 #include "base/plan.h"
+#include "base/season.h"
 #include "read/document.h"
 #include "read/reading.h"
 
@@ -71,7 +72,7 @@ emit_board(void *answer, const Board *board, HeapTuple row, TupleDesc desc)
 
 	for (int column = BOARDS_NAME; column <= BOARDS_PLAYERS; column++)
 		values[column - 1] = SPI_getbinval(row, desc, column, &nulls[column - 1]);
-	values[BOARDS_VERSION - 1] = Int32GetDatum(board->season);
+	values[BOARDS_VERSION - 1] = Int32GetDatum(season_running(board));
 	for (int column = BOARDS_VERSION; column <= BOARDS_VALUE; column++)
 		values[column] = SPI_getbinval(row, desc, column, &nulls[column]);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
@@ -113,10 +114,10 @@ append_board(void *answer, const Board *board, HeapTuple row, TupleDesc desc)
 		append_member(text, "value", plan_known_text(row, desc, BOARDS_VALUE));
 	}
 	if (unpublished)
-		appendStringInfo(text, "\"players\":null,\"season\":%d,\"version\":null}", board->season);
+		appendStringInfo(text, "\"players\":null,\"season\":%d,\"version\":null}", season_running(board));
 	else
 		appendStringInfo(text, "\"players\":" INT64_FORMAT ",\"season\":%d,\"version\":" INT64_FORMAT "}",
-						 DatumGetInt64(players), board->season, DatumGetInt64(plan_datum(row, desc, BOARDS_VERSION)));
+						 DatumGetInt64(players), season_running(board), DatumGetInt64(plan_datum(row, desc, BOARDS_VERSION)));
 }
 
 /* The same as JSON, for bridges */

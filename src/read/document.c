@@ -109,8 +109,17 @@ document_entries(const Board *board, int32 season, int64 *players)
 	return text.data;
 }
 
+static void
+append_bound(StringInfo text, TimestampTz moment)
+{
+	if (TIMESTAMP_NOT_FINITE(moment))
+		appendStringInfoString(text, "null");
+	else
+		document_append_time(text, moment);
+}
+
 char *
-document_assemble(const Board *board, int32 season, int64 version,
+document_assemble(const Board *board, int32 season, const SeasonSpan *span, int64 version,
 				  TimestampTz updated_at, int64 players, const char *entries)
 {
 	StringInfoData text;
@@ -118,8 +127,11 @@ document_assemble(const Board *board, int32 season, int64 version,
 	initStringInfo(&text);
 	appendStringInfoString(&text, "{\"board\":");
 	document_append_string(&text, board->name);
-	appendStringInfo(&text, ",\"season\":%d,\"seasonStart\":null,\"seasonEnd\":null,\"version\":" INT64_FORMAT
-					 ",\"updatedAt\":", season, version);
+	appendStringInfo(&text, ",\"season\":%d,\"seasonStart\":", season);
+	append_bound(&text, span->begins);
+	appendStringInfoString(&text, ",\"seasonEnd\":");
+	append_bound(&text, span->ends);
+	appendStringInfo(&text, ",\"version\":" INT64_FORMAT ",\"updatedAt\":", version);
 	document_append_time(&text, updated_at);
 	appendStringInfo(&text, ",\"players\":" INT64_FORMAT ",%s}", players, entries);
 	return text.data;
@@ -142,6 +154,16 @@ document_shows(const char *document, const char *entries)
 
 	/* A document that somebody damaged shows nothing: it is published anew. */
 	return stored && strncmp(stored, entries, length) == 0 && strcmp(stored + length, "}") == 0;
+}
+
+bool
+document_counts(const char *document, int64 players)
+{
+	const char *entries = find_entries(document);
+	char	   *member = psprintf(",\"players\":" INT64_FORMAT ",", players);
+	size_t		length = strlen(member);
+
+	return entries && (size_t) (entries - document) >= length && strncmp(entries - length, member, length) == 0;
 }
 
 /* Behind the object that begins at text. */

@@ -11,6 +11,7 @@
 #include "lib/stringinfo.h"
 
 #include "base/config_cache.h"
+#include "base/season.h"
 #include "read/listing.h"
 
 /*
@@ -23,11 +24,14 @@
 extern char *document_entries(const Board *board, int32 season, int64 *players);
 
 /* The whole document around such a text. */
-extern char *document_assemble(const Board *board, int32 season, int64 version,
+extern char *document_assemble(const Board *board, int32 season, const SeasonSpan *span, int64 version,
 							   TimestampTz updated_at, int64 players, const char *entries);
 
 /* Does the stored document show exactly this list? Compares text, reads nothing. */
 extern bool document_shows(const char *document, const char *entries);
+
+/* Does it say that there are so many players? */
+extern bool document_counts(const char *document, int64 players);
 
 /* A copy of a stored document that keeps the first "keep" entries only. */
 extern char *document_cut(const char *document, int keep);

@@ -48,8 +48,13 @@ static SavedPlan friends_plan = {
 };
 
 static SavedPlan document_plan = {
-	.text = "SELECT document::text FROM scoreboard.top WHERE board = $1 AND season = $2",
-	.nargs = 2, .types = {TEXTOID, INT4OID}
+	.text = "SELECT document::text FROM scoreboard.top WHERE board = $1",
+	.nargs = 1, .types = {TEXTOID}
+};
+
+static SavedPlan ended_document_plan = {
+	.text = "SELECT document::text FROM scoreboard.season WHERE board_id = $1 AND season = $2 AND document IS NOT NULL",
+	.nargs = 2, .types = {INT4OID, INT4OID}
 };
 
 #define DOCUMENTS_COLUMNS 8
@@ -467,10 +472,10 @@ read_document(const Reading *reading)
 	char	   *document = NULL;
 	Datum		values[2];
 
-	values[0] = CStringGetTextDatum(reading->board.name);
+	values[0] = reading->running ? CStringGetTextDatum(reading->board.name) : Int32GetDatum(reading->board.board_id);
 	values[1] = Int32GetDatum(reading->season);
 	SPI_connect();
-	plan_read_committed(&document_plan, values, NULL, 1);
+	plan_read_committed(reading->running ? &document_plan : &ended_document_plan, values, NULL, 1);
 	if (SPI_processed > 0)
 	{
 		before = MemoryContextSwitchTo(caller);

@@ -11,9 +11,12 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "utils/builtins.h"
 
 #include "base/form.h"
+#include "base/plan.h"
+#include "base/season.h"
 #include "read/reading.h"
 
 /* ---------------------------------------------------------------------------
@@ -152,6 +155,33 @@ check_visibility(Reading *reading)
 		refusal_raise(&refusal);
 }
 
+static SavedPlan season_plan = {
+	.text = "SELECT FROM scoreboard.season WHERE board_id = $1 AND season = $2",
+	.nargs = 2, .types = {INT4OID, INT4OID}
+};
+
+/* One that ended stands in scoreboard.season, until it is purged. */
+static void
+take_season(Reading *reading, int32 season)
+{
+	Datum		values[2] = {Int32GetDatum(reading->board.board_id), Int32GetDatum(season)};
+	bool		stands = season == reading->season;
+
+	if (season < reading->season)
+	{
+		int			pin = plan_connect();
+
+		plan_read_committed(&season_plan, values, NULL, 1);
+		stands = SPI_processed > 0;
+		plan_finish(pin);
+	}
+	if (!stands)
+		reading_refuse(REFUSAL_NOT_FOUND, "Leave season out for the running one.",
+					   "the board has no such season");
+	reading->running = season == reading->season;
+	reading->season = season;
+}
+
 void
 reading_begin(FunctionCallInfo fcinfo, int board_number, int season_number, int token_number, Reading *reading)
 {
@@ -169,10 +199,10 @@ reading_begin(FunctionCallInfo fcinfo, int board_number, int season_number, int 
 	reading->board = *board;
 	if (token_number != READING_NO_TOKEN)
 		check_visibility(reading);
-	reading->season = reading->board.season;
-	if (season_number != READING_NO_SEASON && !PG_ARGISNULL(season_number) && PG_GETARG_INT32(season_number) != reading->season)
-		reading_refuse(REFUSAL_NOT_FOUND, "Leave season out for the running one.",
-					   "the board has no such season");
+	reading->season = season_running(&reading->board);
+	reading->running = true;
+	if (season_number != READING_NO_SEASON && !PG_ARGISNULL(season_number))
+		take_season(reading, PG_GETARG_INT32(season_number));
 }
 
 void

@@ -24,6 +24,7 @@ typedef struct Reading
 {
 	Board		board;
 	int32		season;
+	bool		running;		/* it hasn't ended */
 	bool		known_caller;	/* the caller is a player: who */
 	TokenIdentity caller;
 } Reading;

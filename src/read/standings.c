@@ -19,6 +19,7 @@
 
 #include "base/form.h"
 #include "base/hidden_statement.h"
+#include "base/season.h"
 #include "read/reading.h"
 #include "read/standing.h"
 
@@ -92,7 +93,7 @@ scoreboard_standings(PG_FUNCTION_ARGS)
 	if (board == NULL)
 		return (Datum) 0;
 	reading.board = *board;
-	reading.season = board->season;
+	reading.season = season_running(board);
 	read_asked(&reading, user_ids, &asked, &rank);
 	standing_find_all(&reading, &rank);
 	emit((ReturnSetInfo *) fcinfo->resultinfo, &reading, &rank, &asked);

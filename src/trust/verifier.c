@@ -49,6 +49,7 @@
 #include "compat.h"
 #include "scoreboard.h"
 #include "base/plan.h"
+#include "base/season.h"
 #include "plain/keyed_hash.h"
 #include "trust/verifier.h"
 
@@ -313,7 +314,7 @@ action_json(const Increment *increment)
 	appendStringInfoString(&json, "{\"userId\":");
 	escape_json(&json, increment->user_id);
 	append_text(&json, "board", increment->board->name);
-	append_number(&json, "season", true, increment->board->season);
+	append_number(&json, "season", true, season_running(increment->board));
 	append_text(&json, "actionType", request->action_type);
 	append_text(&json, "actionId", request->action_id);
 	append_number(&json, "points", true, rule->points_fixed ? rule->points : request->points);

@@ -76,10 +76,10 @@ event_player_moderated(Ledger *ledger, int64 player_id, const char *type)
 }
 
 void
-event_player_overtaken(Ledger *ledger, const Board *board, int64 player_id, int64 by_player_id, const char *details)
+event_player_overtaken(Ledger *ledger, int32 board_id, int32 season, int64 player_id, int64 by_player_id, const char *details)
 {
 	LedgerEvent event = {
-		.type = "overtaken", .board_id = board->board_id, .season = board->season,
+		.type = "overtaken", .board_id = board_id, .season = season,
 		.player_id = player_id, .other_player_id = by_player_id, .occurred_at = ledger_clock(), .details = details
 	};
 

@@ -22,7 +22,7 @@ extern void event_player_moderated(Ledger *ledger, int64 player_id, const char *
 extern void event_season_ended(int32 board_id, int32 season, int32 next_season, TimestampTz ended_at);
 
 /* A player of a published list was passed; details as scoreboard.crossings() answers them. */
-extern void event_player_overtaken(Ledger *ledger, const Board *board, int64 player_id, int64 by_player_id, const char *details);
+extern void event_player_overtaken(Ledger *ledger, int32 board_id, int32 season, int64 player_id, int64 by_player_id, const char *details);
 
 /* Once per process, from _PG_init: transaction callback. */
 extern void event_init(void);

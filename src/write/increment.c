@@ -379,12 +379,12 @@ place_action(const Increment *increment, Ledger *ledger, const LedgerPlayer *pla
 	const Board *board = increment->board;
 	RankKey		key = {.score = score->score, .subscore = score->extras.subscore, .reached_at = score->reached_at, .player_id = player->player_id};
 
-	if (player->hidden || !rank_index_rank_of_new(board, board->season, &key, &action->rank, &action->version))
+	if (player->hidden || !rank_index_rank_of_new(board, action->season, &key, &action->rank, &action->version))
 		action->rank = action->version = 0;
 	if (action->version == 0)
 	{
 		action->version = ledger_version(ledger, board->name);
-		rank_index_learn_version(board, board->season, action->version);
+		rank_index_learn_version(board, action->season, action->version);
 	}
 }
 

@@ -16,6 +16,7 @@
 
 #include "access/htup_details.h"
 
+#include "base/season.h"
 #include "rank/order.h"
 #include "write/routing.h"
 
@@ -76,7 +77,7 @@ weigh(Credit *credit, const Board *board, const RoutedAction *action, Ledger *le
 	LedgerScore *old = &credit->old;
 	LedgerScore *new = &credit->new;
 
-	*credit = (Credit) {.board = board, .season = board->season, .old.extras.subscore = NO_SUBSCORE};
+	*credit = (Credit) {.board = board, .season = season_of(board, action->now), .old.extras.subscore = NO_SUBSCORE};
 	if (player->exists)
 		ledger_find_score(ledger, board->board_id, credit->season, player->player_id, old);
 	*new = (LedgerScore) {.exists = true};

@@ -67,9 +67,6 @@ SELECT length(api.scoreboard_create_key('game')) AS secret_characters;
 RESET search_path;
 SELECT name, title, score_order, operator, ties, top_size, publish_interval_ms, lowest_score FROM scoreboard.board;
 \set SHOW_CONTEXT never
--- Settings that nothing honours yet are refused: they must not look as if they protected something.
-INSERT INTO scoreboard.board (name, period) VALUES ('x', 'day');
-UPDATE scoreboard.board SET period = 'reset';
 SELECT count(*) AS boards FROM scoreboard.board;
 -- It goes, and comes again; nothing of the first stays.
 DROP VIEW ours, our_relations;

@@ -56,7 +56,7 @@ SELECT scoreboard_set_labels('p13', '{"country": "de"}');
 SELECT scoreboard_increment_for('p13', 'AWARD', 'labelled', 'weekly', points => 5);
 SELECT scoreboard_forget('p200', reference => 'r-forgotten');
 SELECT scoreboard_adjust('p150', 'global', -1, 'a mistake', 'r-150');
-INSERT INTO scoreboard.season VALUES (1, 0, now(), now(), '{}');
+INSERT INTO scoreboard.season VALUES (1, 0, now(), now(), 7, 3, '{}', true);
 INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('GRANTED', 'grant', 1);
 SELECT scoreboard_create_grant('p9', 'GRANTED', subscore => 7, detail => 'kept');
 INSERT INTO scoreboard.flag (user_id, board_id, kind, reason) VALUES ('p5', 1, 'verifier', 'kept');

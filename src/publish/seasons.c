@@ -1,0 +1,343 @@
+/*
+ * publish/seasons.c - seasons are recorded, and their final documents kept
+ *
+ * A board's running season has a row in scoreboard.season from its first list on. When another begins, the row gets its end and the
+ * document that was published last. That isn't final yet: who read the clock before the end may still be writing. So the chore here
+ *
+ *   1 notes the ended seasons whose document isn't final
+ *   2 notes who holds a lock on scoreboard.score with which one writes: only they can write to these seasons, since
+ *     whoever takes it later reads the clock, or the board's settings, later
+ *   3 waits until they are gone; after scoreboard.moderation_wait it ends them, with a line in the log
+ *   4 builds each list anew, stores it as final, and gives the season's rank tree back
+ *
+ * A document that has changed since it was published gets the board's next version. Whoever changes later what an ended season
+ * shows (moderation, forgetting) makes its row not final again, under that row's lock, and has the board touched.
+ *
+ * Runs in the publisher, and keeps its notes in its memory: another one begins again. Locks: a row of scoreboard.season, then
+ * nothing but reads.
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "scoreboard.h"
+#include "base/plan.h"
+#include "base/seize.h"
+#include "base/tables.h"
+#include "publish/publisher_transaction.h"
+#include "publish/seasons.h"
+#include "publish/worker.h"
+#include "rank/index.h"
+#include "read/document.h"
+
+/* Finished with one wait. */
+#define SLICE 200
+
+/* While there are writers to wait for. */
+#define FIRST_LOOK_MS 20
+#define LONGEST_LOOK_MS 500
+
+/* How long a row's lock is waited for. */
+#define PATIENCE_MS 20
+
+typedef struct EndedSeason
+{
+	int32		board_id;
+	int32		season;
+} EndedSeason;
+
+static bool look = true;		/* at our start, too */
+static int64 look_at = 0;
+static EndedSeason ended[SLICE];
+static int	ended_count = 0;
+static SeizeHolders *writers = NULL;	/* before step 2 */
+static int64 waiting_since = 0;
+
+static SavedPlan earlier_plan = {
+	.text = "SELECT max(season)::int FROM scoreboard.score WHERE board_id = $1 AND season < $2",
+	.nargs = 2, .types = {INT4OID, INT4OID}
+};
+
+static SavedPlan add_plan = {
+	.text = "INSERT INTO scoreboard.season (board_id, season, began_at) VALUES ($1, $2, $3) ON CONFLICT (board_id, season) DO NOTHING",
+	.nargs = 3, .types = {INT4OID, INT4OID, TIMESTAMPTZOID}
+};
+
+static SavedPlan open_plan = {
+	.text = "SELECT season::int FROM scoreboard.season WHERE board_id = $1 AND season < $2 AND (ended_at IS NULL OR season = $3 AND document IS NULL)",
+	.nargs = 3, .types = {INT4OID, INT4OID, INT4OID}
+};
+
+static SavedPlan end_plan = {
+	.text = "UPDATE scoreboard.season SET ended_at = coalesce(ended_at, $3), version = $4, document = $5 WHERE board_id = $1 AND season = $2",
+	.nargs = 5, .types = {INT4OID, INT4OID, TIMESTAMPTZOID, INT8OID, TEXTOID}
+};
+
+static SavedPlan unfinished_plan = {
+	.text = "SELECT e.board_id::int, e.season::int FROM scoreboard.season e JOIN scoreboard.board b USING (board_id)"
+	" WHERE e.ended_at IS NOT NULL AND NOT e.final ORDER BY e.ended_at, 1, 2",
+};
+
+static SavedPlan lock_plan = {
+	.text = "SELECT e.began_at, e.ended_at, coalesce(e.version, 0)::bigint, e.document::text,"
+	" greatest((SELECT max(o.version) FROM scoreboard.season o WHERE o.board_id = $1), (SELECT t.version FROM scoreboard.top t WHERE t.board = $3), 0)::bigint"
+	" FROM scoreboard.season e WHERE e.board_id = $1 AND e.season = $2 AND NOT e.final FOR UPDATE",
+	.nargs = 3, .types = {INT4OID, INT4OID, TEXTOID}
+};
+
+static SavedPlan finish_plan = {
+	.text = "UPDATE scoreboard.season SET final = true, players = $3, version = $4, document = $5 WHERE board_id = $1 AND season = $2",
+	.nargs = 5, .types = {INT4OID, INT4OID, INT8OID, INT8OID, TEXTOID}
+};
+
+/* ------------------------------------------------------------------------
+ * When a season begins
+ * ------------------------------------------------------------------------ */
+
+static void
+add_season(int32 board_id, int32 season, TimestampTz begins)
+{
+	Datum		values[3] = {Int32GetDatum(board_id), Int32GetDatum(season), TimestampTzGetDatum(begins)};
+
+	plan_write(&add_plan, values, NULL, SPI_OK_INSERT);
+}
+
+/* The last season with scores that we have slept through. */
+static void
+add_missed(const Board *board, int32 season)
+{
+	Datum		values[2] = {Int32GetDatum(board->board_id), Int32GetDatum(season)};
+	bool		none;
+	Datum		earlier;
+
+	plan_read(&earlier_plan, values, NULL, 1);
+	earlier = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &none);
+	if (!none && board->period != PERIOD_RESET)
+		add_season(board->board_id, DatumGetInt32(earlier), season_span(board, DatumGetInt32(earlier)).begins);
+}
+
+static void
+end_season(const Board *board, int32 season, int64 version, const char *document)
+{
+	TimestampTz ends = season_span(board, season).ends;
+	Datum		values[5] = {Int32GetDatum(board->board_id), Int32GetDatum(season),
+		TimestampTzGetDatum(TIMESTAMP_NOT_FINITE(ends) ? GetCurrentTimestamp() : ends), Int64GetDatum(version),
+	document ? CStringGetTextDatum(document) : (Datum) 0};
+
+	plan_write(&end_plan, values, document ? NULL : "   nn", SPI_OK_UPDATE);
+}
+
+void
+seasons_begin(const Board *board, int32 season, const SeasonSpan *span, int32 stored_season, int64 stored_version, const char *stored_document)
+{
+	Datum		values[3] = {Int32GetDatum(board->board_id), Int32GetDatum(season), Int32GetDatum(stored_season)};
+	SPITupleTable *open;
+	uint64		count;
+
+	SPI_connect();
+	add_season(board->board_id, season, span->begins);
+	add_missed(board, season);
+	plan_read(&open_plan, values, NULL, 0);
+	open = SPI_tuptable;
+	count = SPI_processed;
+	for (uint64 i = 0; i < count; i++)
+	{
+		int32		older = DatumGetInt32(plan_datum(open->vals[i], open->tupdesc, 1));
+
+		end_season(board, older, stored_version, older == stored_season ? stored_document : NULL);
+	}
+	if (count > 0)
+		seasons_look();
+	SPI_finish();
+	MemoryContextSwitchTo(worker_turn_context());
+}
+
+/* ------------------------------------------------------------------------
+ * After its end
+ * ------------------------------------------------------------------------ */
+
+void
+seasons_look(void)
+{
+	look = true;
+}
+
+int64
+seasons_wait_ms(void)
+{
+	return look ? Max(look_at - worker_clock_ms(), 0) : WORKER_LONGEST_SLEEP_MS;
+}
+
+bool
+seasons_pending(void)
+{
+	return seasons_wait_ms() == 0;
+}
+
+/* Steps 1 and 2. */
+static void
+note_ended(void)
+{
+	publisher_begin_transaction();
+	SPI_connect();
+	plan_read(&unfinished_plan, NULL, NULL, SLICE);
+	ended_count = (int) SPI_processed;
+	for (int i = 0; i < ended_count; i++)
+	{
+		ended[i].board_id = DatumGetInt32(plan_datum(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+		ended[i].season = DatumGetInt32(plan_datum(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2));
+	}
+	SPI_finish();
+	if (ended_count > 0)
+	{
+		LOCKTAG		tag;
+
+		SET_LOCKTAG_RELATION(tag, MyDatabaseId, tables_id(TABLE_SCORE));
+		MemoryContextSwitchTo(TopMemoryContext);
+		writers = seize_note_holders(&tag, SEIZE_WRITERS);
+		MemoryContextSwitchTo(worker_turn_context());
+		waiting_since = worker_clock_ms();
+	}
+	publisher_commit_transaction();
+}
+
+/* Step 3: true if they are gone. */
+static bool
+writers_gone(void)
+{
+	int64		waited = worker_clock_ms() - waiting_since;
+
+	if (!seize_holders_left(writers))
+		return true;
+	if (waited >= scoreboard_moderation_wait)
+	{
+		publisher_begin_transaction();
+		seize_end_holders(writers, "a season's end");
+		publisher_commit_transaction();
+	}
+	look_at = worker_clock_ms() + Min(FIRST_LOOK_MS + waited / 4, LONGEST_LOOK_MS);
+	return false;
+}
+
+/* What scoreboard.season has of it, and what it shall have. */
+typedef struct Final
+{
+	SeasonSpan	span;
+	int64		version;
+	char	   *document;		/* or NULL */
+	int64		last_version;	/* of the board */
+} Final;
+
+/* False where it is gone, or final already. */
+static bool
+lock_season(const Board *board, int32 season, Final *final)
+{
+	Datum		values[3] = {Int32GetDatum(board->board_id), Int32GetDatum(season), CStringGetTextDatum(board->name)};
+	HeapTuple	row;
+	TupleDesc	desc;
+
+	plan_write(&lock_plan, values, NULL, SPI_OK_SELECT);
+	if (SPI_processed == 0)
+		return false;
+	row = SPI_tuptable->vals[0];
+	desc = SPI_tuptable->tupdesc;
+	final->span.begins = DatumGetTimestampTz(plan_datum(row, desc, 1));
+	final->span.ends = DatumGetTimestampTz(plan_datum(row, desc, 2));
+	final->version = DatumGetInt64(plan_datum(row, desc, 3));
+	final->document = plan_text(row, desc, 4);
+	final->last_version = DatumGetInt64(plan_datum(row, desc, 5));
+	return true;
+}
+
+/* Step 4, for one of them. */
+static void
+finish_season(const Board *board, int32 season)
+{
+	Final		final;
+	int64		players;
+
+	SPI_connect();
+	if (lock_season(board, season, &final))
+	{
+		char	   *entries = document_entries(board, season, &players);
+		Datum		values[5];
+
+		if (final.document == NULL || !document_shows(final.document, entries) || !document_counts(final.document, players))
+		{
+			final.version = final.last_version + 1;
+			final.document = document_assemble(board, season, &final.span, final.version, GetCurrentTimestamp(), players, entries);
+		}
+		values[0] = Int32GetDatum(board->board_id);
+		values[1] = Int32GetDatum(season);
+		values[2] = Int64GetDatum(players);
+		values[3] = Int64GetDatum(final.version);
+		values[4] = CStringGetTextDatum(final.document);
+		plan_write(&finish_plan, values, NULL, SPI_OK_UPDATE);
+	}
+	SPI_finish();
+	MemoryContextSwitchTo(worker_turn_context());
+}
+
+static void
+finish_noted(void)
+{
+	Oid			score_table;
+
+	publisher_begin_transaction();
+	LockTimeout = PATIENCE_MS;
+	config_begin_call();
+	score_table = tables_id(TABLE_SCORE);
+	for (int i = 0; i < ended_count; i++)
+	{
+		const Board *board = config_board_by_id(ended[i].board_id);
+
+		if (board)
+			finish_season(board, ended[i].season);
+	}
+	publisher_commit_transaction();
+	LockTimeout = 0;
+	for (int i = 0; i < ended_count; i++)
+		rank_index_free(score_table, ended[i].board_id, ended[i].season);
+}
+
+static void
+forget_notes(void)
+{
+	if (writers)
+		pfree(writers);
+	writers = NULL;
+	ended_count = 0;
+}
+
+void
+seasons_finish(void)
+{
+	if (writers == NULL)
+		note_ended();
+	if (writers == NULL)
+	{
+		look = false;
+		return;
+	}
+	if (!writers_gone())
+		return;
+	PG_TRY();
+	{
+		finish_noted();
+	}
+	PG_FINALLY();
+	{
+		forget_notes();
+	}
+	PG_END_TRY();
+}
