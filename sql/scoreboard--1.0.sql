@@ -1230,6 +1230,8 @@ COMMENT ON TYPE @extschema@.scoreboard_setup_step IS 'what scoreboard_setup did,
 CREATE TYPE @extschema@.scoreboard_forgotten AS (mode text, suspended_until timestamptz, replayed boolean);
 COMMENT ON TYPE @extschema@.scoreboard_forgotten IS 'what became of a player that was forgotten';
 
+CREATE TYPE @extschema@.scoreboard_reset AS (board text, season integer, next_season integer, ended_at timestamptz, replayed boolean);
+COMMENT ON TYPE @extschema@.scoreboard_reset IS 'a season that was ended by hand, and the one that runs since';
 CREATE TYPE @extschema@.scoreboard_imported AS (board text, season integer, players bigint, imported_at timestamptz, replayed boolean);
 COMMENT ON TYPE @extschema@.scoreboard_imported IS 'what was taken over from another system';
 
@@ -2085,6 +2087,60 @@ reference: 1-255 characters; the same one again with the same content answers wh
 Subscore, detail and other boards stay as they are. Frozen and banned players can be corrected too.
 Errors: INVALID_REQUEST NOT_FOUND IDEMPOTENCY_MISMATCH.';
 
+CREATE FUNCTION scoreboard.seize_scores() RETURNS void
+    AS 'MODULE_PATHNAME', 'scoreboard_seize_scores' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION scoreboard.seize_scores() IS 'nobody acts for players until the transaction ends; who holds it up for longer than scoreboard.moderation_wait is ended';
+
+CREATE FUNCTION @extschema@.scoreboard_reset_season(board text, reason text DEFAULT '', reference text DEFAULT NULL)
+RETURNS @extschema@.scoreboard_reset LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    reset_id integer;
+    period text;
+    made scoreboard.adjustment;
+    ended integer;
+    moment timestamptz;
+BEGIN
+    PERFORM scoreboard.hide_statement();
+    -- An older snapshot wouldn't see what was waited for.
+    IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'scoreboard_reset_season() must run at the isolation level READ COMMITTED', DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = 'It has to see all that is committed.';
+    END IF;
+    SELECT b.board_id, b.period INTO reset_id, period FROM scoreboard.board b WHERE b.name = board;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = 'there is no such board', DETAIL = '{"code":"NOT_FOUND"}', HINT = 'The rows of scoreboard.board are the boards that exist.';
+    END IF;
+    IF period <> 'reset' THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('seasons of board "%s" can''t be ended by hand: its period is %s', board, period), DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = 'Boards of period reset can.';
+    END IF;
+    PERFORM scoreboard.seize_scores();
+    SELECT * INTO made FROM scoreboard.adjustment a WHERE a.reference = reference;
+    IF FOUND THEN
+        IF (made.kind, made.board_id) IS DISTINCT FROM ('reset', reset_id) THEN
+            RAISE EXCEPTION USING ERRCODE = 'PT422', MESSAGE = 'the reference was used for something else', DETAIL = '{"code":"IDEMPOTENCY_MISMATCH"}', HINT = 'Give every change a reference of its own.';
+        END IF;
+        RETURN (board, made.season, made.season + 1, made.made_at, true);
+    END IF;
+    ended := greatest(1, (SELECT max(s.season) FROM scoreboard.season s WHERE s.board_id = reset_id), (SELECT max(s.season) FROM scoreboard.score s WHERE s.board_id = reset_id));
+    moment := clock_timestamp();
+    INSERT INTO scoreboard.season AS s (board_id, season, began_at, ended_at) SELECT reset_id, ended, b.created_at, moment FROM scoreboard.board b WHERE b.board_id = reset_id
+        ON CONFLICT (board_id, season) DO UPDATE SET ended_at = excluded.ended_at;
+    INSERT INTO scoreboard.season (board_id, season, began_at) VALUES (reset_id, ended + 1, moment);
+    INSERT INTO scoreboard.adjustment (reference, kind, board_id, season, reason, made_at) VALUES (reference, 'reset', reset_id, ended, coalesce(reason, ''), moment);
+    -- Backends read its season anew, and the publisher looks at it.
+    UPDATE scoreboard.board b SET period = b.period WHERE b.board_id = reset_id;
+    RETURN (board, ended, ended + 1, moment, false);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.scoreboard_reset_season IS
+'Ends the running season of a board whose period is reset, and begins the next.
+Actions under way are waited for, scoreboard.moderation_wait at most: then their sessions end.
+Its final document stands in scoreboard.season a moment later.
+reference: the same one again changes nothing.
+Errors: INVALID_REQUEST NOT_FOUND IDEMPOTENCY_MISMATCH.';
+
 CREATE FUNCTION @extschema@.scoreboard_import(board text, user_ids text[], scores bigint[], reference text)
 RETURNS @extschema@.scoreboard_imported AS 'MODULE_PATHNAME', 'scoreboard_import'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
@@ -2304,9 +2360,17 @@ END
 $$;
 COMMENT ON FUNCTION scoreboard.forget_traces(text) IS 'removes keys, grants, tickets, refusals and flags of a player';
 
+-- Whatever they are now: a publisher that has them in its hands waits for us, or we for it.
+CREATE FUNCTION scoreboard.reopen_seasons(changed_id bigint) RETURNS void LANGUAGE sql
+    SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE scoreboard.season e SET final = false WHERE EXISTS (SELECT FROM scoreboard.score s WHERE s.board_id = e.board_id AND s.season = e.season AND s.player_id = changed_id)
+$$;
+COMMENT ON FUNCTION scoreboard.reopen_seasons(bigint) IS 'has the publisher make anew the documents of the seasons that a player has a score in';
+
 CREATE FUNCTION scoreboard.erase_player(erased_id bigint) RETURNS void LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM scoreboard.reopen_seasons(erased_id);
     DELETE FROM scoreboard.score s WHERE s.player_id = erased_id;
     DELETE FROM scoreboard.credit c WHERE c.player_id = erased_id;
     DELETE FROM scoreboard.action a WHERE a.player_id = erased_id;
@@ -2331,6 +2395,7 @@ BEGIN
         FROM unnest(old_ids) WITH ORDINALITY AS o (action_id, n) WHERE a.player_id = changed_id AND a.action_id = o.action_id;
     UPDATE scoreboard.pending_event e SET action_id = label || '-' || o.n FROM unnest(old_ids) WITH ORDINALITY AS o (action_id, n)
         WHERE e.player_id = changed_id AND e.action_id = o.action_id;
+    PERFORM scoreboard.reopen_seasons(changed_id);
     UPDATE scoreboard.score s SET detail = NULL WHERE s.player_id = changed_id AND s.detail IS NOT NULL;
     UPDATE scoreboard.balance b SET detail = NULL WHERE b.player_id = changed_id AND b.detail IS NOT NULL;
     UPDATE scoreboard.adjustment a SET reason = '', reference = NULL WHERE a.player_id = changed_id;
@@ -3042,7 +3107,7 @@ INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_create_consumer', 'server'), ('scoreboard_drop_consumer', 'server'), ('scoreboard_consumers', 'server'), ('scoreboard_events', 'server'), ('scoreboard_acknowledge', 'server'),
     ('scoreboard_create_key', 'admin'), ('scoreboard_rotate_key', 'admin'), ('scoreboard_revoke_key', 'admin'),
     ('scoreboard_set_label_boards', 'admin'), ('scoreboard_verify', 'admin'), ('scoreboard_repair', 'admin'),
-    ('scoreboard_adjust', 'admin'), ('scoreboard_import', 'admin'), ('scoreboard_forget', 'admin'),
+    ('scoreboard_adjust', 'admin'), ('scoreboard_import', 'admin'), ('scoreboard_reset_season', 'admin'), ('scoreboard_forget', 'admin'),
     ('scoreboard_set_retention', 'admin'), ('scoreboard_retention', 'admin'),
     ('scoreboard_freeze', 'admin'), ('scoreboard_ban', 'admin'), ('scoreboard_restore', 'admin'), ('scoreboard_hide', 'admin'),
     ('scoreboard_set_verifier', 'admin'), ('scoreboard_flags', 'admin'), ('scoreboard_watch', 'admin'), ('scoreboard_clear_flag', 'admin'),

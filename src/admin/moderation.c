@@ -49,6 +49,14 @@ static SavedPlan set_listed_plan = {
 	.nargs = 4, .types = {INT4OID, INT4OID, INT8OID, BOOLOID}
 };
 
+/* The seasons that are recorded, those that ended too: their documents are made anew. A row that the publisher has in its hands is waited for, whatever it says. */
+static SavedPlan set_recorded_plan = {
+	.text = "WITH changed AS (UPDATE scoreboard.score s SET listed = $2 FROM scoreboard.season e"
+	"  WHERE s.board_id = e.board_id AND s.season = e.season AND s.player_id = $1 AND s.listed <> $2 RETURNING s.board_id, s.season)"
+	" UPDATE scoreboard.season e SET final = false FROM changed c WHERE e.board_id = c.board_id AND e.season = c.season AND e.ended_at IS NOT NULL",
+	.nargs = 2, .types = {INT8OID, BOOLOID}
+};
+
 static SavedPlan lock_row_plan = {
 	.text = "SELECT player_id FROM scoreboard.player WHERE user_id = $1 FOR NO KEY UPDATE",
 	.nargs = 1, .types = {TEXTOID}
@@ -195,6 +203,7 @@ set_listed_everywhere(int64 player_id, bool listed)
 	uint64		count;
 	int32	   *board_ids;
 	Ledger	   *ledger = ledger_open();
+	Datum		values[2] = {Int64GetDatum(player_id), BoolGetDatum(listed)};
 
 	config_begin_call();
 	ledger_look(ledger);
@@ -206,6 +215,7 @@ set_listed_everywhere(int64 player_id, bool listed)
 		board_ids[i] = DatumGetInt32(plan_datum(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
 	for (uint64 i = 0; i < count; i++)
 		set_listed(ledger, board_ids[i], player_id, listed);
+	plan_write(&set_recorded_plan, values, NULL, SPI_OK_UPDATE);
 	SPI_finish();
 	ledger_close(ledger);
 }

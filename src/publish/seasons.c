@@ -39,6 +39,7 @@
 #include "publish/worker.h"
 #include "rank/index.h"
 #include "read/document.h"
+#include "write/event.h"
 
 /* Finished with one wait. */
 #define SLICE 200
@@ -127,7 +128,7 @@ add_missed(const Board *board, int32 season)
 }
 
 static void
-end_season(const Board *board, int32 season, int64 version, const char *document)
+end_season(const Board *board, int32 season, int32 next_season, int64 version, const char *document)
 {
 	TimestampTz ends = season_span(board, season).ends;
 	Datum		values[5] = {Int32GetDatum(board->board_id), Int32GetDatum(season),
@@ -135,6 +136,7 @@ end_season(const Board *board, int32 season, int64 version, const char *document
 	document ? CStringGetTextDatum(document) : (Datum) 0};
 
 	plan_write(&end_plan, values, document ? NULL : "   nn", SPI_OK_UPDATE);
+	event_season_ended(board->board_id, season, next_season, DatumGetTimestampTz(values[2]));
 }
 
 void
@@ -154,7 +156,7 @@ seasons_begin(const Board *board, int32 season, const SeasonSpan *span, int32 st
 	{
 		int32		older = DatumGetInt32(plan_datum(open->vals[i], open->tupdesc, 1));
 
-		end_season(board, older, stored_version, older == stored_season ? stored_document : NULL);
+		end_season(board, older, season, stored_version, older == stored_season ? stored_document : NULL);
 	}
 	if (count > 0)
 		seasons_look();
@@ -272,7 +274,7 @@ finish_season(const Board *board, int32 season)
 		char	   *entries = document_entries(board, season, &players);
 		Datum		values[5];
 
-		if (final.document == NULL || !document_shows(final.document, entries) || !document_counts(final.document, players))
+		if (final.document == NULL || document_is_open(final.document) || !document_shows(final.document, entries) || !document_counts(final.document, players))
 		{
 			final.version = final.last_version + 1;
 			final.document = document_assemble(board, season, &final.span, final.version, GetCurrentTimestamp(), players, entries);

@@ -166,6 +166,13 @@ document_counts(const char *document, int64 players)
 	return entries && (size_t) (entries - document) >= length && strncmp(entries - length, member, length) == 0;
 }
 
+/* Before it there is nothing but the board's name, whose characters are limited. */
+bool
+document_is_open(const char *document)
+{
+	return strstr(document, ",\"seasonEnd\":null,") != NULL;
+}
+
 /* Behind the object that begins at text. */
 static const char *
 skip_object(const char *text)

@@ -33,6 +33,9 @@ extern bool document_shows(const char *document, const char *entries);
 /* Does it say that there are so many players? */
 extern bool document_counts(const char *document, int64 players);
 
+/* Is the end of its season not in it? */
+extern bool document_is_open(const char *document);
+
 /* A copy of a stored document that keeps the first "keep" entries only. */
 extern char *document_cut(const char *document, int keep);
 

@@ -12,6 +12,7 @@ CREATE FUNCTION sign.verify(action jsonb) RETURNS boolean LANGUAGE sql SET searc
 CREATE PUBLICATION sb_everything FOR ALL TABLES;
 SET scoreboard.rate_limit = 0;
 SET scoreboard.burst_limit = 0;
+INSERT INTO scoreboard.board (name, period) VALUES ('published-reset', 'reset');
 -- In this order; what writes is called twice where the second time updates or deletes.
 CREATE TEMP TABLE calls (n integer GENERATED ALWAYS AS IDENTITY, name text, call text);
 INSERT INTO calls (name, call) VALUES
@@ -64,6 +65,8 @@ INSERT INTO calls (name, call) VALUES
     ('scoreboard_freeze', $$SELECT $f('published-a')$$), ('scoreboard_restore', $$SELECT $f('published-a')$$),
     ('scoreboard_ban', $$SELECT $f('published-a')$$), ('scoreboard_restore', $$SELECT $f('published-a', 'was a mistake')$$),
     ('scoreboard_hide', $$SELECT $f('published-a')$$), ('scoreboard_hide', $$SELECT $f('published-a', false)$$),
+    ('scoreboard_reset_season', $$SELECT season FROM $f('published-reset')$$),
+    ('scoreboard_reset_season', $$SELECT season FROM $f('published-reset')$$),
     ('scoreboard_import', $$SELECT players FROM $f('global', '{published-b}', '{7}', 'published-2')$$),
     ('scoreboard_adjust', $$SELECT score FROM $f('published-a', 'global', -1, 'why', 'published-1')$$), ('scoreboard_adjust', $$SELECT score, replayed FROM $f('published-a', 'global', -1, 'why', 'published-1')$$),
     ('scoreboard_set_retention', $$SELECT $f('30 days', reference => 'published-3')$$), ('scoreboard_set_retention', $$SELECT $f(reference => 'published-4')$$), ('scoreboard_retention', $$SELECT actions_purged >= 0 AS any FROM $f()$$),

@@ -107,13 +107,49 @@ SELECT a.season - :s1 AS season, a.previous_score, a.score FROM scoreboard_adjus
 SELECT i.season - :s1 AS season, i.players FROM scoreboard_import('s-day', ARRAY['sn:i'], ARRAY[4]::bigint[], 's-import') i;
 SELECT * FROM scoreboard_verify('s-day');
 
+-- A reset ends a season at once, once by reference; what was written before is in its document.
+SELECT r.season, r.score FROM scoreboard_increment_for('sn:b', 'AWARD', 'r1', 's-reset', 2) r;
+SELECT r.board, r.season, r.next_season, r.replayed FROM scoreboard_reset_season('s-reset', 'summer', 's-reset-1') r;
+SELECT r.board, r.season, r.next_season, r.replayed FROM scoreboard_reset_season('s-reset', 'summer', 's-reset-1') r;
+SELECT r.season, r.previous_score, r.score FROM scoreboard_increment_for('sn:b', 'AWARD', 'r2', 's-reset', 1) r;
+SELECT pg_temp.becomes($$(SELECT e.final AND e.players = 2 AND e.document::json -> 'entries' -> 1 ->> 'userId' = 'sn:b' AND e.version <> t.version AND t.players = 1 AND t.season = 2
+        AND (e.document::json ->> 'seasonEnd') = (t.document::json ->> 'seasonStart')
+    FROM scoreboard.season e JOIN scoreboard.board b USING (board_id) JOIN scoreboard.top t ON t.board = b.name WHERE b.name = 's-reset' AND e.season = 1)$$);
+SELECT sign.outcome($$SELECT scoreboard_reset_season('s-week')$$);
+SELECT sign.outcome($$SELECT scoreboard_reset_season('s-nothing')$$);
+SELECT sign.outcome($$SELECT scoreboard_reset_season('s-reset', reference => 's-adjust')$$);
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT sign.outcome($$SELECT scoreboard_reset_season('s-reset')$$);
+COMMIT;
+BEGIN;
+SELECT r.season, r.next_season FROM scoreboard_reset_season('s-reset') r;
+SELECT r.season, r.score FROM scoreboard_increment_for('sn:b', 'AWARD', 'r3', 's-reset', 1) r;
+ROLLBACK;
+SELECT r.season, r.previous_score FROM scoreboard_increment_for('sn:b', 'AWARD', 'r4', 's-reset', 1) r;
+SELECT a.kind, a.season, a.reason, a.made_by = session_user AS by_me FROM scoreboard.adjustment a WHERE a.reference = 's-reset-1';
+SELECT * FROM scoreboard_verify('s-reset');
+-- Who is hidden or forgotten leaves the seasons that ended, too; another content is another version.
+CREATE FUNCTION pg_temp.final(players integer, first text) RETURNS text LANGUAGE sql AS $$
+    SELECT pg_temp.becomes(format('(SELECT e.final AND e.players = %s AND e.document::json -> ''entries'' -> 0 ->> ''userId'' = %L AND e.version = (e.document::json ->> ''version'')::bigint'
+        ' FROM scoreboard.season e JOIN scoreboard.board b USING (board_id) WHERE b.name = ''s-reset'' AND e.season = 1)', players, first))
+$$;
+SELECT e.version AS v1 FROM scoreboard.season e JOIN scoreboard.board b USING (board_id) WHERE b.name = 's-reset' AND e.season = 1 \gset
+SELECT scoreboard_hide('sn:a');
+SELECT pg_temp.final(1, 'sn:b');
+SELECT t.rank, t.user_id FROM scoreboard_top('s-reset', season => 1) t;
+SELECT e.version > :v1 AS newer FROM scoreboard.season e JOIN scoreboard.board b USING (board_id) WHERE b.name = 's-reset' AND e.season = 1;
+SELECT scoreboard_hide('sn:a', false);
+SELECT pg_temp.final(2, 'sn:a');
+
 -- Period and time zone are fixed once there is a score; before, another period begins anew.
 SELECT sign.outcome($$UPDATE scoreboard.board SET period = 'week' WHERE name = 's-day'$$);
 SELECT sign.outcome($$UPDATE scoreboard.board SET time_zone = 'Asia/Tokyo' WHERE name = 's-week'$$);
 INSERT INTO scoreboard.board (name, period, publish_interval_ms) VALUES ('s-moved', 'day', 10);
 SELECT pg_temp.becomes($$EXISTS (SELECT FROM scoreboard.season JOIN scoreboard.board USING (board_id) WHERE name = 's-moved')$$);
 UPDATE scoreboard.board SET period = 'month', time_zone = 'Asia/Tokyo' WHERE name = 's-moved';
-SELECT r.season = pg_temp.of_now('s-moved') AS of_now FROM scoreboard_increment_for('sn:a', 'AWARD', 'moved', 's-moved', 1) r;
+SELECT r.season = pg_temp.of_now('s-moved') AS of_now FROM scoreboard_increment_for('sn:b', 'AWARD', 'moved', 's-moved', 1) r;
+SELECT f.mode FROM scoreboard_forget('sn:a') f;
+SELECT pg_temp.final(1, 'sn:b');
 -- A board that is removed and made again begins empty, with a greater version.
 SELECT t.version AS moved FROM scoreboard.top t WHERE t.board = 's-day' \gset
 DELETE FROM scoreboard.board WHERE name = 's-day';

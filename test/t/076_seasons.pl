@@ -1,0 +1,59 @@
+# A season's end while somebody sits in a transaction that began before it: the list of the new season is there at once, the final
+# document of the old one waits for that session, then ends it. And a restart leaves no season that was begun. Needs several sessions, a restart and the log.
+#
+# Part of scoreboard; PostgreSQL licence, see LICENSE.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use ScoreboardTest;
+
+my $node = new_node('seasons', conf => "scoreboard.moderation_wait = 700\n");
+my $db = 'game';
+create_database($node, $db);
+sub sql { return $node->safe_psql($db, $_[0]); }
+
+sql(q{INSERT INTO scoreboard.board (name, period, publish_interval_ms) VALUES ('daily', 'day', 10);
+	INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('WIN', 'trusted', 1)});
+sub season { return sql(q{SELECT season FROM scoreboard_boards() WHERE board = 'daily'}); }
+my $first = season();
+
+# A later season than the clock's, as a clock that was ahead would have begun it.
+sub begin_next
+{
+	sql(q{INSERT INTO scoreboard.season (board_id, season, began_at) SELECT board_id, max(season) + 1, now() FROM scoreboard.board JOIN scoreboard.season USING (board_id) WHERE name = 'daily' GROUP BY 1;
+		UPDATE scoreboard.board SET title = 'next' WHERE name = 'daily'});
+	return;
+}
+sub final { my ($season, $players) = @_; return "(SELECT final AND players = $players FROM scoreboard.season JOIN scoreboard.board USING (board_id) WHERE name = 'daily' AND season = $season)"; }
+
+sql(q{SELECT scoreboard_increment_for('ann', 'WIN', 'a1', 'daily')});
+my $late = $node->background_psql($db);
+$late->query_safe(q{BEGIN; SELECT scoreboard_increment_for('bob', 'WIN', 'b1', 'daily')});
+begin_next();
+wait_until($node, $db, "(SELECT season = $first + 1 AND players = 0 FROM scoreboard.top WHERE board = 'daily')", 'the new season has its empty list');
+is(sql('SELECT NOT final AND ended_at IS NOT NULL FROM scoreboard.season WHERE season = ' . $first), 't', 'the old one waits for the writer');
+$late->query_safe('COMMIT');
+wait_until($node, $db, final($first, 2), 'the final document has who committed after the end');
+is(sql("SELECT string_agg(user_id, ' ') FROM scoreboard_top('daily', season => $first)"), 'ann bob', 'and so have its ranks');
+
+# Who stays longer is ended.
+my $seen = -s $node->logfile;
+$late->query_safe(q{BEGIN; SELECT scoreboard_increment_for('eve', 'WIN', 'e1', 'daily')});
+sql(q{SELECT scoreboard_increment_for('ann', 'WIN', 'a2', 'daily')});
+begin_next();
+wait_until($node, $db, final($first + 1, 1), 'a session that stays holds up no season\'s end');
+like(slurp_file($node->logfile, $seen), qr/scoreboard ended the session of process \d+.*\n.*It held up a season's end for longer than scoreboard.moderation_wait \(700 ms\)/, 'it was ended, and the log says so');
+eval { $late->quit };
+
+# What was begun is not left after a crash, whether it has scores or not.
+kill_and_start($node);
+wait_for_version($node, $db, 'daily', 1);
+is(season(), $first + 2, 'a season that has begun runs on after a crash');
+is(sql(q{SELECT season - } . $first . q{ FROM scoreboard_increment_for('ann', 'WIN', 'a3', 'daily')}), '2', 'actions count in it');
+
+$node->stop;
+done_testing();
