@@ -34,6 +34,8 @@ struct Board
 	Board	   *next;			/* in its bucket */
 	char		name[BOARD_NAME_MAX + 1];
 	int			season;
+	int64_t		season_began;	/* the version with which we saw it begin; 0: we didn't */
+	Frame	   *season_end;		/* what subscribers are told then; NULL: nothing */
 	int64_t		version;		/* never falls, not even while the board is gone */
 	Frame	   *frame;			/* NULL while the board is gone */
 	char		stamp[STAMP_MAX + 1];	/* of what we have; the database made it */
@@ -203,6 +205,18 @@ board_awaited(const Board *board)
 
 /* ---- for the hub ---- */
 
+const Frame *
+board_season_end(const Board *board)
+{
+	return board->season_end;
+}
+
+int64_t
+board_season_began(const Board *board)
+{
+	return board->season_began;
+}
+
 Audience *
 board_audience(const Board *board)
 {
@@ -233,6 +247,7 @@ void
 board_free(Board *board)
 {
 	frame_free(board->frame);
+	frame_free(board->season_end);
 	free(board->permission);
 	audience_free(board->audience);
 	free(board);
@@ -305,6 +320,26 @@ take_settings(Board *board, const DocumentRow *row)
 		hub_end_streams(board, "who may see the board has changed");
 }
 
+/* The list is the first of another season: whoever has had one of the last season is told before it gets this one. */
+static void
+end_season(Board *board, int next, int64_t version)
+{
+	char		text[192 + BOARD_NAME_MAX];
+	Frame	   *frame;
+
+	if (board->frame == NULL || next <= board->season)
+		return;
+	snprintf(text, sizeof(text), "{\"type\":\"season.end\",\"board\":\"%s\",\"season\":%d,\"nextSeason\":%d,\"version\":%" PRId64 "}",
+			 board->name, board->season, next, version);
+	frame = frame_of_message("season.end", text);
+	if (frame == NULL)
+		return;
+	frame_free(board->season_end);
+	board->season_end = frame;
+	board->season_began = version;
+	log_info("season ended", LOG_TEXT("board", board->name), LOG_NUMBER("season", board->season), LOG_NUMBER("next_season", next));
+}
+
 static void
 count_publication(Bridge *bridge, Board *board, int64_t version, const char *document)
 {
@@ -323,6 +358,7 @@ boards_apply(Bridge *bridge, const DocumentRow *row)
 	Board	   *board;
 	Frame	   *frame;
 	int64_t		number;
+	int			season = row->season ? atoi(row->season) : 0;
 
 	if (row->document == NULL || row->version == NULL)
 		return gone(bridge, row->board);
@@ -341,8 +377,9 @@ boards_apply(Bridge *bridge, const DocumentRow *row)
 		return false;
 	}
 	count_publication(bridge, board, number, row->document);
+	end_season(board, season, number);
 	board_show(board, frame, number);
-	board->season = row->season ? atoi(row->season) : 0;
+	board->season = season;
 	log_debug("published", LOG_TEXT("board", board->name), LOG_NUMBER("version", number),
 			  LOG_NUMBER("subscribers", audience_count(board->audience)));
 	hub_broadcast(bridge, board);

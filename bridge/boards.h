@@ -65,6 +65,10 @@ extern uint64_t board_awaited(const Board *board);	/* since when, by uv_hrtime; 
 
 /* ---- for hub.c ---- */
 
+/* Where a season has ended before our eyes: what it is told by, and the version of the next one's first list; NULL and 0: none has. */
+extern const Frame *board_season_end(const Board *board);
+extern int64_t board_season_began(const Board *board);
+
 extern struct Audience *board_audience(const Board *board);	/* who subscribes to it; NULL: nobody ever has */
 extern void board_set_audience(Board *board, struct Audience *audience);	/* the board's from then on */
 

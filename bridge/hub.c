@@ -48,6 +48,7 @@ typedef struct Subscriber
 {
 	Stream	   *stream;
 	int64_t		sent;			/* the newest version it was given */
+	int64_t		season_began;	/* of the season whose begin it knows (boards.h) */
 } Subscriber;
 
 struct Audience
@@ -131,11 +132,32 @@ set_stalled(Stream *stream, bool stalled)
 		stream->stalled_next->stalled_previous = stream->stalled_previous;
 }
 
-/* Sends one subscriber the board's newest; false where the stream is gone by that. */
+/* Has the season ended whose list this subscriber was given last, and was it not told yet? */
+static bool
+season_is_news(const Audience *audience, uint32_t index)
+{
+	const Subscriber *subscriber = &audience->subscribers[index];
+
+	return subscriber->sent >= 0 && subscriber->season_began < board_season_began(audience->board);
+}
+
+/*
+ * Sends one subscriber the board's newest, and before it that a season has ended; false where the stream is gone by that. Where
+ * that message is held up, the list comes when it has drained.
+ */
 static bool
 give(Audience *audience, uint32_t index)
 {
 	Stream	   *stream = audience->subscribers[index].stream;
+
+	if (season_is_news(audience, index))
+	{
+		audience->subscribers[index].season_began = board_season_began(audience->board);
+		if (stream_say(stream, board_season_end(audience->board)) == SAY_LOST)
+			return false;
+		if (stream->stalled)
+			return true;
+	}
 
 	/* First, since sending may end the stream and move another one here. */
 	audience->subscribers[index].sent = board_version(audience->board);
@@ -350,7 +372,7 @@ subscribe(Stream *stream, Board *board)
 	if (audience == NULL || !has_room(audience))
 		return false;
 	stream->places[stream->count++] = (Place) {audience, audience->count};
-	audience->subscribers[audience->count++] = (Subscriber) {stream, -1};
+	audience->subscribers[audience->count++] = (Subscriber) {stream, -1, board_season_began(board)};
 	newest_set_subscribers(board_newest(board), stream->bridge->worker, audience->count);
 	/* A walk that is under way passes this one too, before it begins at the front of the array. */
 	if (audience->left > 0)

@@ -105,13 +105,15 @@ export class Versions {
   }
 }
 
-/** A stream's common part: `messages` are JSON texts in the order of their arrival, but for what tells of the stream itself, `statuses`, and of its player, `own`. */
+/** A stream's common part: `messages` are JSON texts in the order of their arrival, but for what tells of the stream itself, `statuses`, of its player, `own`, and of ended seasons. */
 class Stream {
   messages = [];
 
   statuses = [];
 
   own = []; /* what the stream's player was told of itself */
+
+  seasons = []; /* those that ended; after: how many messages were there */
 
   closed = null; /* {code, reason} */
 
@@ -120,6 +122,7 @@ class Stream {
   hear(text) {
     if (text.startsWith('{"type":"status"')) this.statuses.push(JSON.parse(text));
     else if (text.startsWith('{"type":"me.update"')) this.own.push(JSON.parse(text));
+    else if (text.startsWith('{"type":"season.end"')) this.seasons.push({ ...JSON.parse(text), after: this.messages.length });
     else this.messages.push(text);
   }
 
