@@ -2164,16 +2164,23 @@ False, an error or the end of its time: ACTION_NOT_ALLOWED, and the player is fl
 Errors: INVALID_REQUEST ACTION_NOT_ALLOWED NOT_FOUND.';
 
 CREATE FUNCTION @extschema@.scoreboard_flags(board text DEFAULT NULL, cleared boolean DEFAULT false, entries integer DEFAULT 100)
-RETURNS SETOF @extschema@.scoreboard_flag LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT scoreboard.hide_statement();
-    SELECT f.flag_id, f.user_id, b.name, f.kind, f.value, f.median, f.mad, f.deviation, f.reason, f.times, f.raised_at, f.seen_at, f.cleared_at, f.cleared_by, f.cleared_for
+RETURNS SETOF @extschema@.scoreboard_flag LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM scoreboard.hide_statement();
+    IF scoreboard_flags.entries IS NULL OR scoreboard_flags.entries NOT BETWEEN 1 AND 1000 THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'entries must be from 1 to 1000', DETAIL = '{"code":"INVALID_REQUEST"}';
+    END IF;
+    RETURN QUERY SELECT f.flag_id, f.user_id, b.name, f.kind, f.value, f.median, f.mad, f.deviation, f.reason, f.times, f.raised_at, f.seen_at, f.cleared_at, f.cleared_by, f.cleared_for
     FROM scoreboard.flag f LEFT JOIN scoreboard.board b USING (board_id)
     WHERE (scoreboard_flags.board IS NULL OR b.name = scoreboard_flags.board) AND (scoreboard_flags.cleared OR f.cleared_at IS NULL)
-    ORDER BY f.flag_id DESC LIMIT greatest(entries, 0)
+    ORDER BY f.flag_id DESC LIMIT scoreboard_flags.entries;
+END
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_flags IS
 'Players whose actions were not what they should be, newest first.
-board: null for all; cleared: also those that were cleared.';
+board: null for all; cleared: also those that were cleared; entries: 1-1000.
+Errors: INVALID_REQUEST.';
 
 -- Who is far from what is normal for the board. Compared are logarithms: what players do is spread over orders of magnitude, and among a
 -- thousand honest ones somebody does fifty times what the median does. The distance is in robust standard deviations, 1.4826 MAD; where (nearly) all

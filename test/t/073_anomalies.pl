@@ -63,6 +63,7 @@ is(sql(q{SELECT value, median, mad, deviation > 6 FROM scoreboard_flags() WHERE 
 is(sql('SELECT scoreboard_watch()'), 0, 'a flag that stands is not raised again');
 is(sql($standing), $expected, 'and is there once');
 is(sql(q{SELECT times FROM scoreboard_flags() WHERE user_id = 'fast'}), 2, 'but counted');
+like(($node->psql($db, "SELECT * FROM scoreboard_flags(entries => $_)"))[2], qr/entries must be from 1 to 1000/, "no page of $_") foreach '0', '1001', 'NULL';
 is(sql(q{SELECT scoreboard_clear_flag(flag_id) FROM scoreboard_flags() WHERE user_id = 'fast'; SELECT scoreboard_watch()}), "\n0", 'what was cleared is not raised again for the same actions');
 is(sql(q{UPDATE scoreboard.flag SET cleared_at = cleared_at - interval '1 hour' WHERE user_id = 'fast'; SELECT scoreboard_watch()}), 1, 'but for new ones');
 is(sql(q{SET scoreboard.anomaly_threshold = 1000; SELECT count(*) FROM scoreboard.anomalies(now() - interval '1 hour')}), 0, 'the threshold is a setting');
