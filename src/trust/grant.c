@@ -254,6 +254,9 @@ resolve(const Request *request, const Board **board, const ActionRule **rule, Re
 	if (*board == NULL)
 		return refuse(refusal, REFUSAL_NOT_FOUND, "scoreboard.board lists the boards.",
 					  "there is no board \"%s\"", request->board);
+	if ((*board)->is_label)
+		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "Name its template: the player's labels decide which of its label boards an action counts towards.",
+					  "an action can't name label board \"%s\"", request->board);
 	*rule = config_action_rule(*board, request->action_type);
 	if (*rule == NULL)
 		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "scoreboard.action_type lists the action types.",

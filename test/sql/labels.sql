@@ -43,9 +43,10 @@ UPDATE scoreboard.board SET lowest_score = -10 WHERE name = 'lb.world.country.fr
 SELECT pg_temp.add('lb:bob', '2', -20);
 SELECT scores FROM pg_temp.scores WHERE user_id = 'lb:bob';
 
--- No action names a label board, no grant either is of use there; corrections do.
+-- No action names a label board, no grant either; corrections do.
 SELECT pg_temp.add('lb:bob', '3', 5, 'lb.world.country.fr');
 SELECT sign.outcome($$ SELECT * FROM sign.increment('lb:bob', 'COMPLETE_LEVEL', '3', 'lb.world.country.fr') $$);
+SELECT sign.outcome($$ SELECT scoreboard_create_grant('lb:bob', 'COMPLETE_LEVEL', 'lb.world.country.fr') $$);
 SELECT score FROM scoreboard_adjust('lb:bob', 'lb.world.country.fr', 1, 'why', 'lb-1');
 
 -- From a token: capitals are small letters, another form is none; it wins over what is stored, and what it doesn't give stays.
