@@ -124,6 +124,9 @@ SELECT mode FROM scoreboard_forget('fg:refused', 'anonymise');
 SELECT pg_temp.found('fg:refused') AS refused;
 -- Once nothing that it held could be used any more, the player may begin anew.
 UPDATE scoreboard.tombstone SET expires_at = now() - interval '1 second' WHERE digest = scoreboard.tombstone_digest('fg:erased');
+BEGIN;
+SELECT sign.outcome($$SELECT players FROM scoreboard_import('fg', '{fg:new,fg:erased}', '{1,2}', 'fg-20')$$);
+ROLLBACK;
 SELECT previous_score, score FROM scoreboard_increment_for('fg:erased', 'AWARD', 'fg:erased-1', 'fg', 1);
 SELECT count(*) AS tombstones FROM scoreboard.tombstone;
 SELECT mode FROM scoreboard_forget('fg:erased');
