@@ -833,6 +833,14 @@ COMMENT ON FUNCTION scoreboard.calendar_day(text, timestamptz) IS 'the day that 
 CREATE FUNCTION scoreboard.calendar_season(period text, time_zone text, moment timestamptz, OUT season integer, OUT season_begins timestamptz, OUT season_ends timestamptz)
     AS 'MODULE_PATHNAME', 'scoreboard_calendar_season' LANGUAGE C STABLE STRICT;
 COMMENT ON FUNCTION scoreboard.calendar_season(text, text, timestamptz) IS 'the day, week or month that a moment belongs to, counted since 1970-01-01';
+-- Two look-ups in primary keys.
+CREATE FUNCTION scoreboard.season_begun(board_id integer) RETURNS integer LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN greatest((SELECT max(s.season) FROM scoreboard.score s WHERE s.board_id = season_begun.board_id),
+        (SELECT max(e.season) FROM scoreboard.season e WHERE e.board_id = season_begun.board_id), -2147483648);
+END
+$$;
+COMMENT ON FUNCTION scoreboard.season_begun(integer) IS 'the last season of a board that is known to have begun';
 CREATE FUNCTION scoreboard.running_season(board_id integer) RETURNS integer
     AS 'MODULE_PATHNAME', 'scoreboard_running_season' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION scoreboard.running_season(integer) IS 'the season of a board that runs now';

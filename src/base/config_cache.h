@@ -165,10 +165,11 @@ extern uint64 config_generation(void);
 /* The setting's text; read here and by who reads boards by themselves. */
 extern BoardTies config_ties(const char *ties);
 
-/* A column of a statement that reads boards as b; two look-ups in primary keys. */
-#define CONFIG_SEASON_BEGUN \
-	"CASE b.period WHEN 'forever' THEN 1 ELSE greatest((SELECT max(s.season) FROM scoreboard.score s WHERE s.board_id = b.board_id)," \
-	" (SELECT max(e.season) FROM scoreboard.season e WHERE e.board_id = b.board_id), -2147483648) END::int"
+/*
+ * A column of a statement that reads boards as b. A function, so that scoreboard.score is locked only where a board has seasons: whoever has
+ * that table for himself holds up no other board's reads and lists.
+ */
+#define CONFIG_SEASON_BEGUN "CASE b.period WHEN 'forever' THEN 1 ELSE scoreboard.season_begun(b.board_id) END::int"
 
 extern const Board *config_board(const char *name);
 extern const Board *config_board_by_id(int32 board_id);
