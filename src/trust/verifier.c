@@ -3,8 +3,9 @@
  *
  * It runs as its owner, in a subtransaction that is rolled back whatever it answers: what it locks, sets and opens goes with
  * it. That transaction is read-only and a SECURITY_RESTRICTED_OPERATION (no SET ROLE, temporary tables, prepared statements,
- * held cursors); its arguments are the action, and neither the statement nor the settings that a layer hands claims and headers over in
- * can be read meanwhile. What no rollback takes back, advisory locks of the session, is released by hand.
+ * held cursors); its arguments are the action, and neither the statements that led to it nor the settings that a layer hands claims and
+ * headers over in can be read meanwhile, nor is what else the session has within its reach (confinement.c). What no rollback takes back,
+ * advisory locks that it takes for the session, is released by hand.
  *
  * A timer of its own ends it: from scoreboard.verifier_timeout on it is cancelled again and again, since a function may catch a
  * cancel; if that doesn't end it within GRACE_MS, the session is. A cancel that is meant for the whole statement is noted
@@ -51,6 +52,7 @@
 #include "base/plan.h"
 #include "base/season.h"
 #include "plain/keyed_hash.h"
+#include "trust/confinement.h"
 #include "trust/verifier.h"
 
 /* How often a function that is late is cancelled, and for how long, before its session is ended. */
@@ -372,6 +374,7 @@ run(Oid function, Oid owner, Datum action, bool *answer)
 	const char *statement = debug_query_string;
 	LockData   *locks = GetLockStatusData();
 	int			level = GetCurrentTransactionNestLevel();
+	Confinement *volatile confinement = NULL;
 	ErrorData  *volatile error = NULL;
 
 	*answer = false;
@@ -381,6 +384,7 @@ run(Oid function, Oid owner, Datum action, bool *answer)
 	PG_TRY();
 	{
 		start_timer();
+		confinement = confinement_begin();
 		*answer = call_function(function, owner, action);
 		HOLD_INTERRUPTS();
 		stop_timer();
@@ -401,6 +405,8 @@ run(Oid function, Oid owner, Datum action, bool *answer)
 		RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(caller);
 	CurrentResourceOwner = resource_owner;
+	if (confinement)
+		confinement_end(confinement);
 	release_new_locks(locks);
 	return error;
 }

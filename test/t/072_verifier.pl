@@ -151,6 +151,33 @@ is_refused(q{BEGIN EXECUTE 'PREPARE p AS SELECT 1'; RETURN true; END}, qr/^error
 is_refused(q{BEGIN EXECUTE 'DECLARE c CURSOR WITH HOLD FOR SELECT 1'; RETURN true; END}, qr/^error 42501: .*security-restricted/, 'a held cursor', undef, q{SELECT count(*) FROM pg_cursors WHERE name = 'c'});
 is_refused(q{BEGIN LISTEN verified; RETURN true; END}, qr/^error 42501: .*security-restricted/, 'LISTEN', undef, 'SELECT count(*) FROM pg_listening_channels()');
 
+# What the session has beside: neither seen nor touched
+my $around = 'BEGIN; SELECT pg_advisory_lock(7), pg_advisory_lock(7); PREPARE mine AS SELECT $$canary-prepared$$; DECLARE mine CURSOR FOR SELECT format($$canary-%s$$, g) FROM generate_series(1, 3) g; SAVEPOINT before; ';
+sub beside
+{
+	my ($body, $declare, $call) = @_;
+	my $player = ++$number;
+
+	verifier("DECLARE c refcursor := 'mine'; r record; s text; n int; BEGIN $body; END");
+	$call //= award($player);
+	return sql($around . sprintf($call, $player) . '; FETCH mine; SELECT pg_advisory_unlock(7), pg_advisory_unlock(7); DEALLOCATE mine; COMMIT');
+}
+my $kept = "\n7\ncanary-1\nt|t";
+my $calls = q{DO $do$ BEGIN PERFORM scoreboard_increment_for('p%s', 'AWARD', 'a', points => 7, metadata => '{"x": "canary-call"}'); EXCEPTION WHEN SQLSTATE 'PT403' THEN NULL; END $do$};
+is(beside('RETURN true'), "|$kept", 'what the session has is still there');
+is(beside("GET DIAGNOSTICS s = PG_CONTEXT; RAISE EXCEPTION '%', s", undef, $calls), "|\ncanary-1\nt|t", 'it looks at its context');
+unlike(reason("p$number"), qr/canary|scoreboard_increment|DO|inline/, 'which ends with itself');
+is(beside("SELECT count(*) INTO n FROM pg_cursors; RETURN n = 0"), "|$kept", 'no cursor is listed');
+is(beside("BEGIN FETCH c INTO r; RETURN false; EXCEPTION WHEN object_not_in_prerequisite_state THEN RETURN true; END"), "|$kept", 'a cursor of the caller is not read');
+is(beside("BEGIN MOVE c; RETURN false; EXCEPTION WHEN object_not_in_prerequisite_state THEN RETURN true; END"), "|$kept", 'nor moved');
+is(beside("BEGIN CLOSE c; RETURN false; EXCEPTION WHEN invalid_cursor_state THEN RETURN true; END"), "|$kept", 'nor closed');
+is(beside("OPEN c FOR SELECT 1; RETURN false; EXCEPTION WHEN duplicate_cursor THEN RETURN true"), "|$kept", 'nor replaced');
+is(beside("c := 'own'; OPEN c FOR SELECT 5; FETCH c INTO n; CLOSE c; RETURN n = 5"), "|$kept", 'it has cursors of its own');
+is(beside("BEGIN PERFORM $_; RETURN false; EXCEPTION WHEN insufficient_privilege THEN RETURN true; END"), "|$kept", "$_ is refused")
+	foreach ('pg_advisory_unlock(7)', 'pg_advisory_unlock_shared(7)', 'pg_advisory_unlock(0, 7)', 'pg_advisory_unlock_shared(0, 7)', 'pg_advisory_unlock_all()', '* FROM pg_prepared_statements', 'setseed(0)');
+is(sql(q{BEGIN; DECLARE calls CURSOR FOR } . award('fetched') . '; FETCH calls; SELECT count(*) FROM pg_cursors; COMMIT'), "7\n1", 'called by a cursor');
+is(sql(q{DO $$ DECLARE r record; BEGIN FOR r IN SELECT g FROM generate_series(1, 20) g LOOP PERFORM scoreboard_increment_for('plooped' || r.g, 'AWARD', 'a', points => 7); END LOOP; END $$; SELECT count(*) FROM scoreboard.player WHERE user_id LIKE 'plooped%'}), 20, 'called in a loop');
+
 # What it may do, and no more than that
 verifier(q{DECLARE c refcursor := 'open'; BEGIN OPEN c FOR SELECT 1; PERFORM set_config('search_path', 'game', false), set_config('game.note', 'x', false), pg_notify('verified', 'x');
 	LOCK TABLE game.run IN ACCESS EXCLUSIVE MODE; PERFORM pg_advisory_lock(42), pg_advisory_lock(42), pg_advisory_lock_shared(43), pg_advisory_xact_lock(44); RETURN true; END});
