@@ -1678,7 +1678,7 @@ BEGIN
     END IF;
     PERFORM FROM scoreboard.signing_key k WHERE k.key_id = scoreboard_rotate_key.key_id AND k.revoked_at IS NULL FOR UPDATE;
     IF NOT FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no signing key "%s", or it is revoked', scoreboard_rotate_key.key_id), DETAIL = '{"code":"NOT_FOUND"}',
+        RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no signing key "%s", or it is revoked', left(scoreboard_rotate_key.key_id, 63)), DETAIL = '{"code":"NOT_FOUND"}',
             HINT = 'Make a key with scoreboard_create_key().';
     END IF;
     INSERT INTO scoreboard.signing_key (key_id, secret, board_ids, action_type_ids)
@@ -1703,7 +1703,7 @@ BEGIN
     PERFORM scoreboard.hide_statement();
     UPDATE scoreboard.signing_key k SET revoked_at = coalesce(k.revoked_at, now()) WHERE k.key_id = scoreboard_revoke_key.key_id;
     IF NOT FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no signing key "%s"', scoreboard_revoke_key.key_id), DETAIL = '{"code":"NOT_FOUND"}',
+        RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no signing key "%s"', left(scoreboard_revoke_key.key_id, 63)), DETAIL = '{"code":"NOT_FOUND"}',
             HINT = 'scoreboard.signing_key lists the keys.';
     END IF;
 END
@@ -1718,7 +1718,8 @@ RETURNS jsonb AS 'MODULE_PATHNAME', 'scoreboard_explain_receipt' LANGUAGE C STAB
 COMMENT ON FUNCTION @extschema@.scoreboard_explain_receipt IS
 'Why a receipt doesn''t verify for an action: what should have been signed, and what probably was.
 {signedBytes, difference, parts: [{keyId, key, signature, explanation}], verifies, findings}.
-signed_bytes: what the service says it has signed; difference: where that is something else;
+signed_bytes: what the service says it has signed, 64 KiB at most; difference: where that is
+  something else;
 explanation: the usual mistake that would explain the signature, and the state of the key;
 findings: what is wrong beside the signature. Never answers a signature or a secret.
 Errors: INVALID_REQUEST NOT_FOUND ACTION_NOT_ALLOWED.';
@@ -1838,7 +1839,7 @@ BEGIN
     LOCK TABLE scoreboard.board IN SHARE UPDATE EXCLUSIVE MODE;
     SELECT b.board_id INTO of_template FROM scoreboard.board b WHERE b.name = template;
     IF NOT FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no board "%s"', template), DETAIL = '{"code":"NOT_FOUND"}', HINT = 'scoreboard.board lists the boards.';
+        RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no board "%s"', left(template, 63)), DETAIL = '{"code":"NOT_FOUND"}', HINT = 'scoreboard.board lists the boards.';
     END IF;
     IF EXISTS (SELECT FROM scoreboard.label_board l WHERE l.board_id = of_template) THEN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('"%s" is a label board itself', template), DETAIL = '{"code":"INVALID_REQUEST"}', HINT = 'Give its template.';
@@ -2018,6 +2019,20 @@ CREATE FUNCTION scoreboard.lock_player(user_id text) RETURNS bigint
     AS 'MODULE_PATHNAME', 'scoreboard_lock_player' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION scoreboard.lock_player(text) IS 'nobody acts for the player until the transaction ends; the player_id, or null. Ends sessions that hold it up';
 
+-- What is recorded with a change: for people, and for whoever repeats it.
+CREATE FUNCTION scoreboard.check_change(reason text, reference text) RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF length(reason) > 1000 THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'reason must not have more than 1000 characters', DETAIL = '{"code":"INVALID_REQUEST"}', HINT = 'Say where more is to be read.';
+    END IF;
+    IF length(reference) NOT BETWEEN 1 AND 255 OR reference ~ '[\u0001-\u001f\u007f-\u009f]' THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'reference must have 1 to 255 characters, none of them a control character', DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = 'Give every change a reference of its own; a retry repeats it.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION scoreboard.check_change(text, text) IS 'refuses a reason or reference that scoreboard.adjustment doesn''t take';
+
 -- One way for the four below; a reference that was used already changes nothing.
 CREATE FUNCTION scoreboard.change_player(kind text, user_id text, new_state text, new_hidden boolean, reason text, reference text)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -2027,6 +2042,7 @@ DECLARE
     made scoreboard.adjustment;
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.check_change(reason, reference);
     changed_id := scoreboard.lock_player(user_id);
     IF changed_id IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = 'there is no such player', DETAIL = '{"code":"NOT_FOUND"}', HINT = 'Players appear with their first action or profile.';
@@ -2110,6 +2126,7 @@ DECLARE
     moment timestamptz;
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.check_change(reason, reference);
     -- An older snapshot wouldn't see what was waited for.
     IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'scoreboard_reset_season() must run at the isolation level READ COMMITTED', DETAIL = '{"code":"INVALID_REQUEST"}',
@@ -2265,6 +2282,8 @@ COMMENT ON FUNCTION scoreboard.watch() IS 'flags who is far from what is normal;
 CREATE FUNCTION scoreboard.freeze_flagged(after bigint) RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     flag scoreboard.flag;
+    frozen_id bigint;
+    reference text;
 BEGIN
     SELECT f.* INTO flag FROM scoreboard.flag f WHERE f.freezes AND f.frozen_at IS NULL AND f.cleared_at IS NULL AND f.flag_id > after
         AND EXISTS (SELECT FROM scoreboard.player p WHERE p.user_id = f.user_id AND p.state = 'active') ORDER BY f.flag_id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
@@ -2272,13 +2291,16 @@ BEGIN
         RETURN NULL;
     END IF;
     BEGIN
-        PERFORM scoreboard.lock_player(flag.user_id);
+        frozen_id := scoreboard.lock_player(flag.user_id);
     EXCEPTION WHEN lock_not_available THEN
         RETURN flag.flag_id;
     END;
     IF EXISTS (SELECT FROM scoreboard.player p WHERE p.user_id = flag.user_id AND p.state = 'active') THEN
+        -- Without, where somebody has used it for something else: others are behind it.
+        SELECT r INTO reference FROM format('flag %s', flag.flag_id) AS r
+            WHERE NOT EXISTS (SELECT FROM scoreboard.adjustment a WHERE a.reference = r AND (a.kind, a.player_id) IS DISTINCT FROM ('freeze', frozen_id));
         PERFORM scoreboard.change_player('freeze', flag.user_id, 'frozen', NULL,
-            format('%s far from normal: %s, median %s (flag %s)', flag.kind, round(flag.value::numeric, 2), round(flag.median::numeric, 2), flag.flag_id), format('flag %s', flag.flag_id));
+            format('%s far from normal: %s, median %s (flag %s)', flag.kind, round(flag.value::numeric, 2), round(flag.median::numeric, 2), flag.flag_id), reference);
     END IF;
     UPDATE scoreboard.flag f SET frozen_at = now() WHERE f.flag_id = flag.flag_id;
     RETURN flag.flag_id;
@@ -2309,6 +2331,7 @@ RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_
 #variable_conflict use_column
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.check_change(reason, NULL);
     -- One that was cleared stays as it was.
     UPDATE scoreboard.flag f SET cleared_at = now(), cleared_by = session_user, cleared_for = coalesce(scoreboard_clear_flag.reason, '')
         WHERE f.flag_id = scoreboard_clear_flag.flag_id AND f.cleared_at IS NULL;
@@ -2431,6 +2454,7 @@ DECLARE
     kept_until timestamptz;
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.check_change(reason, reference);
     IF user_id IS NULL OR mode IS NULL OR mode NOT IN ('erase', 'anonymise') THEN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'user_id must be given, and mode must be erase or anonymise', DETAIL = '{"code":"INVALID_REQUEST"}',
             HINT = 'erase takes the scores along, anonymise leaves them without whose they are.';
@@ -2487,6 +2511,7 @@ DECLARE
     made scoreboard.adjustment;
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.check_change(reason, reference);
     INSERT INTO scoreboard.adjustment (reference, kind, content, reason)
         VALUES (reference, 'retention', sha256(convert_to(what, 'UTF8')), concat_ws('; ', what, nullif(reason, '')))
         ON CONFLICT ON CONSTRAINT adjustment_reference_key DO NOTHING;
@@ -2944,8 +2969,12 @@ DECLARE
 BEGIN
     PERFORM scoreboard.hide_statement();
     IF scoreboard.levels_within(level) IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('there is no access level "%s"', level), DETAIL = '{"code":"INVALID_REQUEST"}',
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('there is no access level "%s"', left(level, 63)), DETAIL = '{"code":"INVALID_REQUEST"}',
             HINT = 'Levels are reader, player, gateway, server and admin.';
+    END IF;
+    IF role = 'public' AND level NOT IN ('reader', 'player') THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('level %s is not for everybody', level), DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = 'Give it to a role; PUBLIC can be reader or player.';
     END IF;
     -- One at a time: two that change the same functions' privileges would fail each other.
     LOCK TABLE scoreboard.access_level IN SHARE ROW EXCLUSIVE MODE;
@@ -2971,6 +3000,7 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_grant_access IS
 'Gives a role a level: EXECUTE on what it may call, and nothing else.
+role: public, which is everybody, can be reader or player;
 level: reader, player, gateway, server, admin.';
 
 CREATE FUNCTION @extschema@.scoreboard_revoke_access(role name)
@@ -3021,11 +3051,9 @@ CREATE FUNCTION scoreboard.setting_of(role name, wanted text) RETURNS text LANGU
 $$;
 COMMENT ON FUNCTION scoreboard.setting_of(name, text) IS 'a setting as sessions of that role in this database begin with it';
 
-CREATE FUNCTION scoreboard.names_in(list text) RETURNS text[] LANGUAGE sql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(array_agg((parse_ident(btrim(part)))[1]), '{}') FROM regexp_split_to_table(list, ',') AS part WHERE btrim(part) <> ''
-$$;
-COMMENT ON FUNCTION scoreboard.names_in(text) IS 'the names of a list that a setting holds';
+CREATE FUNCTION scoreboard.names_in(list text) RETURNS text[]
+    AS 'MODULE_PATHNAME', 'scoreboard_names_in' LANGUAGE C IMMUTABLE STRICT;
+COMMENT ON FUNCTION scoreboard.names_in(text) IS 'the names of a list that a setting holds; none where it can''t be read';
 
 -- Each looks whether it is there, so that a second call says what is left.
 CREATE FUNCTION scoreboard.setup_left(authenticator name, roles name[]) RETURNS SETOF @extschema@.scoreboard_setup_step LANGUAGE plpgsql
@@ -3035,7 +3063,7 @@ DECLARE
     api name := scoreboard.api_schema();
     -- Names as they are, without quotes
     exposed text[] := regexp_split_to_array(btrim(coalesce(scoreboard.setting_of(authenticator, 'pgrst.db_schemas'), 'public')), ' *, *');
-    trusted text[] := scoreboard.names_in(scoreboard.setting_of(authenticator, 'scoreboard.trusted_request_roles'));
+    trusted text[] := coalesce(scoreboard.names_in(scoreboard.setting_of(authenticator, 'scoreboard.trusted_request_roles')), '{}');
 BEGIN
     FOREACH role IN ARRAY roles LOOP
         RETURN QUERY SELECT pg_has_role(authenticator, role, 'MEMBER'), format('"%s" may act as "%s"', authenticator, role), format('GRANT %I TO %I', role, authenticator);
@@ -3069,7 +3097,7 @@ BEGIN
     ELSIF layer = 'postgrest' THEN
         roles := ARRAY[anonymous, authenticated, service];
     ELSE
-        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('there is no layer "%s"', layer), DETAIL = '{"code":"INVALID_REQUEST"}',
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('there is no layer "%s"', left(layer, 63)), DETAIL = '{"code":"INVALID_REQUEST"}',
             HINT = 'Layers are postgrest and supabase.';
     END IF;
     IF coalesce(roles[1], roles[2], roles[3]) IS NULL OR authenticator IS NULL THEN
@@ -3081,6 +3109,12 @@ BEGIN
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no role "%s"', missing), DETAIL = '{"code":"NOT_FOUND"}',
             HINT = 'Create it, or name another one: scoreboard_setup(layer, anonymous, authenticated, service, authenticator).';
+    END IF;
+    -- One role for two would have both levels: visitors could name players.
+    SELECT r INTO missing FROM unnest(roles) AS t(r) WHERE r IS NOT NULL GROUP BY r HAVING count(*) > 1 LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('role "%s" is named twice', missing), DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = 'Each of anonymous, authenticated and service has a level of its own: name three roles.';
     END IF;
     FOR n IN 1..3 LOOP
         CONTINUE WHEN roles[n] IS NULL;
@@ -3097,7 +3131,7 @@ $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_setup IS
 'Gives the roles of an HTTP layer their levels, and says what an administrator has to set besides.
 layer: postgrest, or supabase (whose roles are anon, authenticated, service_role);
-anonymous, authenticated, service: who gets the levels reader, player, server;
+anonymous, authenticated, service: who gets the levels reader, player, server; three roles;
 authenticator: as whom the layer logs in.
 Rows: done, what, and the statement that does it: where done is false it is yours to run. A second
   call changes nothing.

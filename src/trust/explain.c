@@ -38,6 +38,7 @@ PG_FUNCTION_INFO_V1(scoreboard_explain_receipt);
 
 #define KEYS_TRIED 100			/* beside the one that is named; the newest */
 #define NAMES_TRIED 100			/* boards, prefixes of issuers */
+#define GIVEN_MAX 65536			/* bytes that the caller says were signed: some are of another form altogether */
 
 static SavedPlan keys_plan = {
 	.text = "SELECT key_id::text FROM scoreboard.signing_key ORDER BY created_at DESC, key_id LIMIT $1",
@@ -379,6 +380,8 @@ read_question(FunctionCallInfo fcinfo, Question *question)
 
 		question->given = VARDATA_ANY(given);
 		question->given_length = VARSIZE_ANY_EXHDR(given);
+		if (question->given_length > GIVEN_MAX)
+			check(refuse(&refusal, REFUSAL_INVALID_REQUEST, NULL, "signed_bytes must not have more than %d bytes", GIVEN_MAX), &refusal);
 	}
 	check(request_check(request, &refusal), &refusal);
 	if (!request->has_issued_at)

@@ -8,8 +8,12 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
@@ -17,6 +21,8 @@
 #include "base/refusal.h"
 #include "plain/guard.h"
 #include "trust/trusted_request.h"
+
+PG_FUNCTION_INFO_V1(scoreboard_names_in);
 
 static bool
 session_is_trusted(void)
@@ -63,4 +69,21 @@ trusted_request_headers(RequestHeaders *headers)
 	if (why == guard_no_memory)
 		raise_no_memory();
 	return why == NULL;
+}
+
+/* scoreboard.names_in(list text) returns text[]: as session_is_trusted() reads them */
+Datum
+scoreboard_names_in(PG_FUNCTION_ARGS)
+{
+	List	   *names;
+	ListCell   *cell;
+	Datum	   *texts;
+	int			count = 0;
+
+	if (!SplitIdentifierString(text_to_cstring(PG_GETARG_TEXT_PP(0)), ',', &names))
+		names = NIL;
+	texts = palloc(Max(list_length(names), 1) * sizeof(Datum));
+	foreach(cell, names)
+		texts[count++] = CStringGetTextDatum(lfirst(cell));
+	PG_RETURN_ARRAYTYPE_P(construct_array(texts, count, TEXTOID, -1, false, TYPALIGN_INT));
 }

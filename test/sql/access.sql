@@ -108,6 +108,9 @@ SELECT sign.outcome($$ SELECT scoreboard_create_key('acc-k', action_types => '{}
 SELECT sign.outcome($$ SELECT scoreboard_grant_access('regress_sb_nobody', 'owner') $$);
 SELECT sign.outcome($$ SELECT scoreboard_grant_access('regress_sb_nobody', NULL) $$);
 SELECT sign.outcome($$ SELECT scoreboard_grant_access('regress_sb_not_there', 'reader') $$);
+-- Everybody may read, or act by a token; no more.
+SELECT l.level, sign.outcome(format('SELECT scoreboard_grant_access(%L, %L)', 'public', l.level)) FROM unnest('{gateway,server,admin}'::text[]) AS l(level);
+SELECT sign.outcome(format('SELECT scoreboard_grant_access(%L, %L)', 'regress_sb_nobody', repeat('x', 1000)));
 SELECT sign.outcome($$ SELECT scoreboard_revoke_access('regress_sb_nobody') $$);
 SELECT * FROM scoreboard.access_level WHERE role_name LIKE 'regress_sb%' ORDER BY 1;
 -- Taken back, everything is

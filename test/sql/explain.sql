@@ -105,6 +105,8 @@ SELECT pg_temp.why('v1:ex-game:' || pg_temp.mac(pg_temp.bytes(jsonb_build_object
 \pset format aligned
 SELECT n, sign.outcome(format('SELECT scoreboard_explain_receipt(%L, NULL, %L, %L, %L, %L, issued_at => %L)', 'v1:x:y', user_id, action_type, action_id, board, issued_at)) FROM (VALUES (1, NULL, 'EX_FIXED', 'a', 'ex', 1), (2, 'p', NULL, 'a', 'ex', 1),
     (3, 'p', 'EX_FIXED', NULL, 'ex', 1), (4, 'p', 'EX_FIXED', 'a', NULL, 1), (5, 'p', 'EX_FIXED', 'a', 'ex', NULL), (6, 'p', 'EX_FIXED', 'a', 'ex-none', 1), (7, 'p', 'EX_NONE', 'a', 'ex', 1), (8, 'p', 'EX_FIXED', 'a', 'ex', -1)) AS t(n, user_id, action_type, action_id, board, issued_at) ORDER BY n;
+SELECT sign.outcome($$SELECT scoreboard_explain_receipt('v1:x:y', convert_to(repeat('x', 65537), 'UTF8'), 'p', 'EX_FIXED', 'a', 'ex', issued_at => 1)$$);
+SELECT scoreboard_explain_receipt('v1:x:y', convert_to(repeat('x', 65536), 'UTF8'), 'p', 'EX_FIXED', 'a', 'ex', issued_at => 1) ->> 'verifies' AS verifies;
 -- Whatever is asked, no secret and no signature of ours is in the answer.
 SELECT count(*) AS told FROM sign.key k, (VALUES (pg_temp.ask('v1:ex-game:' || repeat('0', 64))), (pg_temp.ask('v1:ex-game:' || repeat('0', 64), pg_temp.bytes())), (pg_temp.ask('v1:ex-game:' || pg_temp.mac(pg_temp.bytes(), 'ex-next')))) AS t(a)
     WHERE strpos(a::text, k.secret) > 0 OR strpos(a::text, pg_temp.mac(pg_temp.bytes(), k.key_id)) > 0;

@@ -110,6 +110,13 @@ SELECT mode, suspended_until IS NOT NULL AS until, replayed FROM scoreboard_forg
 SELECT sign.outcome($$SELECT scoreboard_forget('fg:stays', reference => 'fg-17')$$), sign.outcome($$SELECT scoreboard_forget('fg:erased', 'anonymise', reference => 'fg-17')$$);
 SELECT sign.outcome($$SELECT scoreboard_forget('fg:erased')$$), sign.outcome($$SELECT scoreboard_forget('fg:nobody')$$);
 SELECT sign.outcome($$SELECT scoreboard_forget('fg:stays', 'sometimes')$$), sign.outcome($$SELECT scoreboard_forget(NULL)$$), sign.outcome($$SELECT scoreboard_forget('fg:stays', NULL)$$);
+-- Whatever is recorded with a reason and a reference says what these may be; nothing has changed.
+SELECT call, what, sign.outcome(format('SELECT scoreboard_%s, reason => %L, reference => %L)', call, reason, reference))
+    FROM unnest('{freeze(''fg:stays'',ban(''fg:stays'',restore(''fg:stays'',hide(''fg:stays'',forget(''fg:stays'',reset_season(''fg'',set_retention(NULL}'::text[]) WITH ORDINALITY AS c(call, n),
+        (VALUES (1, 'a reference too long', 'r', repeat('x', 256)), (2, 'an empty one', 'r', ''), (3, 'a control character', 'r', E'a\nb'), (4, 'a reason too long', repeat('x', 1001), NULL)) AS v(m, what, reason, reference) ORDER BY n, m;
+SELECT sign.outcome(format('SELECT scoreboard_clear_flag(1, %L)', repeat('x', 1001)));
+SELECT count(*) FROM scoreboard.adjustment WHERE length(reference) NOT BETWEEN 1 AND 255 OR reference ~ E'\n' OR length(reason) > 1000;
+SELECT state, hidden FROM scoreboard.player WHERE user_id = 'fg:stays';
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT sign.outcome($$SELECT scoreboard_forget('fg:stays')$$);
 COMMIT;

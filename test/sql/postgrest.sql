@@ -20,6 +20,8 @@ SELECT sign.outcome($$ SELECT scoreboard_setup('postgrest', 'regress_sb_anon', a
 SELECT sign.outcome($$ SELECT scoreboard_setup('postgrest', 'regress_sb_anon', 'regress_sb_nobody', authenticator => 'regress_sb_authenticator') $$);
 SELECT sign.outcome($$ SELECT scoreboard_setup('postgrest', 'regress_sb_anon') $$);
 SELECT sign.outcome($$ SELECT scoreboard_setup('supabase') $$);
+SELECT sign.outcome(format('SELECT scoreboard_setup(%s, authenticator => %L)', names, 'regress_sb_authenticator'))
+    FROM unnest(ARRAY[$$'postgrest', 'regress_sb_anon', 'regress_sb_anon'$$, $$'postgrest', 'regress_sb_anon', NULL, 'regress_sb_anon'$$, $$'postgrest', NULL, 'regress_sb_user', 'regress_sb_user'$$]) AS t(names);
 SELECT count(*) AS given FROM scoreboard.access_level WHERE role_name LIKE 'regress_sb%';
 SELECT * FROM scoreboard_setup('postgrest', 'regress_sb_anon', 'regress_sb_user', 'regress_sb_service', 'regress_sb_authenticator');
 SELECT statement FROM scoreboard_setup('postgrest', 'regress_sb_anon', 'regress_sb_user', 'regress_sb_service', 'regress_sb_authenticator') WHERE NOT done \gexec
@@ -31,6 +33,11 @@ ALTER ROLE regress_sb_authenticator SET pgrst.db_schemas = 'api, other';
 SELECT statement FROM scoreboard_setup('postgrest', 'regress_sb_anon', authenticator => 'regress_sb_authenticator') WHERE NOT done \gexec
 SELECT done, what FROM scoreboard_setup('postgrest', 'regress_sb_anon', authenticator => 'regress_sb_authenticator') WHERE NOT done;
 SELECT unnest(setconfig) FROM pg_db_role_setting WHERE setrole = 'regress_sb_authenticator'::regrole ORDER BY 1;
+-- A list is read as trust reads it, also where a name has a comma, and where it can't be read: then it trusts nobody.
+SELECT list, scoreboard.names_in(list) FROM (VALUES ('a, "B,c" ,D'), ('"a""b"'), ('$libdir/x,scoreboard'), ('a b'), ('"a'), ('a,,b'), ('')) AS t(list);
+ALTER ROLE regress_sb_authenticator SET scoreboard.trusted_request_roles = '"Else, Somebody"', 'regress_sb_authenticator';
+SELECT count(*) AS left FROM scoreboard_setup('postgrest', 'regress_sb_anon', authenticator => 'regress_sb_authenticator') WHERE NOT done;
+ALTER ROLE regress_sb_authenticator SET scoreboard.trusted_request_roles = 'regress_sb_authenticator';
 -- Supabase has these roles; whatever its default privileges had given them is not theirs.
 CREATE ROLE anon;
 CREATE ROLE authenticated;

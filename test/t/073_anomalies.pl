@@ -78,6 +78,14 @@ is(sql(q{SELECT string_agg(user_id || ' ' || state, ', ' ORDER BY user_id) FROM 
 is(sql(q{SELECT reason ~ '^rate far from normal: 2000\.00, median \d+\.\d\d \(flag \d+\)$', reference ~ '^flag \d+$' FROM scoreboard.adjustment JOIN scoreboard.player USING (player_id) WHERE user_id = 'fast' AND kind = 'freeze'}), 't|t', 'with a record of why');
 is(sql(q{SELECT scoreboard_restore('fast'); SET scoreboard.anomaly_freeze = on; SELECT scoreboard_watch(); SELECT state FROM scoreboard.player WHERE user_id = 'fast'}), "\n0\nactive", 'who is restored stays so while the flag stands');
 
+# A reference that somebody has used for something else holds nobody up.
+sql(q{UPDATE scoreboard.flag SET cleared_at = now() - interval '2 hours' WHERE cleared_at IS NULL});
+sql(q{SELECT scoreboard_restore(user_id) FROM scoreboard.player WHERE state = 'frozen'});
+sql(q{SELECT scoreboard_hide('fast', false, reference => format('flag %s', last_value + n)) FROM scoreboard.flag_flag_id_seq, generate_series(1, 20) AS n});
+sql(q{SET scoreboard.anomaly_freeze = on; SELECT scoreboard_watch()});
+is(sql(q{SELECT string_agg(user_id || ' ' || state, ', ' ORDER BY user_id) FROM scoreboard.player WHERE state <> 'active'}), 'fast frozen, more frozen, often frozen, quick frozen, rich banned', 'all are frozen where their references are taken');
+sql(q{SELECT scoreboard_restore('fast')});
+
 # The worker does it by itself, while a session sits on the player.
 sql(q{ALTER SYSTEM SET scoreboard.moderation_wait = '100ms'; ALTER SYSTEM SET scoreboard.anomaly_freeze = on});
 sql(q{UPDATE scoreboard.flag SET cleared_at = now() - interval '2 hours' WHERE user_id = 'fast' AND cleared_at IS NULL});
