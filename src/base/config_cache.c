@@ -38,6 +38,13 @@ static const char *const config_tables[] = {
 	"board", "label_board", "action_type", "action_rule", "signing_key", "jwt_issuer", "jwt_key", "verifier"
 };
 
+/* Those of the table by name */
+typedef struct BoardById
+{
+	int32		board_id;		/* hash key */
+	const Board *board;
+} BoardById;
+
 typedef struct RuleKey
 {
 	int32		board_id;
@@ -53,6 +60,7 @@ typedef struct RuleEntry
 
 static MemoryContext cache_context = NULL;
 static HTAB *boards = NULL;
+static HTAB *boards_by_id = NULL;	/* of BoardById */
 static HTAB *rules = NULL;
 static HTAB *signing_keys = NULL;
 static List *issuers = NIL;		/* of Issuer *: there are a handful */
@@ -170,6 +178,7 @@ config_begin_call(void)
 		MemoryContextSetParent(old, TopTransactionContext);
 	cache_context = AllocSetContextCreate(CacheMemoryContext, "scoreboard configuration", ALLOCSET_DEFAULT_SIZES);
 	boards = make_table("scoreboard boards", SCOREBOARD_NAME_MAX + 1, sizeof(Board), HASH_STRINGS);
+	boards_by_id = make_table("scoreboard boards by id", sizeof(int32), sizeof(BoardById), HASH_BLOBS);
 	rules = make_table("scoreboard rules", sizeof(RuleKey), sizeof(RuleEntry), HASH_BLOBS);
 	signing_keys = make_table("scoreboard keys", SCOREBOARD_NAME_MAX + 1, sizeof(SigningKey), HASH_STRINGS);
 	issuers = NIL;
@@ -301,6 +310,7 @@ load_board(const char *name, int32 board_id)
 		load_labels(board, row, desc, 16);
 		board->period = (CalendarPeriod) plan_known_text(row, desc, 17)[0];
 		board->season_begun = DatumGetInt32(plan_datum(row, desc, 18));
+		((BoardById *) hash_search(boards_by_id, &board->board_id, HASH_ENTER, NULL))->board = board;
 	}
 	plan_finish(pin);
 	return board;
@@ -324,19 +334,9 @@ config_board(const char *name)
 const Board *
 config_board_by_id(int32 board_id)
 {
-	HASH_SEQ_STATUS scan;
-	Board	   *board;
+	BoardById  *entry = hash_search(boards_by_id, &board_id, HASH_FIND, NULL);
 
-	hash_seq_init(&scan, boards);
-	while ((board = hash_seq_search(&scan)) != NULL)
-	{
-		if (board->board_id == board_id)
-		{
-			hash_seq_term(&scan);
-			return board;
-		}
-	}
-	return load_board(NULL, board_id);
+	return entry ? entry->board : load_board(NULL, board_id);
 }
 
 /* One that was deleted meanwhile is left out: the generation has moved with it. */
