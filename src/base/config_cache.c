@@ -231,48 +231,68 @@ visibility_from_text(const char *visibility)
 	return strcmp(visibility, "token") == 0 ? VISIBLE_TO_PLAYERS : VISIBLE_BY_PERMISSION;
 }
 
-static void
-load_further(Board *board, HeapTuple row, TupleDesc desc, int column)
+/* An integer[] column as a list in the cache's context; NIL where it is null. */
+static List *
+int_list(HeapTuple row, TupleDesc desc, int column)
 {
-	bool		none;
-	Datum		value = SPI_getbinval(row, desc, column, &none);
-	ArrayType  *ids = none ? NULL : DatumGetArrayTypeP(value);
+	List	   *list = NIL;
+	bool		isnull;
+	Datum		value = SPI_getbinval(row, desc, column, &isnull);
+	Datum	   *elements;
+	int			count;
+	MemoryContext before;
 
-	board->further_count = 0;
-	board->further_ids = NULL;
-	board->further = NULL;
-	if (ids == NULL || ARR_NDIM(ids) == 0)
-		return;
-	board->further_ids = MemoryContextAlloc(cache_context, ARR_DIMS(ids)[0] * sizeof(int32));
-	board->further_count = ARR_DIMS(ids)[0];
-	memcpy(board->further_ids, ARR_DATA_PTR(ids), board->further_count * sizeof(int32));
+	if (isnull)
+		return NIL;
+	deconstruct_array(DatumGetArrayTypeP(value), INT4OID, sizeof(int32), true, TYPALIGN_INT, &elements, NULL, &count);
+	before = MemoryContextSwitchTo(cache_context);
+	for (int i = 0; i < count; i++)
+		list = lappend_int(list, DatumGetInt32(elements[i]));
+	MemoryContextSwitchTo(before);
+	return list;
+}
+
+/* A text[] column in the cache's context; NULL where it is empty. */
+static char **
+kept_texts(HeapTuple row, TupleDesc desc, int column, int *count)
+{
+	Datum	   *elements;
+	char	  **texts;
+
+	deconstruct_array(DatumGetArrayTypeP(plan_datum(row, desc, column)), TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, count);
+	if (*count == 0)
+		return NULL;
+	texts = MemoryContextAlloc(cache_context, sizeof(char *) * *count);
+	for (int i = 0; i < *count; i++)
+		texts[i] = MemoryContextStrdup(cache_context, TextDatumGetCString(elements[i]));
+	return texts;
 }
 
 /* Label, value and board_id in turn, in order. */
 static void
 load_labels(Board *board, HeapTuple row, TupleDesc desc, int column)
 {
-	Datum	   *texts;
 	int			count;
+	char	  **texts = kept_texts(row, desc, column, &count);
 
-	board->label_count = board->label_board_count = 0;
-	deconstruct_array(DatumGetArrayTypeP(plan_datum(row, desc, column)), TEXTOID, -1, false, TYPALIGN_INT, &texts, NULL, &count);
+	board->label_count = 0;
+	board->label_board_count = count / 3;
+	board->label_boards = NULL;
+	board->labels = NULL;
 	if (count == 0)
 		return;
-	board->label_boards = MemoryContextAllocZero(cache_context, count / 3 * sizeof(LabelBoard));
-	board->labels = MemoryContextAllocZero(cache_context, count / 3 * sizeof(char *));
-	for (int i = 0; i < count / 3; i++)
+	board->label_boards = MemoryContextAllocZero(cache_context, board->label_board_count * sizeof(LabelBoard));
+	board->labels = MemoryContextAllocZero(cache_context, board->label_board_count * sizeof(char *));
+	for (int i = 0; i < board->label_board_count; i++)
 	{
 		LabelBoard *label_board = &board->label_boards[i];
-		char	   *label = MemoryContextStrdup(cache_context, TextDatumGetCString(texts[3 * i]));
 
-		label_board->label = label;
-		label_board->value = MemoryContextStrdup(cache_context, TextDatumGetCString(texts[3 * i + 1]));
-		label_board->board_id = atoi(TextDatumGetCString(texts[3 * i + 2]));
-		if (board->label_count == 0 || strcmp(board->labels[board->label_count - 1], label) != 0)
-			board->labels[board->label_count++] = label;
+		label_board->label = texts[3 * i];
+		label_board->value = texts[3 * i + 1];
+		label_board->board_id = atoi(texts[3 * i + 2]);
+		if (board->label_count == 0 || strcmp(board->labels[board->label_count - 1], label_board->label) != 0)
+			board->labels[board->label_count++] = label_board->label;
 	}
-	board->label_board_count = count / 3;
 }
 
 static const Board *
@@ -305,7 +325,9 @@ load_board(const char *name, int32 board_id)
 		board->time_zone = MemoryContextStrdup(cache_context, plan_known_text(row, desc, 11));
 		board->rate_limit = DatumGetInt32(plan_datum(row, desc, 12));
 		board->burst_limit = DatumGetInt32(plan_datum(row, desc, 13));
-		load_further(board, row, desc, 14);
+		board->further_ids = int_list(row, desc, 14);
+		board->further_count = list_length(board->further_ids);
+		board->further = NULL;
 		board->is_label = DatumGetBool(plan_datum(row, desc, 15));
 		load_labels(board, row, desc, 16);
 		board->period = (CalendarPeriod) plan_known_text(row, desc, 17)[0];
@@ -352,7 +374,7 @@ config_further(const Board *board, int *count)
 
 		for (int i = 0; i < board->further_count; i++)
 		{
-			further[found] = config_board_by_id(board->further_ids[i]);
+			further[found] = config_board_by_id(list_nth_int(board->further_ids, i));
 			if (further[found] != NULL)
 				found++;
 		}
@@ -501,27 +523,6 @@ config_action_rule(const Board *board, const char *action_type)
 	return rule || strlen(action_type) > SCOREBOARD_NAME_MAX ? rule : load_rule(board, action_type);
 }
 
-/* An integer[] column as a list in the cache's context; NIL where it is null. */
-static List *
-int_list(HeapTuple row, TupleDesc desc, int column)
-{
-	List	   *list = NIL;
-	bool		isnull;
-	Datum		value = SPI_getbinval(row, desc, column, &isnull);
-	Datum	   *elements;
-	int			count;
-	MemoryContext before;
-
-	if (isnull)
-		return NIL;
-	deconstruct_array(DatumGetArrayTypeP(value), INT4OID, sizeof(int32), true, TYPALIGN_INT, &elements, NULL, &count);
-	before = MemoryContextSwitchTo(cache_context);
-	for (int i = 0; i < count; i++)
-		list = lappend_int(list, DatumGetInt32(elements[i]));
-	MemoryContextSwitchTo(before);
-	return list;
-}
-
 const SigningKey *
 config_signing_key(const char *key_id)
 {
@@ -586,39 +587,32 @@ load_issuer_keys(Datum issuer)
 static void
 load_required(Issuer *issuer, HeapTuple row, TupleDesc desc, int column)
 {
-	Datum	   *texts;
 	int			count;
+	char	  **texts = kept_texts(row, desc, column, &count);
 
-	deconstruct_array(DatumGetArrayTypeP(plan_datum(row, desc, column)), TEXTOID, -1, false, TYPALIGN_INT, &texts, NULL, &count);
 	issuer->required_count = count / 2;
 	issuer->required = MemoryContextAllocZero(cache_context, sizeof(RequiredClaim) * Max(count / 2, 1));
 	for (int i = 0; i < issuer->required_count; i++)
 	{
-		char	   *name = TextDatumGetCString(texts[2 * i]);
-		char	   *value = TextDatumGetCString(texts[2 * i + 1]);
 		RequiredClaim *claim = &issuer->required[i];
 
-		claim->name = MemoryContextStrdup(cache_context, name);
-		claim->value = MemoryContextStrdup(cache_context, value);
-		claim->why = MemoryContextStrdup(cache_context, psprintf("the token's claim %s must be \"%s\"", name, value));
+		claim->name = texts[2 * i];
+		claim->value = texts[2 * i + 1];
+		claim->why = MemoryContextStrdup(cache_context, psprintf("the token's claim %s must be \"%s\"", claim->name, claim->value));
 	}
 }
 
-/* The same. */
+/* Labels and claims in turn. */
 static void
 load_label_claims(Issuer *issuer, HeapTuple row, TupleDesc desc, int column)
 {
-	Datum	   *texts;
 	int			count;
+	char	  **texts = kept_texts(row, desc, column, &count);
 
-	deconstruct_array(DatumGetArrayTypeP(plan_datum(row, desc, column)), TEXTOID, -1, false, TYPALIGN_INT, &texts, NULL, &count);
 	issuer->label_count = Min(count / 2, CLAIMS_LABELS_MAX);
 	issuer->labels = MemoryContextAllocZero(cache_context, sizeof(LabelClaim) * Max(issuer->label_count, 1));
 	for (int i = 0; i < issuer->label_count; i++)
-	{
-		issuer->labels[i].label = MemoryContextStrdup(cache_context, TextDatumGetCString(texts[2 * i]));
-		issuer->labels[i].claim = MemoryContextStrdup(cache_context, TextDatumGetCString(texts[2 * i + 1]));
-	}
+		issuer->labels[i] = (LabelClaim) {.label = texts[2 * i], .claim = texts[2 * i + 1]};
 }
 
 static Issuer *

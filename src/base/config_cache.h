@@ -66,7 +66,7 @@ typedef struct Board
 	int			rate_limit;		/* attempts of a player a minute; 0 = off, -1: scoreboard.board_rate_limit */
 	int			burst_limit;	/* a second */
 	int			further_count;	/* of the boards that its actions count towards too, near and far */
-	int32	   *further_ids;	/* in ascending order */
+	List	   *further_ids;	/* in ascending order */
 	const struct Board **further;	/* config_further()'s; NULL before it was asked */
 	bool		is_label;		/* a label board: no action names it */
 	int			label_count;	/* labels of which it has boards */
