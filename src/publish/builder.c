@@ -26,7 +26,7 @@
 #include "publish/worker.h"
 #include "rank/build.h"
 
-static BackgroundWorkerHandle *builder = NULL;
+static HelperWorker builder = {.kind = "builder"};
 
 PGDLLEXPORT void scoreboard_builder_main(Datum arg);
 
@@ -34,45 +34,24 @@ PGDLLEXPORT void scoreboard_builder_main(Datum arg);
  * The publisher's side
  * ------------------------------------------------------------------------ */
 
-static void
-end_builder(int code, Datum arg)
-{
-	if (builder == NULL)
-		return;
-	TerminateBackgroundWorker(builder);
-	(void) WaitForBackgroundWorkerShutdown(builder);
-}
-
 bool
 builder_start(void)
 {
-	static bool ends_with_us = false;
-	BackgroundWorker worker = worker_describe("builder", MyDatabaseId);
-
-	if (!ends_with_us)
-		before_shmem_exit(end_builder, (Datum) 0);
-	ends_with_us = true;
-
-	worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
 	slots_set_built(false);
-	return worker_start(&worker, &builder);
+	return helper_start(&builder);
 }
 
 bool
 builder_is_running(void)
 {
-	return builder != NULL;
+	return builder.handle != NULL;
 }
 
 bool
 builder_ended(bool *succeeded)
 {
-	pid_t		pid;
-
-	if (builder == NULL || GetBackgroundWorkerPid(builder, &pid) != BGWH_STOPPED)
+	if (!helper_ended(&builder))
 		return false;
-	pfree(builder);
-	builder = NULL;
 	*succeeded = slots_built();
 	return true;
 }

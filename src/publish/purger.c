@@ -32,7 +32,7 @@
 #define PATIENCE_MS 20
 #define SHORTEST_PAUSE_MS 10
 
-static BackgroundWorkerHandle *purger = NULL;
+static HelperWorker purger = {.kind = "purger"};
 
 PGDLLEXPORT void scoreboard_purger_main(Datum arg);
 
@@ -40,40 +40,16 @@ PGDLLEXPORT void scoreboard_purger_main(Datum arg);
  * The publisher's side
  * ------------------------------------------------------------------------ */
 
-static void
-end_purger(int code, Datum arg)
-{
-	if (purger == NULL)
-		return;
-	TerminateBackgroundWorker(purger);
-	(void) WaitForBackgroundWorkerShutdown(purger);
-}
-
 bool
 purger_start(void)
 {
-	static bool ends_with_us = false;
-	BackgroundWorker worker = worker_describe("purger", MyDatabaseId);
-
-	if (purger)
-		return true;
-	if (!ends_with_us)
-		before_shmem_exit(end_purger, (Datum) 0);
-	ends_with_us = true;
-	worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
-	return worker_start(&worker, &purger);
+	return helper_start(&purger);
 }
 
 bool
 purger_ended(void)
 {
-	pid_t		pid;
-
-	if (purger == NULL || GetBackgroundWorkerPid(purger, &pid) != BGWH_STOPPED)
-		return false;
-	pfree(purger);
-	purger = NULL;
-	return true;
+	return helper_ended(&purger);
 }
 
 /* ------------------------------------------------------------------------

@@ -30,7 +30,7 @@
 #include "publish/watcher.h"
 #include "publish/worker.h"
 
-static BackgroundWorkerHandle *watcher = NULL;
+static HelperWorker watcher = {.kind = "watcher"};
 
 /* Beyond scoreboard.moderation_wait, after which sessions that act for players are ended. */
 #define PATIENCE_MS 3000
@@ -47,31 +47,11 @@ PGDLLEXPORT void scoreboard_watcher_main(Datum arg);
  * The publisher's side
  * ------------------------------------------------------------------------ */
 
-static void
-end_watcher(int code, Datum arg)
-{
-	if (watcher == NULL)
-		return;
-	TerminateBackgroundWorker(watcher);
-	(void) WaitForBackgroundWorkerShutdown(watcher);
-}
-
 bool
 watcher_start(void)
 {
-	static bool ends_with_us = false;
-	BackgroundWorker worker = worker_describe("watcher", MyDatabaseId);
-	pid_t		pid;
-
-	if (watcher && GetBackgroundWorkerPid(watcher, &pid) != BGWH_STOPPED)
-		return true;
-	if (watcher)
-		pfree(watcher);
-	if (!ends_with_us)
-		before_shmem_exit(end_watcher, (Datum) 0);
-	ends_with_us = true;
-	worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
-	return worker_start(&worker, &watcher);
+	(void) helper_ended(&watcher);
+	return helper_start(&watcher);
 }
 
 /* ------------------------------------------------------------------------

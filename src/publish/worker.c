@@ -189,3 +189,40 @@ worker_start(BackgroundWorker *worker, BackgroundWorkerHandle **handle)
 		*handle = NULL;
 	return started;
 }
+
+static void
+end_helper(int code, Datum arg)
+{
+	HelperWorker *helper = (HelperWorker *) DatumGetPointer(arg);
+
+	if (helper->handle == NULL)
+		return;
+	TerminateBackgroundWorker(helper->handle);
+	(void) WaitForBackgroundWorkerShutdown(helper->handle);
+}
+
+bool
+helper_start(HelperWorker *helper)
+{
+	BackgroundWorker worker = worker_describe(helper->kind, MyDatabaseId);
+
+	if (helper->handle)
+		return true;
+	if (!helper->ends_with_us)
+		before_shmem_exit(end_helper, PointerGetDatum(helper));
+	helper->ends_with_us = true;
+	worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
+	return worker_start(&worker, &helper->handle);
+}
+
+bool
+helper_ended(HelperWorker *helper)
+{
+	pid_t		pid;
+
+	if (helper->handle == NULL || GetBackgroundWorkerPid(helper->handle, &pid) != BGWH_STOPPED)
+		return false;
+	pfree(helper->handle);
+	helper->handle = NULL;
+	return true;
+}

@@ -54,4 +54,18 @@ extern BackgroundWorker worker_describe(const char *kind, Oid database);
 /* Starts it and is told when it comes and goes. *handle outlives the turn; NULL, and false, where max_worker_processes leaves no place. */
 extern bool worker_start(BackgroundWorker *worker, BackgroundWorkerHandle **handle);
 
+/* A worker beside the publisher, its own: nobody else starts it, and a publisher that leaves ends it first, whatever way it leaves. */
+typedef struct HelperWorker
+{
+	const char *kind;			/* worker_describe()'s; told the database's oid */
+	BackgroundWorkerHandle *handle;	/* NULL: none was started, or its end was taken in */
+	bool		ends_with_us;
+} HelperWorker;
+
+/* True too where it is there already; false where max_worker_processes leaves no place. */
+extern bool helper_start(HelperWorker *helper);
+
+/* Has it left? True once for each that was started. */
+extern bool helper_ended(HelperWorker *helper);
+
 #endif
