@@ -39,8 +39,7 @@
 /* They are gathered for so long. */
 #define CHORES_INTERVAL_MS 100
 
-/* How long a chore waits for a lock; at our end, when the sessions that could hold one are told to end as well. */
-#define CHORE_PATIENCE_MS 20
+/* How long a lock is waited for at our end, when the sessions that could hold one are told to end as well. */
 #define LAST_PATIENCE_MS 1000
 
 /* Nobody makes it due: what has lived long enough is looked for at our start, and so often. */
@@ -72,17 +71,14 @@ static int	purger_failures = 0;	/* in a row: it ended, and there was still somet
 static int64 watched_at = 0;	/* 0: not yet; the first look is an interval after our start */
 static bool boards_wanted = false;	/* we have asked for every board's ranks, at our start */
 
-/* Whoever has locked the table or a row of it holds up no list. */
 static void
 store_refusals(void)
 {
-	publisher_begin_transaction();
-	LockTimeout = worker_was_ended() ? LAST_PATIENCE_MS : CHORE_PATIENCE_MS;
+	publisher_begin_chore(worker_was_ended() ? LAST_PATIENCE_MS : CHORE_PATIENCE_MS);
 	SPI_connect();
 	refusal_log_store();
 	SPI_finish();
-	publisher_commit_transaction();
-	LockTimeout = 0;
+	publisher_commit_chore();
 	refusal_log_forget();
 }
 
@@ -120,13 +116,11 @@ purge(void)
 	bool		more;
 	int			pin;
 
-	publisher_begin_transaction();
-	LockTimeout = CHORE_PATIENCE_MS;
+	publisher_begin_chore(CHORE_PATIENCE_MS);
 	pin = plan_connect();
 	more = session_keys_purge() | grants_purge() | outbox_purge();
 	plan_finish(pin);
-	publisher_commit_transaction();
-	LockTimeout = 0;
+	publisher_commit_chore();
 	if (!more)
 		purge_at = worker_clock_ms() + PURGE_INTERVAL_MS;
 }
@@ -138,23 +132,27 @@ retention_pending(void)
 }
 
 static void
+report_no_worker(const char *what)
+{
+	ereport(LOG,
+			(errmsg("scoreboard could not %s: no background worker is free", what),
+			 errhint("Increase the configuration parameter \"max_worker_processes\".")));
+}
+
+static void
 retain(void)
 {
 	bool		due;
 
 	retention_looked_at = worker_clock_ms();
-	publisher_begin_transaction();
-	LockTimeout = CHORE_PATIENCE_MS;
+	publisher_begin_chore(CHORE_PATIENCE_MS);
 	due = retention_is_due();
-	publisher_commit_transaction();
-	LockTimeout = 0;
+	publisher_commit_chore();
 	retention_at = worker_clock_ms() + RETENTION_INTERVAL_MS;
 	if (!due)
 		purger_failures = 0;
 	else if (!purger_start())
-		ereport(LOG,
-				(errmsg("scoreboard could not purge actions: no background worker is free"),
-				 errhint("Increase the configuration parameter \"max_worker_processes\".")));
+		report_no_worker("purge actions");
 }
 
 /* It may have been woken for us. */
@@ -189,24 +187,20 @@ watch_pending(void)
 	return watch_wait_ms() == 0;
 }
 
-static void number_events(void);
-
-#define NUMBERING_EVENTS (WATCHING + 1)
-
 /* Where no worker is free, at the next time. */
 static void
 watch(void)
 {
 	watched_at = worker_clock_ms();
 	if (!watcher_start())
-		ereport(LOG,
-				(errmsg("scoreboard could not look for anomalies: no background worker is free"),
-				 errhint("Increase the configuration parameter \"max_worker_processes\".")));
+		report_no_worker("look for anomalies");
 }
+
+static void number_events(void);
 
 enum
 {
-	BUILDING_RANKS, FINISHING_SEASONS, REPORTING_WINDOWS, STORING_REFUSALS, PURGING, RETAINING, WATCHING
+	BUILDING_RANKS, FINISHING_SEASONS, REPORTING_WINDOWS, STORING_REFUSALS, PURGING, RETAINING, WATCHING, NUMBERING_EVENTS
 };
 
 static Chore chores[] = {

@@ -22,7 +22,6 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -39,9 +38,6 @@
 /* Events in a transaction, and for how long one is followed by another before lists are looked at. */
 #define SLICE 1000
 #define TURN_MS 50
-
-/* Whoever has locked one of its tables holds up no list. */
-#define PATIENCE_MS 20
 
 /* After its queue was found full, nothing is notified for so long. */
 #define QUEUE_FULL_MS 5000
@@ -177,8 +173,7 @@ run_slice(void)
 	bool		notify = notify_not_before <= now;
 	int			pin;
 
-	publisher_begin_transaction();
-	LockTimeout = PATIENCE_MS;
+	publisher_begin_chore(CHORE_PATIENCE_MS);
 	tables_require(TABLE_PENDING_EVENT);
 	pin = plan_connect();
 	if (!look.begun)
@@ -189,8 +184,7 @@ run_slice(void)
 	/* Where NOTIFY's queue is full the commit fails: then without, until that time has passed. */
 	if (notify)
 		notify_not_before = now + QUEUE_FULL_MS;
-	publisher_commit_transaction();
-	LockTimeout = 0;
+	publisher_commit_chore();
 	if (notify)
 		notify_not_before = 0;
 

@@ -13,6 +13,7 @@
 #include "commands/extension.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "utils/snapmgr.h"
 
 #include "scoreboard.h"
@@ -76,4 +77,18 @@ publisher_commit_transaction(void)
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(worker_turn_context());
+}
+
+void
+publisher_begin_chore(int patience_ms)
+{
+	publisher_begin_transaction();
+	LockTimeout = patience_ms;
+}
+
+void
+publisher_commit_chore(void)
+{
+	publisher_commit_transaction();
+	LockTimeout = 0;
 }

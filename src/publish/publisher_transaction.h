@@ -13,4 +13,11 @@ extern bool publisher_try_transaction(void);
 extern void publisher_begin_transaction(void);
 extern void publisher_commit_transaction(void);
 
+/* How long a chore waits for a lock: whoever has locked a table or a row of it holds up no list. */
+#define CHORE_PATIENCE_MS 20
+
+/* The same for a chore, of the publisher only: locks are waited for that long. After an error LockTimeout is 0 again by run_chore(). */
+extern void publisher_begin_chore(int patience_ms);
+extern void publisher_commit_chore(void);
+
 #endif

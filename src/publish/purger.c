@@ -29,7 +29,6 @@
 #include "publish/purger.h"
 #include "publish/worker.h"
 
-#define PATIENCE_MS 20
 #define SHORTEST_PAUSE_MS 10
 
 static HelperWorker purger = {.kind = "purger"};
@@ -69,7 +68,7 @@ set_settings(void)
 	worker_set_settings("scoreboard purger " SCOREBOARD_VERSION);
 	for (int i = 0; i < lengthof(settings); i++)
 		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
-	LockTimeout = PATIENCE_MS;
+	LockTimeout = CHORE_PATIENCE_MS;
 }
 
 static bool

@@ -24,7 +24,6 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -47,9 +46,6 @@
 /* While there are writers to wait for. */
 #define FIRST_LOOK_MS 20
 #define LONGEST_LOOK_MS 500
-
-/* How long a row's lock is waited for. */
-#define PATIENCE_MS 20
 
 typedef struct EndedSeason
 {
@@ -295,8 +291,7 @@ finish_noted(void)
 {
 	Oid			score_table;
 
-	publisher_begin_transaction();
-	LockTimeout = PATIENCE_MS;
+	publisher_begin_chore(CHORE_PATIENCE_MS);
 	config_begin_call();
 	score_table = tables_id(TABLE_SCORE);
 	for (int i = 0; i < ended_count; i++)
@@ -306,8 +301,7 @@ finish_noted(void)
 		if (board)
 			finish_season(board, ended[i].season);
 	}
-	publisher_commit_transaction();
-	LockTimeout = 0;
+	publisher_commit_chore();
 	for (int i = 0; i < ended_count; i++)
 		rank_index_free(score_table, ended[i].board_id, ended[i].season);
 }
