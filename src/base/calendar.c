@@ -87,7 +87,7 @@ day_number(const pg_tz *zone, TimestampTz moment)
 	return day;
 }
 
-CalendarDay
+CalendarSpan
 calendar_day(pg_tz *zone, TimestampTz moment)
 {
 	return calendar_span(zone, PERIOD_DAY, (int32) day_number(zone, moment));
@@ -129,7 +129,7 @@ calendar_number(pg_tz *zone, CalendarPeriod period, TimestampTz moment)
 	}
 }
 
-CalendarDay
+CalendarSpan
 calendar_span(pg_tz *zone, CalendarPeriod period, int32 number)
 {
 	int64		first = number;
@@ -145,7 +145,7 @@ calendar_span(pg_tz *zone, CalendarPeriod period, int32 number)
 		first = first_day(number);
 		next = first_day(number + 1);
 	}
-	return (CalendarDay) {from_seconds(first_moment(zone, first)), from_seconds(first_moment(zone, next))};
+	return (CalendarSpan) {from_seconds(first_moment(zone, first)), from_seconds(first_moment(zone, next))};
 }
 
 pg_tz *
@@ -175,7 +175,7 @@ Datum
 scoreboard_calendar_day(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc;
-	CalendarDay day;
+	CalendarSpan day;
 	Datum		values[2];
 	bool		nulls[2] = {false};
 
@@ -196,7 +196,7 @@ scoreboard_calendar_season(PG_FUNCTION_ARGS)
 	TupleDesc	desc;
 	CalendarPeriod period = (CalendarPeriod) text_to_cstring(PG_GETARG_TEXT_PP(0))[0];
 	pg_tz	   *zone = calendar_zone(text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	CalendarDay span;
+	CalendarSpan span;
 	int32		season;
 	Datum		values[3];
 	bool		nulls[3] = {false};

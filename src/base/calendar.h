@@ -10,17 +10,18 @@
 #include "datatype/timestamp.h"
 #include "pgtime.h"
 
-typedef struct CalendarDay
+/* A day, a week, a month or a season. */
+typedef struct CalendarSpan
 {
 	TimestampTz begin;
-	TimestampTz end;			/* where the next one begins: 24 hours later, but for days on which the clock is set */
-} CalendarDay;
+	TimestampTz end;			/* where the next one begins: for a day 24 hours later, unless the clock is set on it */
+} CalendarSpan;
 
 /* The zone's; an error where the server knows no zone of that name. */
 extern pg_tz *calendar_zone(const char *name);
 
 /* The day that a moment belongs to. A day once begun is not left again, although the clock may be set back behind its midnight. */
-extern CalendarDay calendar_day(pg_tz *zone, TimestampTz moment);
+extern CalendarSpan calendar_day(pg_tz *zone, TimestampTz moment);
 
 /* How long a season of a board is. */
 typedef enum CalendarPeriod
@@ -34,6 +35,6 @@ typedef enum CalendarPeriod
 
 /* Days, weeks or months since 1970-01-01, which each begin with the first moment of their first day. */
 extern int32 calendar_number(pg_tz *zone, CalendarPeriod period, TimestampTz moment);
-extern CalendarDay calendar_span(pg_tz *zone, CalendarPeriod period, int32 number);
+extern CalendarSpan calendar_span(pg_tz *zone, CalendarPeriod period, int32 number);
 
 #endif

@@ -91,15 +91,12 @@ season_read(Board *board, HeapTuple row, TupleDesc desc, int column)
 	return board->period == PERIOD_FOREVER || board->period == PERIOD_RESET || pg_tzset(board->time_zone) != NULL;
 }
 
-SeasonSpan
+CalendarSpan
 season_span(const Board *board, int32 season)
 {
-	CalendarDay span;
-
 	if (board->period == PERIOD_FOREVER || board->period == PERIOD_RESET)
-		return (SeasonSpan) {DT_NOBEGIN, DT_NOEND};
-	span = calendar_span(calendar_zone(board->time_zone), board->period, season);
-	return (SeasonSpan) {span.begin, span.end};
+		return (CalendarSpan) {DT_NOBEGIN, DT_NOEND};
+	return calendar_span(calendar_zone(board->time_zone), board->period, season);
 }
 
 /* scoreboard.running_season(board_id integer) returns integer: null where there is no such board */

@@ -13,13 +13,6 @@
 #include "access/tupdesc.h"
 #include "base/config_cache.h"
 
-/* What a season counts from and to; DT_NOBEGIN and DT_NOEND where that isn't known or doesn't come. */
-typedef struct SeasonSpan
-{
-	TimestampTz begins;
-	TimestampTz ends;
-} SeasonSpan;
-
 /*
  * The season in which an action of that moment counts, by a reading of the clock. Writers call it under the player's lock,
  * with ROW EXCLUSIVE on scoreboard.score: so nobody has ended the season since, and its end waits for them.
@@ -33,8 +26,8 @@ extern int32 season_running(const Board *board);
 #define SEASON_COLUMNS "b.period::text, b.time_zone::text, " CONFIG_SEASON_BEGUN
 extern bool season_read(Board *board, HeapTuple row, TupleDesc desc, int column);
 
-/* By the calendar; for boards of other periods nothing is known of it here. */
-extern SeasonSpan season_span(const Board *board, int32 season);
+/* By the calendar; DT_NOBEGIN and DT_NOEND for boards of other periods, of which nothing is known here. */
+extern CalendarSpan season_span(const Board *board, int32 season);
 
 /* Shared memory, at shmem_request and at shmem_startup time. */
 extern Size season_shmem_size(void);

@@ -97,7 +97,7 @@ typedef struct BoardRow
 	PublishedBoard *known;
 	bool		due;
 	int32		season;			/* that runs */
-	SeasonSpan	span;
+	CalendarSpan	span;
 	bool		known_zone;		/* else the season isn't known: no list */
 	bool		stored;			/* there is a row in scoreboard.top; read where the board is due */
 	int32		stored_season;
@@ -193,7 +193,7 @@ read_season(BoardRow *row, HeapTuple tuple, TupleDesc desc)
 	row->season = season_running(&row->board);
 	row->span = season_span(&row->board, row->season);
 	if (row->board.period == PERIOD_RESET)
-		row->span.begins = DatumGetTimestampTz(plan_datum(tuple, desc, 12));
+		row->span.begin = DatumGetTimestampTz(plan_datum(tuple, desc, 12));
 	if (DatumGetBool(plan_datum(tuple, desc, 13)))
 		seasons_look();
 }
@@ -236,7 +236,7 @@ know_board(BoardRow *row, const Cycle *cycle)
 	PublishedBoard *known = schedule_know(&cycle->look, row->board.board_id, row->board.name);
 
 	known->interval_ms = row->board.publish_interval_ms;
-	schedule_set_season_end(known, row->known_zone ? row->span.ends : DT_NOEND);
+	schedule_set_season_end(known, row->known_zone ? row->span.end : DT_NOEND);
 	row->known = known;
 	row->due = row->known_zone && known->pending && schedule_due_at(known) <= cycle->look.began;
 	if (!row->due)

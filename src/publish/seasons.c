@@ -120,13 +120,13 @@ add_missed(const Board *board, int32 season)
 	plan_read(&earlier_plan, values, NULL, 1);
 	earlier = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &none);
 	if (!none && board->period != PERIOD_RESET)
-		add_season(board->board_id, DatumGetInt32(earlier), season_span(board, DatumGetInt32(earlier)).begins);
+		add_season(board->board_id, DatumGetInt32(earlier), season_span(board, DatumGetInt32(earlier)).begin);
 }
 
 static void
 end_season(const Board *board, int32 season, int32 next_season, int64 version, const char *document)
 {
-	TimestampTz ends = season_span(board, season).ends;
+	TimestampTz ends = season_span(board, season).end;
 	Datum		values[5] = {Int32GetDatum(board->board_id), Int32GetDatum(season),
 		TimestampTzGetDatum(TIMESTAMP_NOT_FINITE(ends) ? GetCurrentTimestamp() : ends), Int64GetDatum(version),
 	document ? CStringGetTextDatum(document) : (Datum) 0};
@@ -136,14 +136,14 @@ end_season(const Board *board, int32 season, int32 next_season, int64 version, c
 }
 
 void
-seasons_begin(const Board *board, int32 season, const SeasonSpan *span, int32 stored_season, int64 stored_version, const char *stored_document)
+seasons_begin(const Board *board, int32 season, const CalendarSpan *span, int32 stored_season, int64 stored_version, const char *stored_document)
 {
 	Datum		values[3] = {Int32GetDatum(board->board_id), Int32GetDatum(season), Int32GetDatum(stored_season)};
 	SPITupleTable *open;
 	uint64		count;
 
 	SPI_connect();
-	add_season(board->board_id, season, span->begins);
+	add_season(board->board_id, season, span->begin);
 	add_missed(board, season);
 	plan_read(&open_plan, values, NULL, 0);
 	open = SPI_tuptable;
@@ -230,7 +230,7 @@ writers_gone(void)
 /* What scoreboard.season has of it, and what it shall have. */
 typedef struct Final
 {
-	SeasonSpan	span;
+	CalendarSpan	span;
 	int64		version;
 	char	   *document;		/* or NULL */
 	int64		last_version;	/* of the board */
@@ -249,8 +249,8 @@ lock_season(const Board *board, int32 season, Final *final)
 		return false;
 	row = SPI_tuptable->vals[0];
 	desc = SPI_tuptable->tupdesc;
-	final->span.begins = DatumGetTimestampTz(plan_datum(row, desc, 1));
-	final->span.ends = DatumGetTimestampTz(plan_datum(row, desc, 2));
+	final->span.begin = DatumGetTimestampTz(plan_datum(row, desc, 1));
+	final->span.end = DatumGetTimestampTz(plan_datum(row, desc, 2));
 	final->version = DatumGetInt64(plan_datum(row, desc, 3));
 	final->document = plan_text(row, desc, 4);
 	final->last_version = DatumGetInt64(plan_datum(row, desc, 5));

@@ -15,7 +15,7 @@
  * Before the first list of a season is stored, in that transaction: records the season, and what ends with it. The last document that was stored
  * stays with its season; NULL: there is none.
  */
-extern void seasons_begin(const Board *board, int32 season, const SeasonSpan *span, int32 stored_season, int64 stored_version, const char *stored_document);
+extern void seasons_begin(const Board *board, int32 season, const CalendarSpan *span, int32 stored_season, int64 stored_version, const char *stored_document);
 
 /* There may be an ended season without its final document. */
 extern void seasons_look(void);

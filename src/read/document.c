@@ -119,7 +119,7 @@ append_bound(StringInfo text, TimestampTz moment)
 }
 
 char *
-document_assemble(const Board *board, int32 season, const SeasonSpan *span, int64 version,
+document_assemble(const Board *board, int32 season, const CalendarSpan *span, int64 version,
 				  TimestampTz updated_at, int64 players, const char *entries)
 {
 	StringInfoData text;
@@ -128,9 +128,9 @@ document_assemble(const Board *board, int32 season, const SeasonSpan *span, int6
 	appendStringInfoString(&text, "{\"board\":");
 	document_append_string(&text, board->name);
 	appendStringInfo(&text, ",\"season\":%d,\"seasonStart\":", season);
-	append_bound(&text, span->begins);
+	append_bound(&text, span->begin);
 	appendStringInfoString(&text, ",\"seasonEnd\":");
-	append_bound(&text, span->ends);
+	append_bound(&text, span->end);
 	appendStringInfo(&text, ",\"version\":" INT64_FORMAT ",\"updatedAt\":", version);
 	document_append_time(&text, updated_at);
 	appendStringInfo(&text, ",\"players\":" INT64_FORMAT ",%s}", players, entries);

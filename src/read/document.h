@@ -24,7 +24,7 @@
 extern char *document_entries(const Board *board, int32 season, int64 *players);
 
 /* The whole document around such a text. */
-extern char *document_assemble(const Board *board, int32 season, const SeasonSpan *span, int64 version,
+extern char *document_assemble(const Board *board, int32 season, const CalendarSpan *span, int64 version,
 							   TimestampTz updated_at, int64 players, const char *entries);
 
 /* Does the stored document show exactly this list? Compares text, reads nothing. */

@@ -37,7 +37,7 @@ typedef struct Quota
 } Quota;
 
 static void
-count_uses(Quota *hour, Quota *day, const CalendarDay *today)
+count_uses(Quota *hour, Quota *day, const CalendarSpan *today)
 {
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -53,7 +53,7 @@ count_uses(Quota *hour, Quota *day, const CalendarDay *today)
 static void
 find_uses(const Board *board, const ActionRule *rule, int64 player_id, TimestampTz now, Quota *hour, Quota *day)
 {
-	CalendarDay today = {now, now};
+	CalendarSpan today = {now, now};
 	Datum		values[5];
 	int			pin;
 
