@@ -1826,6 +1826,7 @@ RETURNS SETOF text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalo
 DECLARE
     of_template integer;
     wrong text;
+    gone integer[];
     made integer;
     new_value text;
 BEGIN
@@ -1858,17 +1859,14 @@ BEGIN
             HINT = 'It is template.label.value.';
     END IF;
     -- What has scores goes by a DELETE that names it, not by a list that lacks it; whoever counts there now is waited for.
-    IF EXISTS (SELECT FROM scoreboard.label_board l WHERE l.template_id = of_template AND l.label = scoreboard_set_label_boards.label AND l.value <> ALL (label_values)) THEN
+    gone := ARRAY(SELECT l.board_id FROM scoreboard.label_board l WHERE l.template_id = of_template AND l.label = scoreboard_set_label_boards.label AND l.value <> ALL (label_values));
+    IF gone <> '{}' THEN
         LOCK TABLE scoreboard.score IN SHARE ROW EXCLUSIVE MODE;
-    END IF;
-    SELECT b.name INTO wrong FROM scoreboard.label_board l JOIN scoreboard.board b USING (board_id)
-        WHERE l.template_id = of_template AND l.label = scoreboard_set_label_boards.label AND l.value <> ALL (label_values) AND EXISTS (SELECT FROM scoreboard.score s WHERE s.board_id = l.board_id) LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'object_in_use', MESSAGE = format('board "%s" has scores', wrong), HINT = 'Keep its value in the list, or delete the board with them: DELETE FROM scoreboard.board.';
-    END IF;
-    IF EXISTS (SELECT FROM scoreboard.label_board l WHERE l.template_id = of_template AND l.label = scoreboard_set_label_boards.label AND l.value <> ALL (label_values)) THEN
-        DELETE FROM scoreboard.board b USING scoreboard.label_board l
-            WHERE l.board_id = b.board_id AND l.template_id = of_template AND l.label = scoreboard_set_label_boards.label AND l.value <> ALL (label_values);
+        SELECT b.name INTO wrong FROM scoreboard.board b WHERE b.board_id = ANY (gone) AND EXISTS (SELECT FROM scoreboard.score s WHERE s.board_id = b.board_id) LIMIT 1;
+        IF FOUND THEN
+            RAISE EXCEPTION USING ERRCODE = 'object_in_use', MESSAGE = format('board "%s" has scores', wrong), HINT = 'Keep its value in the list, or delete the board with them: DELETE FROM scoreboard.board.';
+        END IF;
+        DELETE FROM scoreboard.board b WHERE b.board_id = ANY (gone);
     END IF;
     FOR new_value IN SELECT DISTINCT t.v FROM unnest(label_values) AS t (v) WHERE NOT EXISTS
             (SELECT FROM scoreboard.label_board l WHERE (l.template_id, l.label, l.value) = (of_template, scoreboard_set_label_boards.label, t.v)) ORDER BY 1 LOOP
@@ -2148,7 +2146,7 @@ BEGIN
         END IF;
         RETURN (board, made.season, made.season + 1, made.made_at, true);
     END IF;
-    ended := greatest(1, (SELECT max(s.season) FROM scoreboard.season s WHERE s.board_id = reset_id), (SELECT max(s.season) FROM scoreboard.score s WHERE s.board_id = reset_id));
+    ended := greatest(1, scoreboard.season_begun(reset_id));
     moment := clock_timestamp();
     INSERT INTO scoreboard.season AS s (board_id, season, began_at, ended_at) SELECT reset_id, ended, b.created_at, moment FROM scoreboard.board b WHERE b.board_id = reset_id
         ON CONFLICT (board_id, season) DO UPDATE SET ended_at = excluded.ended_at;
