@@ -40,8 +40,6 @@
 PG_FUNCTION_INFO_V1(scoreboard_import);
 
 #define PLAYERS_MAX 1000000		/* a call */
-#define TURN_MS 100				/* how long a turn holds up those who come behind it */
-#define PAUSE_MS 200			/* between two turns */
 
 typedef struct Import
 {
@@ -211,22 +209,15 @@ read_players(Import *import, Refusal *refusal)
 
 /* ---------- under the lock ---------- */
 
-static void
-take_lock(void *argument)
-{
-	(void) tables_lock(TABLE_SCORE, ShareRowExclusiveLock);
-}
-
 static bool
 lock_scores(Refusal *refusal)
 {
-	for (int waited = 0; !seize_try(TURN_MS, take_lock, NULL); waited += TURN_MS + PAUSE_MS)
+	for (int waited = 0; !seize_scores(); waited += SEIZE_SCORES_MS)
 	{
 		if (waited >= scoreboard_moderation_wait)
 			return refuse_for(refusal, REFUSAL_UNAVAILABLE, 1, "pg_locks says who holds scoreboard.score; end that transaction, or raise scoreboard.moderation_wait.",
 							  "an open transaction that acts for players holds up the import");
-		CHECK_FOR_INTERRUPTS();
-		pg_usleep(PAUSE_MS * 1000L);
+		seize_scores_pause();
 	}
 	return true;
 }

@@ -20,16 +20,6 @@
 
 PG_FUNCTION_INFO_V1(scoreboard_seize_scores);
 
-/* As admin/import.c has them. */
-#define TURN_MS 100
-#define PAUSE_MS 200
-
-static void
-take_lock(void *argument)
-{
-	(void) tables_lock(TABLE_SCORE, ShareRowExclusiveLock);
-}
-
 /* scoreboard.seize_scores() returns void */
 Datum
 scoreboard_seize_scores(PG_FUNCTION_ARGS)
@@ -40,7 +30,7 @@ scoreboard_seize_scores(PG_FUNCTION_ARGS)
 	tables_require(TABLE_SCORE);
 	SET_LOCKTAG_RELATION(tag, MyDatabaseId, tables_id(TABLE_SCORE));
 	holders = seize_note_holders(&tag, SEIZE_WRITERS);
-	for (int waited = 0; !seize_try(TURN_MS, take_lock, NULL); waited += TURN_MS + PAUSE_MS)
+	for (int waited = 0; !seize_scores(); waited += SEIZE_SCORES_MS)
 	{
 		/* The others have come since, and go by themselves or have their time. */
 		if (waited >= scoreboard_moderation_wait)
@@ -53,8 +43,7 @@ scoreboard_seize_scores(PG_FUNCTION_ARGS)
 				waited = 0;
 			}
 		}
-		CHECK_FOR_INTERRUPTS();
-		pg_usleep(PAUSE_MS * 1000L);
+		seize_scores_pause();
 	}
 	PG_RETURN_VOID();
 }

@@ -28,9 +28,14 @@
 #include "scoreboard.h"
 #include "base/locks.h"
 #include "base/seize.h"
+#include "base/tables.h"
 
 /* Once the time is over: how long those who were ended may take to go, before it is looked who else there is. */
 #define ROUND_MS 100
+
+/* Of scoreboard.score: a turn of asking for it, and the pause behind it. */
+#define SCORES_TURN_MS 100
+#define SCORES_PAUSE_MS (SEIZE_SCORES_MS - SCORES_TURN_MS)
 
 /* Who has committed lets go of its locks within some microseconds. */
 #define LEAVING_US 200
@@ -50,13 +55,18 @@ passed_ms(const instr_time *since)
  * ------------------------------------------------------------------------- */
 
 static bool
+is_of_another(const LockInstanceData *lock, const LOCKTAG *tag)
+{
+	return memcmp(&lock->locktag, tag, sizeof(LOCKTAG)) == 0 &&
+		lock->pid != 0 && lock->pid != MyProcPid && lock->leaderPid != MyProcPid;
+}
+
+static bool
 is_in_the_way(const LockInstanceData *lock, const LOCKTAG *tag, LOCKMASK modes)
 {
 	LOCKMASK	wanted = lock->holdMask | (lock->waitLockMode != NoLock ? LOCKBIT_ON(lock->waitLockMode) : 0);
 
-	return memcmp(&lock->locktag, tag, sizeof(LOCKTAG)) == 0 &&
-		lock->pid != 0 && lock->pid != MyProcPid && lock->leaderPid != MyProcPid &&
-		(wanted & modes) != 0 && (lock->holdMask & LOCKBIT_ON(AccessExclusiveLock)) == 0;
+	return is_of_another(lock, tag) && (wanted & modes) != 0 && (lock->holdMask & LOCKBIT_ON(AccessExclusiveLock)) == 0;
 }
 
 static void
@@ -136,7 +146,7 @@ note_holders(const LOCKTAG *tag, LOCKMASK modes, SeizeHolders **holders)
 		const LockInstanceData *lock = &locks->locks[i];
 		SeizeHolder *holder = &(*holders)->holder[(*holders)->count];
 
-		if (memcmp(&lock->locktag, tag, sizeof(LOCKTAG)) != 0 || (lock->holdMask & modes) == 0 || lock->pid == 0 || lock->pid == MyProcPid)
+		if (!is_of_another(lock, tag) || (lock->holdMask & modes) == 0)
 			continue;
 		holder->pid = lock->pid;
 		holder->vxid = compat_lock_vxid(lock);
@@ -259,8 +269,9 @@ seize(SeizeWait *wait, const LOCKTAG *tag, LOCKMASK modes, const char *what, voi
 	}
 }
 
-bool
-seize_try(int patience_ms, void (*take) (void *argument), void *argument)
+/* For so long only, and nobody is ended: false where it isn't had by then. */
+static bool
+try_for(int patience_ms, void (*take) (void *argument), void *argument)
 {
 	bool		own_first = LockTimeout > 0 && LockTimeout <= patience_ms;
 	ErrorData  *error = take_within(own_first ? LockTimeout : patience_ms, take, argument);
@@ -295,4 +306,23 @@ seize_player(SeizeWait *wait, const char *user_id)
 
 	if (!player_lock_try_moderate(hash))
 		seize_from_player(wait, user_id, take_player, &hash);
+}
+
+static void
+take_scores(void *argument)
+{
+	(void) tables_lock(TABLE_SCORE, ShareRowExclusiveLock);
+}
+
+bool
+seize_scores(void)
+{
+	return try_for(SCORES_TURN_MS, take_scores, NULL);
+}
+
+void
+seize_scores_pause(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	pg_usleep(SCORES_PAUSE_MS * 1000L);
 }

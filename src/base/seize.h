@@ -25,8 +25,13 @@ typedef struct SeizeWait
  */
 extern void seize(SeizeWait *wait, const LOCKTAG *tag, LOCKMASK modes, const char *what, void (*take) (void *argument), void *argument);
 
-/* For so long only, and nobody is ended: false where it isn't had by then. */
-extern bool seize_try(int patience_ms, void (*take) (void *argument), void *argument);
+/*
+ * scoreboard.score for itself (SHARE ROW EXCLUSIVE, to the end of the transaction), asked for in short turns with a pause between, since
+ * writers that come behind it wait meanwhile: one turn, false where it isn't had; the pause; and how long both take.
+ */
+#define SEIZE_SCORES_MS 300
+extern bool seize_scores(void);
+extern void seize_scores_pause(void);
 
 /* Who held a lock at a moment, for a caller that doesn't wait in the lock's queue. */
 typedef struct SeizeHolders SeizeHolders;
