@@ -248,19 +248,8 @@ check_points(const Request *request, const ActionRule *rule, Refusal *refusal)
 static bool
 resolve(const Request *request, const Board **board, const ActionRule **rule, Refusal *refusal)
 {
-	if (!request_check(request, refusal))
+	if (!request_check(request, refusal) || !request_find_rule(request, board, rule, refusal))
 		return false;
-	*board = config_board(request->board);
-	if (*board == NULL)
-		return refuse(refusal, REFUSAL_NOT_FOUND, "scoreboard.board lists the boards.",
-					  "there is no board \"%s\"", request->board);
-	if ((*board)->is_label)
-		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "Name its template: the player's labels decide which of its label boards an action counts towards.",
-					  "an action can't name label board \"%s\"", request->board);
-	*rule = config_action_rule(*board, request->action_type);
-	if (*rule == NULL)
-		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "scoreboard.action_type lists the action types.",
-					  "there is no action type \"%s\"", request->action_type);
 	if ((*rule)->proof != PROOF_GRANT)
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, "Its proof in scoreboard.action_type would have to be \"grant\".",
 					  "action type \"%s\" takes no grants", request->action_type);

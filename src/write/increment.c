@@ -65,21 +65,11 @@ check_who(Increment *increment, Refusal *refusal)
 static bool
 resolve(Increment *increment, Refusal *refusal)
 {
-	const Request *request = &increment->request;
 	int			further;
 
 	increment->generation = config_generation();
-	increment->board = config_board(request->board);
-	if (increment->board == NULL)
-		return refuse(refusal, REFUSAL_NOT_FOUND, "scoreboard.board lists the boards.",
-					  "there is no board \"%s\"", request->board);
-	if (increment->board->is_label)
-		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "Name its template: the player's labels decide which of its label boards an action counts towards.",
-					  "an action can't name label board \"%s\"", request->board);
-	increment->rule = config_action_rule(increment->board, request->action_type);
-	if (increment->rule == NULL)
-		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "scoreboard.action_type lists the action types.",
-					  "there is no action type \"%s\"", request->action_type);
+	if (!request_find_rule(&increment->request, &increment->board, &increment->rule, refusal))
+		return false;
 	/* They are of this generation too. */
 	(void) config_further(increment->board, &further);
 	return true;

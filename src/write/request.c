@@ -1,5 +1,5 @@
 /*
- * write/request.c - one increment as it was submitted: its form, whichever way it came
+ * write/request.c - one increment as it was submitted: its form, whichever way it came, and what it names
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -90,4 +90,21 @@ request_check(const Request *request, Refusal *refusal)
 	return check_names(request, refusal) &&
 		check_numbers(request, refusal) &&
 		check_extras(request, refusal);
+}
+
+bool
+request_find_rule(const Request *request, const Board **board, const ActionRule **rule, Refusal *refusal)
+{
+	*board = config_board(request->board);
+	if (*board == NULL)
+		return refuse(refusal, REFUSAL_NOT_FOUND, "scoreboard.board lists the boards.",
+					  "there is no board \"%s\"", request->board);
+	if ((*board)->is_label)
+		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "Name its template: the player's labels decide which of its label boards an action counts towards.",
+					  "an action can't name label board \"%s\"", request->board);
+	*rule = config_action_rule(*board, request->action_type);
+	if (*rule == NULL)
+		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "scoreboard.action_type lists the action types.",
+					  "there is no action type \"%s\"", request->action_type);
+	return true;
 }

@@ -9,6 +9,7 @@
 #include "postgres.h"
 #include "utils/jsonb.h"
 
+#include "base/config_cache.h"
 #include "base/refusal.h"
 
 #define REQUEST_METADATA_MAX 4096	/* bytes of the object's text */
@@ -39,5 +40,8 @@ extern bool request_is_address(const char *text);
 
 /* Step 1 of SPEC section 3: types, lengths, characters. False with INVALID_REQUEST. */
 extern bool request_check(const Request *request, Refusal *refusal);
+
+/* What it names in the configuration as it is now: a board that actions may name, and the rule of the action type there. Else NOT_FOUND or ACTION_NOT_ALLOWED. */
+extern bool request_find_rule(const Request *request, const Board **board, const ActionRule **rule, Refusal *refusal);
 
 #endif
