@@ -515,25 +515,21 @@ run_timed(void (*question) (const RankScan *scan), const RankScan *scan)
 	PG_END_TRY();
 }
 
-/* One of the tickets, but no time limit. */
 static void
-run_ticketed(void (*question) (const RankScan *scan), const RankScan *scan)
+run_ticketed(void (*run_it) (void (*question) (const RankScan *scan), const RankScan *scan),
+			 void (*question) (const RankScan *scan), const RankScan *scan)
 {
 	LOCKTAG		ticket;
 
 	take_ticket(&ticket);
-	run(question, scan);
+	run_it(question, scan);
 	LockRelease(&ticket, ExclusiveLock, false);
 }
 
 static void
 run_limited(void (*question) (const RankScan *scan), const RankScan *scan)
 {
-	LOCKTAG		ticket;
-
-	take_ticket(&ticket);
-	run_timed(question, scan);
-	LockRelease(&ticket, ExclusiveLock, false);
+	run_ticketed(run_timed, question, scan);
 }
 
 void
@@ -577,7 +573,7 @@ rank_scan_after(const Board *board, int32 season, const RankKey *after, int coun
 	int64		players;
 	RankScan	scan = {.board = board, .season = season, .key = after, .count = count, .rows = rows, .found = found, .players = &players};
 
-	run_ticketed(after ? scan_after : scan_range, &scan);
+	run_ticketed(run, after ? scan_after : scan_range, &scan);
 }
 
 void
