@@ -22,7 +22,6 @@
 #include "base/form.h"
 #include "base/hidden_statement.h"
 #include "base/tables.h"
-#include "plain/base64url.h"
 #include "rank/scan.h"
 #include "read/listing.h"
 #include "read/reading.h"
@@ -39,12 +38,7 @@ PG_FUNCTION_INFO_V1(scoreboard_export);
 static char *
 cursor_text(const RankTreeKey *key)
 {
-	char	   *plain = psprintf(INT64_FORMAT ":" INT64_FORMAT ":" INT64_FORMAT, key->order, key->moment, key->player);
-	size_t		length = strlen(plain);
-	char	   *text = palloc(BASE64URL_LENGTH(length) + 1);
-
-	base64url_encode((unsigned char *) plain, length, text);
-	return text;
+	return reading_cursor(psprintf(INT64_FORMAT ":" INT64_FORMAT ":" INT64_FORMAT, key->order, key->moment, key->player));
 }
 
 static bool
@@ -59,13 +53,11 @@ is_second_key(RankOrder order, int64 moment)
 static bool
 parse_cursor(const char *text, RankOrder order, RankTreeKey *key)
 {
-	char		plain[CURSOR_BYTES_MAX + 1];
-	size_t		length;
+	char	   *plain = reading_cursor_plain(text, CURSOR_BYTES_MAX);
 	char	   *end;
 
-	if (!base64url_decode(text, strlen(text), (unsigned char *) plain, CURSOR_BYTES_MAX, &length))
+	if (plain == NULL)
 		return false;
-	plain[length] = '\0';
 	key->order = strtoll(plain, &end, 10);
 	key->moment = *end == ':' ? strtoll(end + 1, &end, 10) : 0;
 	key->player = *end == ':' ? strtoll(end + 1, &end, 10) : 0;

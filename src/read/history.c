@@ -24,7 +24,6 @@
 #include "base/hidden_statement.h"
 #include "base/plan.h"
 #include "base/tables.h"
-#include "plain/base64url.h"
 #include "read/document.h"
 #include "read/reading.h"
 
@@ -71,28 +70,18 @@ typedef struct Cursor
 static char *
 cursor_text(TimestampTz moment, const char *action_id)
 {
-	char	   *plain = psprintf(INT64_FORMAT ":%s", moment, action_id);
-	size_t		length = strlen(plain);
-	char	   *text = palloc(BASE64URL_LENGTH(length) + 1);
-
-	base64url_encode((unsigned char *) plain, length, text);
-	return text;
+	return reading_cursor(psprintf(INT64_FORMAT ":%s", moment, action_id));
 }
 
 /* False where no answer of ours can have had it. */
 static bool
 parse_cursor(const char *text, Cursor *cursor)
 {
-	char	   *plain = palloc(CURSOR_BYTES_MAX + 1);
-	size_t		length;
-	char	   *colon;
+	char	   *plain = reading_cursor_plain(text, CURSOR_BYTES_MAX);
+	char	   *colon = plain ? strchr(plain, ':') : NULL;
 	char	   *end;
 
-	if (!base64url_decode(text, strlen(text), (unsigned char *) plain, CURSOR_BYTES_MAX, &length))
-		return false;
-	plain[length] = '\0';
-	colon = strchr(plain, ':');
-	if (colon == NULL || strlen(plain) != length || !pg_verify_mbstr(PG_UTF8, plain, (int) length, true))
+	if (colon == NULL || !pg_verify_mbstr(PG_UTF8, plain, (int) strlen(plain), true))
 		return false;
 	errno = 0;
 	cursor->moment = strtoll(plain, &end, 10);

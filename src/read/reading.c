@@ -17,6 +17,7 @@
 #include "base/form.h"
 #include "base/plan.h"
 #include "base/season.h"
+#include "plain/base64url.h"
 #include "read/reading.h"
 
 /* ---------------------------------------------------------------------------
@@ -83,6 +84,28 @@ reading_user_ids(FunctionCallInfo fcinfo, int number)
 	if (ArrayGetNItems(ARR_NDIM(user_ids), ARR_DIMS(user_ids)) > READING_USER_IDS_MAX)
 		reading_refuse(REFUSAL_INVALID_REQUEST, NULL, "user_ids must have at most 1000 elements");
 	return user_ids;
+}
+
+char *
+reading_cursor(const char *plain)
+{
+	size_t		length = strlen(plain);
+	char	   *cursor = palloc(BASE64URL_LENGTH(length) + 1);
+
+	base64url_encode((const unsigned char *) plain, length, cursor);
+	return cursor;
+}
+
+char *
+reading_cursor_plain(const char *cursor, size_t most)
+{
+	char	   *plain = palloc(most + 1);
+	size_t		length;
+
+	if (!base64url_decode(cursor, strlen(cursor), (unsigned char *) plain, most, &length))
+		return NULL;
+	plain[length] = '\0';
+	return strlen(plain) == length ? plain : NULL;
 }
 
 /* ---------------------------------------------------------------------------

@@ -35,6 +35,10 @@ extern int	reading_number(FunctionCallInfo fcinfo, int number, const char *name,
 extern char *reading_user_id(FunctionCallInfo fcinfo, int number);
 extern ArrayType *reading_user_ids(FunctionCallInfo fcinfo, int number);
 
+/* A page's cursor: base64url of a text that says where the next page begins. Back again: NULL where it isn't of such a form, or longer than most bytes. */
+extern char *reading_cursor(const char *plain);
+extern char *reading_cursor_plain(const char *cursor, size_t most);
+
 /* What stands where a function has no such argument: it reads the running season; nobody acts, and a trusted server sees every board. */
 #define READING_NO_SEASON (-1)
 #define READING_NO_TOKEN (-1)
