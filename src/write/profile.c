@@ -193,6 +193,7 @@ scoreboard_set_labels(PG_FUNCTION_ARGS)
 	Refusal		refusal = {0};
 
 	hide_statement();
+	require_primary("change labels");
 	config_begin_call();
 	check_profile(user_id, NULL, NULL);
 	if (PG_ARGISNULL(1) || !are_labels(PG_GETARG_JSONB_P(1)))
