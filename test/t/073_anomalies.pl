@@ -94,11 +94,11 @@ $holder->query_safe(q{BEGIN; SELECT score FROM scoreboard_increment_for('fast', 
 sql(q{ALTER SYSTEM SET scoreboard.anomaly_interval = '1s'});
 sql('SELECT pg_reload_conf()');
 wait_until($node, $db, q{(SELECT state = 'frozen' FROM scoreboard.player WHERE user_id = 'fast')}, 'the worker freezes');
-pass('the worker flags and freezes');
+is(sql(q{SELECT state FROM scoreboard.player WHERE user_id = 'fast'}), 'frozen', 'the worker flags and freezes');
 eval { $holder->quit };
 my $seen = sql(q{SELECT max(times) FROM scoreboard.flag WHERE cleared_at IS NULL});
 wait_until($node, $db, qq{(SELECT max(times) > $seen FROM scoreboard.flag WHERE cleared_at IS NULL)}, 'it looks again');
-pass('again and again');
+cmp_ok(sql(q{SELECT max(times) FROM scoreboard.flag WHERE cleared_at IS NULL}), '>', $seen, 'again and again');
 # A player whom an administrator's open transaction holds keeps nobody else from being frozen, and is when that has ended.
 my $moderator = $node->background_psql($db, on_error_stop => 0);
 sql(q{SELECT scoreboard_restore('often'), scoreboard_restore('quick')});
@@ -112,7 +112,7 @@ is(sql(q{SELECT state FROM scoreboard.player WHERE user_id = 'often'}), 'frozen'
 $moderator->quit;
 
 sql('DROP EXTENSION scoreboard CASCADE');
-pass('and holds up nobody who drops the extension');
+is(sql(q{SELECT count(*) FROM pg_extension WHERE extname = 'scoreboard'}), 0, 'and holds up nobody who drops the extension');
 
 $node->stop;
 done_testing();

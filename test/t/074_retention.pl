@@ -226,7 +226,7 @@ is($node->safe_psql('copied', "SELECT $old"), 0, 'to its end');
 $node->safe_psql('postgres', 'DROP DATABASE copied');
 sql('DROP EXTENSION scoreboard CASCADE');
 wait_until($node, $db, q{NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'scoreboard purger')}, 'the purger ends with the extension');
-pass('and holds up nobody who drops the extension');
+is(sql(q{SELECT count(*) FROM pg_extension WHERE extname = 'scoreboard'}), 0, 'and holds up nobody who drops the extension');
 
 $node->stop;
 done_testing();
