@@ -414,20 +414,32 @@ feed_look(uv_timer_t *timer)
 		read_documents(feed);
 }
 
+/* Is the host silent that we have asked, or try to reach? Or is it a standby that we read from for want of anything better? */
+static bool
+wants_scout(const Feed *feed, bool asked, bool makeshift)
+{
+	PgHosts    *hosts = feed->bridge->hosts;
+	uint64_t	now = uv_now(&feed->bridge->loop);
+	uint64_t	heard = pg_hosts_heard_at(hosts, pg_connection_host(feed->connection));
+	uint64_t	tried = pg_connection_connecting_since(feed->connection);
+
+	if (asked && now >= feed->asked_at + SCOUT_MS && now >= heard + SCOUT_MS)
+		return true;
+	if (tried && now >= tried + SCOUT_MS)
+		return true;
+	return makeshift && pg_hosts_may_be_readonly(hosts);
+}
+
 static void
 feed_pulse(uv_timer_t *timer)
 {
 	Feed	   *feed = timer->data;
-
 	bool		asked = feed->state == FEED_READING || feed->state == FEED_LISTENING;
-	uint64_t	now = uv_now(&feed->bridge->loop);
-	uint64_t	heard = pg_hosts_heard_at(feed->bridge->hosts, pg_connection_host(feed->connection));
-	uint64_t	tried = pg_connection_connecting_since(feed->connection);
 	bool		makeshift = feed->state == FEED_WAITING && !feed->listening;
 
-	if (asked && now >= feed->asked_at + LATE_MS)
+	if (asked && uv_now(&feed->bridge->loop) >= feed->asked_at + LATE_MS)
 		set_live(feed, false);
-	if ((asked && now >= feed->asked_at + SCOUT_MS && now >= heard + SCOUT_MS) || (tried && now >= tried + SCOUT_MS) || (makeshift && pg_hosts_may_be_readonly(feed->bridge->hosts)))
+	if (wants_scout(feed, asked, makeshift))
 		send_scout(feed);
 	else if (feed->state == FEED_WAITING)
 		call_scout_back(feed);
