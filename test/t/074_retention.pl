@@ -105,19 +105,6 @@ sub write_actions
 	return;
 }
 
-sub child
-{
-	my ($code, @arguments) = @_;
-	my $pid = fork() // die "could not fork: $!";
-
-	return $pid if $pid;
-	open(STDOUT, '>', '/dev/null') or die $!;
-	eval { $code->(@arguments); 1 } or warn $@;
-	# Without perl's clean-up, which would stop the parent's server.
-	require POSIX;
-	POSIX::_exit(0);
-}
-
 sub acknowledged
 {
 	my @lines = map { split(/\n/, slurp_file($_)) } grep { -e $_ } map { "$directory/writer$_" } 1 .. 2;
@@ -125,7 +112,7 @@ sub acknowledged
 	return scalar(@lines);
 }
 
-my @children = map { child(\&write_actions, $_) } 1 .. 2;
+my @children = map { start_child(\&write_actions, $_) } 1 .. 2;
 
 sql(q{SELECT scoreboard_set_retention('10 days', '5 days')});
 foreach my $kill (1 .. $kills)

@@ -90,20 +90,6 @@ sub watch
 	return;
 }
 
-sub child
-{
-	my ($code, @arguments) = @_;
-	my $pid = fork() // die "could not fork: $!";
-
-	return $pid if $pid;
-	# Whoever reads the test's output must not wait for us.
-	open(STDOUT, '>', '/dev/null') or die $!;
-	eval { $code->(@arguments); 1 } or warn $@;
-	# Without perl's clean-up, which would stop the parent's server.
-	require POSIX;
-	POSIX::_exit(0);
-}
-
 sub lines
 {
 	my ($file) = @_;
@@ -148,8 +134,8 @@ sub start_again
 	return;
 }
 
-my $watcher = child(\&watch);
-my @children = map { child(\&write_actions, $_) } 1 .. $writers;
+my $watcher = start_child(\&watch);
+my @children = map { start_child(\&write_actions, $_) } 1 .. $writers;
 
 foreach my $kill (1 .. $kills)
 {

@@ -45,18 +45,14 @@ my $parent = $$;
 my $directory = PostgreSQL::Test::Utils::tempdir;
 my $connection = $node->connstr('game');
 
-sub child
+# Of whom everything that they talk to is killed
+sub quietly
 {
 	my ($code, @arguments) = @_;
-	my $pid = fork() // die "could not fork: $!";
 
-	return $pid if $pid;
-	# Whoever reads the test's output must not wait for us.
-	open(STDOUT, '>', '/dev/null') or die $!;
 	open(STDERR, '>', '/dev/null') or die $!;
-	eval { $code->(@arguments); 1 };
-	# Without perl's clean-up, which would stop the parent's server.
-	POSIX::_exit(0);
+	$code->(@arguments);
+	return;
 }
 
 # Asks again, under the same idempotency key, until there is an answer. Now and then two actions share a transaction, and one is rolled back.
@@ -133,7 +129,7 @@ sub start_reader
 	my $reader = $readers{$which};
 
 	$reader->{runs}++;
-	$reader->{pid} = child($reader->{code}, "$directory/$which$reader->{runs}");
+	$reader->{pid} = start_child(\&quietly, $reader->{code}, "$directory/$which$reader->{runs}");
 	return;
 }
 
@@ -207,7 +203,7 @@ sub progress
 	return $done;
 }
 
-my @children = map { child(\&write_actions, $_) } 1 .. $writers;
+my @children = map { start_child(\&quietly, \&write_actions, $_) } 1 .. $writers;
 my %killed = map { $_ => 0 } qw(cursor decoding publisher server);
 
 foreach my $step (1 .. $steps)

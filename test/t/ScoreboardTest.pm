@@ -19,6 +19,7 @@ use strict;
 use warnings;
 
 use Exporter 'import';
+use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(usleep);
@@ -26,7 +27,7 @@ use Time::HiRes qw(usleep);
 our @EXPORT = qw(
   init_node new_node create_database kill_and_start
   wait_until wait_for_publisher wait_for_no_publisher publisher_pid
-  version wait_for_version wait_for_list add_score
+  version wait_for_version wait_for_list add_score start_child
 );
 
 # A cluster that is not running yet. Options: conf (text for postgresql.conf), streaming.
@@ -170,6 +171,20 @@ sub add_score
 		COMMIT;
 	});
 	return;
+}
+
+# Runs the code in a process of its own; its pid.
+sub start_child
+{
+	my ($code, @arguments) = @_;
+	my $pid = fork() // die "could not fork: $!";
+
+	return $pid if $pid;
+	# Whoever reads the test's output must not wait for us.
+	open(STDOUT, '>', '/dev/null') or die $!;
+	eval { $code->(@arguments); 1 } or warn $@;
+	# Without perl's clean-up, which would stop the parent's server.
+	POSIX::_exit(0);
 }
 
 1;
