@@ -2031,6 +2031,13 @@ END
 $$;
 COMMENT ON FUNCTION scoreboard.check_change(text, text) IS 'refuses a reason or reference that scoreboard.adjustment doesn''t take';
 
+CREATE FUNCTION scoreboard.refuse_reference() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'PT422', MESSAGE = 'the reference was used for something else', DETAIL = '{"code":"IDEMPOTENCY_MISMATCH"}', HINT = 'Give every change a reference of its own.';
+END
+$$;
+COMMENT ON FUNCTION scoreboard.refuse_reference() IS 'says that a reference was used for another change';
+
 -- One way for the four below; a reference that was used already changes nothing.
 CREATE FUNCTION scoreboard.change_player(kind text, user_id text, new_state text, new_hidden boolean, reason text, reference text)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -2050,7 +2057,7 @@ BEGIN
     IF NOT FOUND THEN
         SELECT * INTO made FROM scoreboard.adjustment a WHERE a.reference = change_player.reference;
         IF (made.kind, made.player_id) IS DISTINCT FROM (kind, changed_id) THEN
-            RAISE EXCEPTION USING ERRCODE = 'PT422', MESSAGE = 'the reference was used for something else', DETAIL = '{"code":"IDEMPOTENCY_MISMATCH"}', HINT = 'Give every change a reference of its own.';
+            PERFORM scoreboard.refuse_reference();
         END IF;
         RETURN;
     END IF;
@@ -2142,7 +2149,7 @@ BEGIN
     SELECT * INTO made FROM scoreboard.adjustment a WHERE a.reference = reference;
     IF FOUND THEN
         IF (made.kind, made.board_id) IS DISTINCT FROM ('reset', reset_id) THEN
-            RAISE EXCEPTION USING ERRCODE = 'PT422', MESSAGE = 'the reference was used for something else', DETAIL = '{"code":"IDEMPOTENCY_MISMATCH"}', HINT = 'Give every change a reference of its own.';
+            PERFORM scoreboard.refuse_reference();
         END IF;
         RETURN (board, made.season, made.season + 1, made.made_at, true);
     END IF;
@@ -2466,7 +2473,7 @@ BEGIN
     SELECT * INTO made FROM scoreboard.adjustment a WHERE a.reference = reference;
     IF FOUND THEN
         IF (made.kind, made.content) IS DISTINCT FROM (mode, scoreboard.tombstone_digest(user_id)) THEN
-            RAISE EXCEPTION USING ERRCODE = 'PT422', MESSAGE = 'the reference was used for something else', DETAIL = '{"code":"IDEMPOTENCY_MISMATCH"}', HINT = 'Give every change a reference of its own.';
+            PERFORM scoreboard.refuse_reference();
         END IF;
         RETURN (mode, (SELECT t.expires_at FROM scoreboard.tombstone t WHERE t.digest = made.content), true);
     END IF;
@@ -2516,7 +2523,7 @@ BEGIN
     IF NOT FOUND THEN
         SELECT * INTO made FROM scoreboard.adjustment a WHERE a.reference = scoreboard_set_retention.reference;
         IF (made.kind, made.content) IS DISTINCT FROM ('retention', sha256(convert_to(what, 'UTF8'))) THEN
-            RAISE EXCEPTION USING ERRCODE = 'PT422', MESSAGE = 'the reference was used for something else', DETAIL = '{"code":"IDEMPOTENCY_MISMATCH"}', HINT = 'Give every change a reference of its own.';
+            PERFORM scoreboard.refuse_reference();
         END IF;
         RETURN;
     END IF;
