@@ -8,9 +8,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import WebSocket from 'ws';
 import { actionFor, tokenFor } from '../lib/cluster.mjs';
+import { STREAM } from '../bridge/clients.mjs';
 import { generator } from '../bridge/spoiling.mjs';
 
-const STREAM = '/v1/leaderboard/stream';
 const PATIENCE_MS = 12000; /* more than a bridge's own */
 
 /** What went wrong, and what was seen. */
