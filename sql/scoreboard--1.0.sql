@@ -2487,7 +2487,9 @@ BEGIN
     ELSE
         PERFORM scoreboard.anonymise_player(forgotten_id);
     END IF;
-    INSERT INTO scoreboard.adjustment (reference, kind, content, reason) VALUES (reference, mode, scoreboard.tombstone_digest(user_id), coalesce(reason, ''));
+    -- The hash is for who repeats the reference.
+    INSERT INTO scoreboard.adjustment (reference, kind, content, reason)
+        VALUES (reference, mode, CASE WHEN reference IS NOT NULL THEN scoreboard.tombstone_digest(user_id) END, coalesce(reason, ''));
     RETURN (mode, kept_until, false);
 END
 $$;

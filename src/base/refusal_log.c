@@ -13,6 +13,9 @@
  * The publisher copies its notes, stores and commits, and only then frees their places; what was overwritten meanwhile had
  * been counted as dropped and is taken off again.
  *
+ * Who was forgotten can still hold a token, and be refused for whatever comes before its tombstone is looked at: that is stored without
+ * a name, as what the tombstone itself refuses is.
+ *
  * Locks: the ring's LWLock, nothing below it, held for a copy of one entry and a look for the next, or by the publisher for a copy of all.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
@@ -38,6 +41,7 @@
 #include "base/refusal_log.h"
 #include "plain/receipt_form.h"
 #include "publish/publisher.h"
+#include "trust/tombstone.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_forget_refusals);
 
@@ -440,12 +444,37 @@ purge(void)
 	since_purge = 0;
 }
 
+static void
+make_nameless(RefusalNote *note)
+{
+	note->user_id[0] = note->board[0] = note->action_type[0] = note->action_id[0] = '\0';
+	note->key_id[0] = note->request_id[0] = note->client_address[0] = note->flag[0] = '\0';
+}
+
+static void
+hide_forgotten(void)
+{
+	const char **user_ids = palloc(Max(copied, 1) * sizeof(char *));
+	bool	   *forgotten = palloc(Max(copied, 1) * sizeof(bool));
+
+	for (int i = 0; i < copied; i++)
+		user_ids[i] = copies[i].note.user_id;
+	tombstone_find(user_ids, copied, forgotten);
+	for (int i = 0; i < copied; i++)
+	{
+		if (forgotten[i])
+			make_nameless(&copies[i].note);
+	}
+}
+
 void
 refusal_log_store(void)
 {
 	/* Before the copy: whoever forgets a player holds it off, so that nothing is stored from a copy of before. */
 	plan_write(&lock_plan, NULL, NULL, SPI_OK_UTILITY);
 	copy_notes();
+	if (copied > 0)
+		hide_forgotten();
 	for (int i = 0; i < copied; i++)
 	{
 		store_note(&copies[i].note);

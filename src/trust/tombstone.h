@@ -19,4 +19,7 @@ extern bool tombstone_check(const char *user_id, Refusal *refusal);
 /* The same for many: the place of the first that was forgotten, from 1; 0: none was. SPI is connected. */
 extern int64 tombstone_first(Datum user_ids);
 
+/* Which of them were forgotten. SPI is connected. */
+extern void tombstone_find(const char **user_ids, int count, bool *forgotten);
+
 #endif

@@ -82,6 +82,7 @@ SELECT * FROM scoreboard_verify('fg') WHERE user_id IS NOT NULL;
 SELECT * FROM scoreboard_verify('fg-2') WHERE user_id IS NOT NULL;
 SELECT pg_temp.found('fg:stays') AS stays;
 
+SELECT set_config('fg.before', coalesce(max(refusal_id), 0)::text, false) IS NOT NULL AS noted FROM scoreboard.refusal;
 -- Nobody comes back with what the player holds, and what is refused then is kept without a name.
 SELECT sign.outcome($$SELECT sign.increment('fg:erased', 'COMPLETE_LEVEL', 'back', 'fg')$$);
 SELECT sign.outcome($$SELECT scoreboard_increment_for('fg:anon', 'AWARD', 'fg:anon-1', 'fg', 30, idempotency_key => 'fg:anon-key')$$);
@@ -90,6 +91,14 @@ SELECT sign.outcome($$SELECT scoreboard_import('fg', '{fg:new,fg:erased}', '{1,2
 SELECT sign.outcome($$SELECT scoreboard_create_session_key('fg:erased')$$), sign.outcome($$SELECT scoreboard_create_grant('fg:anon', 'FG_GRANT', 'fg')$$);
 SELECT s.status, s.body #>> '{error,code}' AS code FROM (SELECT sign.now() AS now) AS n, scoreboard_submit(json_build_array(json_build_object('actionType', 'COMPLETE_LEVEL', 'actionId', 'back', 'board', 'fg', 'issuedAt', now,
     'receipt', sign.receipt('fg:erased', 'COMPLETE_LEVEL', 'back', 'fg', issued_at => now), 'token', sign.token('fg:erased')))) AS s;
+-- Nor is written down what else it is refused for, nor that a verifier didn't like it.
+CREATE SCHEMA fg_game;
+CREATE FUNCTION fg_game.dislike(action jsonb) RETURNS boolean LANGUAGE sql SET search_path = pg_catalog, pg_temp AS 'SELECT false';
+SELECT scoreboard_set_verifier('COMPLETE_LEVEL', 'fg_game.dislike(jsonb)');
+SELECT sign.outcome($$SELECT sign.increment('fg:erased', 'COMPLETE_LEVEL', 'fg:erased-back', 'fg')$$), sign.outcome($$SELECT scoreboard_increment('COMPLETE_LEVEL', 'fg:erased-back', 'fg', token => sign.token('fg:erased'))$$);
+SELECT sign.outcome($$SELECT scoreboard_increment('AWARD', 'fg:anon-back', 'fg', 1, token => sign.token('fg:anon'))$$), sign.outcome($$SELECT scoreboard_increment('AWARD', '', 'fg', token => sign.token('fg:anon'))$$);
+SELECT scoreboard_set_verifier('COMPLETE_LEVEL', NULL);
+DROP SCHEMA fg_game CASCADE;
 CREATE FUNCTION pg_temp.nameless() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     kept bigint;
@@ -103,6 +112,21 @@ BEGIN
 END
 $$;
 SELECT pg_temp.nameless() >= 3 AS kept;
+CREATE FUNCTION pg_temp.kept(wanted int) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    kept text;
+BEGIN
+    FOR round IN 1..1500 LOOP
+        SELECT string_agg(concat_ws(' ', code, user_id, action_id, action_type, board, message), '; ' ORDER BY refusal_id) INTO kept FROM scoreboard.refusal
+            WHERE refusal_id > current_setting('fg.before')::bigint AND code <> 'PLAYER_SUSPENDED' HAVING count(*) >= wanted;
+        EXIT WHEN kept IS NOT NULL;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    RETURN kept;
+END
+$$;
+SELECT pg_temp.kept(4);
+SELECT count(*) FROM scoreboard.flag WHERE user_id LIKE 'fg:%' AND user_id <> 'fg:stays';
 SELECT pg_temp.found('fg:erased') AS erased, pg_temp.found('fg:anon') AS anon;
 
 -- The same again, other content, and what can't be.
@@ -122,6 +146,7 @@ SELECT sign.outcome($$SELECT scoreboard_forget('fg:stays')$$);
 COMMIT;
 BEGIN;
 SELECT mode FROM scoreboard_forget('fg:stays');
+SELECT kind, reference IS NOT NULL AS referred, content IS NOT NULL AS hashed FROM scoreboard.adjustment WHERE kind IN ('erase', 'anonymise') ORDER BY adjustment_id DESC LIMIT 2;
 ROLLBACK;
 SELECT pg_temp.found('fg:stays') AS stays;
 SELECT kind, reference, player_id IS NULL AS nobody, reason, made_by = session_user AS by_me FROM scoreboard.adjustment WHERE reference IN ('fg-17', 'fg-18') ORDER BY adjustment_id;
