@@ -544,7 +544,7 @@ leave_if_told(void)
 	}
 	if (worker_was_ended())
 	{
-		QueryCancelPending = false; /* by the signal: it came behind the turn's begin */
+		worker_end_undisturbed();
 		chores_finish();
 		proc_exit(1);
 	}

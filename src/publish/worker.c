@@ -56,6 +56,13 @@ worker_end_between_turns(void)
 	pqsignal(SIGTERM, end_after_this_turn);
 }
 
+void
+worker_end_undisturbed(void)
+{
+	pqsignal(SIGTERM, SIG_IGN);
+	QueryCancelPending = false; /* by the first one: it came behind the turn's begin */
+}
+
 bool
 worker_was_ended(void)
 {

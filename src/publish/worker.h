@@ -27,6 +27,9 @@ extern void worker_accept_signals(void);
  */
 extern void worker_end_between_turns(void);
 
+/* From here on no signal to end (a shutdown can send several) interrupts that last thing; it bounds its own waits. */
+extern void worker_end_undisturbed(void);
+
 /* Has a signal told this process to end (an administrator, a shutdown)? */
 extern bool worker_was_ended(void);
 
