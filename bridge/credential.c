@@ -20,7 +20,7 @@
 #define TICKET_MAX 64			/* ours have 22 characters */
 
 /* The token's end is the stream's: the second in which it has surely passed. */
-#define COLUMNS "user_id, ceil(extract(epoch FROM expires_at))::bigint, to_json(permissions)"
+#define COLUMNS "user_id, ceil(extract(epoch FROM expires_at))::bigint, to_json(permissions), pass"
 #define AUTHENTICATE "SELECT " COLUMNS " FROM scoreboard.authenticate($1)"
 #define REDEEM "SELECT " COLUMNS " FROM scoreboard.redeem_ticket($1)"
 
@@ -138,7 +138,7 @@ identity_of(const PGresult *result)
 {
 	Identity   *identity = calloc(1, sizeof(*identity));
 
-	if (identity == NULL || PQntuples(result) != 1 || PQnfields(result) != 3)
+	if (identity == NULL || PQntuples(result) != 1 || PQnfields(result) != 4)
 	{
 		free(identity);
 		return NULL;
@@ -146,7 +146,8 @@ identity_of(const PGresult *result)
 	identity->user_id = strdup(PQgetvalue(result, 0, 0));
 	identity->expires_at = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
 	identity->permissions = permissions_of(PQgetvalue(result, 0, 2));
-	if (identity->user_id && identity->permissions)
+	identity->pass = strdup(PQgetvalue(result, 0, 3));
+	if (identity->user_id && identity->permissions && identity->pass)
 		return identity;
 	identity_free(identity);
 	return NULL;
@@ -159,6 +160,7 @@ identity_free(Identity *identity)
 		return;
 	free(identity->user_id);
 	free(identity->permissions);
+	free(identity->pass);
 	free(identity);
 }
 

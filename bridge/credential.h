@@ -27,6 +27,7 @@ typedef struct Identity
 	char	   *user_id;
 	int64_t		expires_at;		/* seconds since 1970: the token's end */
 	char	   *permissions;	/* one behind the other, each with its end, and an empty one behind the last */
+	char	   *pass;			/* by which the database tells where the player stands, though it stood in no list; "": none */
 } Identity;
 
 /*

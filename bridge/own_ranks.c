@@ -8,6 +8,11 @@
  * changed: a place further down moves without a new list too, and is told with
  * the next one.
  *
+ * Who stands in no list is told as well, by the pass that came with its token:
+ * the database says nothing of it without. A pass is long and almost nobody
+ * needs one, so the first question goes without, and who wasn't answered is
+ * asked for again with its pass in the next round.
+ *
  * Who can't take it now (its socket is full) is asked for again in the next
  * round; so nothing is kept for it. One question at a time, and none of more
  * than ASK_MOST players: the others come with the next.
@@ -29,10 +34,10 @@
 #define ASK_MOST 20000
 #define CALL_MOST 1000			/* players a call of the function takes */
 
-/* [["global",["ann","ben"]],...], a board as often as it takes */
+/* [["global",["ann","ben"],[null,"ben's pass"]],...], a board as often as it takes; no score: it takes a pass */
 #define STANDINGS "SELECT w ->> 0, s.user_id, s.season, s.score, coalesce(s.rank, 0), s.players" \
 	" FROM json_array_elements($1::json) AS w," \
-	" LATERAL scoreboard.standings(w ->> 0, ARRAY(SELECT json_array_elements_text(w -> 1))) AS s"
+	" LATERAL scoreboard.standings(w ->> 0, ARRAY(SELECT json_array_elements_text(w -> 1)), ARRAY(SELECT json_array_elements_text(w -> 2))) AS s"
 
 typedef struct OwnRanks
 {
@@ -45,23 +50,34 @@ typedef struct OwnRanks
 
 /* ---- asking ---- */
 
-/* The list of players that is being filled for this board; NULL: out of memory. */
+/* The board's call that is being filled; NULL: out of memory. */
 static json_t *
-players_list(OwnRanks *own, const Board *board)
+call_for(OwnRanks *own, const Board *board)
 {
-	json_t	   *list;
+	json_t	   *call;
 
 	for (size_t i = json_array_size(own->question); i-- > 0;)
 	{
-		json_t	   *pair = json_array_get(own->question, i);
-
-		if (strcmp(json_string_value(json_array_get(pair, 0)), board_name(board)) == 0 && json_array_size(json_array_get(pair, 1)) < CALL_MOST)
-			return json_array_get(pair, 1);
+		call = json_array_get(own->question, i);
+		if (strcmp(json_string_value(json_array_get(call, 0)), board_name(board)) == 0 && json_array_size(json_array_get(call, 1)) < CALL_MOST)
+			return call;
 	}
-	list = json_array();
-	if (json_array_append_new(own->question, json_pack("[s,o]", board_name(board), list)) != 0)
-		return NULL;
-	return list;
+	call = json_pack("[s,[],[]]", board_name(board));
+	return json_array_append_new(own->question, call) == 0 ? call : NULL;
+}
+
+/* Both lists stay equally long. */
+static bool
+add_player(json_t *call, const char *user_id, const char *pass)
+{
+	json_t	   *players = json_array_get(call, 1);
+
+	if (json_array_append_new(players, json_string(user_id)) != 0)
+		return false;
+	if (json_array_append_new(json_array_get(call, 2), pass ? json_string(pass) : json_null()) == 0)
+		return true;
+	json_array_remove(players, json_array_size(players) - 1);
+	return false;
 }
 
 /* Its boards that have news, into the question. */
@@ -71,13 +87,13 @@ add_membership(OwnRanks *own, Membership *membership)
 	for (int i = 0; i < membership->count; i++)
 	{
 		OwnRank    *rank = &membership->ranks[i];
-		json_t	   *list;
+		json_t	   *call;
 
 		rank->asking = 0;
 		if (board_frame(rank->board) == NULL || board_version(rank->board) <= rank->asked || own->asked >= ASK_MOST)
 			continue;
-		list = players_list(own, rank->board);
-		if (list == NULL || json_array_append_new(list, json_string(membership_user_id(membership))) != 0)
+		call = call_for(own, rank->board);
+		if (call == NULL || !add_player(call, membership_user_id(membership), rank->unlisted ? membership->pass : NULL))
 			continue;
 		rank->asking = board_version(rank->board);
 		own->asked++;
@@ -91,6 +107,7 @@ typedef struct Row
 	const char *board;
 	const char *user_id;
 	int			season;
+	bool		known;			/* false: nothing is told without a pass, or by that one */
 	int64_t		score;
 	int64_t		rank;
 	int64_t		players;
@@ -140,6 +157,25 @@ tell(Membership *membership, OwnRank *rank, const Row *row)
 	return true;
 }
 
+/* The next round shows the pass; whose pass was no good waits for the next list, as everybody does. */
+static void
+take_unknown(OwnRank *rank)
+{
+	if (!rank->unlisted)
+		rank->asking = 0;
+	rank->unlisted = true;
+}
+
+static bool
+take(Membership *membership, OwnRank *rank, const Row *row)
+{
+	if (row->known)
+		rank->unlisted = row->rank == 0;
+	else
+		take_unknown(rank);
+	return !row->known || !is_news(rank, row) || tell(membership, rank, row);
+}
+
 /* All streams of the row's player that were asked for. */
 static void
 tell_player(Bridge *bridge, const Row *row)
@@ -153,7 +189,7 @@ tell_player(Bridge *bridge, const Row *row)
 		{
 			OwnRank    *rank = &membership->ranks[i];
 
-			if (rank->asking > 0 && strcmp(board_name(rank->board), row->board) == 0 && is_news(rank, row) && !tell(membership, rank, row))
+			if (rank->asking > 0 && strcmp(board_name(rank->board), row->board) == 0 && !take(membership, rank, row))
 				break;
 		}
 	}
@@ -164,7 +200,7 @@ tell_all(Bridge *bridge, const PGresult *result)
 {
 	for (int i = 0; i < PQntuples(result); i++)
 		tell_player(bridge, &(Row) {PQgetvalue(result, i, 0), PQgetvalue(result, i, 1), atoi(PQgetvalue(result, i, 2)),
-			strtoll(PQgetvalue(result, i, 3), NULL, 10), strtoll(PQgetvalue(result, i, 4), NULL, 10), strtoll(PQgetvalue(result, i, 5), NULL, 10)});
+			PQgetisnull(result, i, 3) == 0, strtoll(PQgetvalue(result, i, 3), NULL, 10), strtoll(PQgetvalue(result, i, 4), NULL, 10), strtoll(PQgetvalue(result, i, 5), NULL, 10)});
 	/* Who was told, or had no news, or whose board is gone. */
 	for (Membership *membership = players_all(bridge); membership; membership = membership->next)
 		for (int i = 0; i < membership->count; i++)

@@ -129,6 +129,8 @@ players_join(Bridge *bridge, const Identity *identity, Stream *stream, Board *co
 	membership->player = player;
 	membership->stream = stream;
 	membership->expires_at = identity->expires_at;
+	if (strlen(identity->pass) <= PASS_MAX)
+		strcpy(membership->pass, identity->pass);
 	membership->count = count;
 	for (int i = 0; i < count; i++)
 		membership->ranks[i] = (OwnRank) {.board = boards[i], .asked = -1};

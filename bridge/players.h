@@ -10,6 +10,8 @@
 #include "hub.h"
 #include "tally.h"
 
+#define PASS_MAX 49				/* the database's passes aren't longer */
+
 /* What a stream's player was told of its own place on one of the stream's boards. */
 typedef struct OwnRank
 {
@@ -17,6 +19,7 @@ typedef struct OwnRank
 	int64_t		asked;			/* the list's version at which it was read; -1: never */
 	int64_t		asking;			/* likewise, by the question that is under way; 0: it isn't in it */
 	bool		told;
+	bool		unlisted;		/* the database told nothing without a pass */
 	int64_t		score;
 	int64_t		rank;			/* 0: stands in no list */
 	int64_t		players;
@@ -34,6 +37,7 @@ typedef struct Membership
 	struct Membership *next;
 	TallyEntry *entry;			/* its place among the player's, in all workers */
 	int64_t		expires_at;		/* seconds since 1970 */
+	char		pass[PASS_MAX + 1];
 	int			count;			/* of boards */
 	OwnRank		ranks[];
 } Membership;

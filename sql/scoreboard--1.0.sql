@@ -383,6 +383,12 @@ CREATE TABLE scoreboard.tombstone_key (
     key  bytea NOT NULL
 );
 COMMENT ON TABLE scoreboard.tombstone_key IS 'what tombstones are hashed with, made with the first; no level can read it';
+-- In no dump: a database that is restored from one makes its own, and takes no pass that another one has handed out.
+CREATE TABLE scoreboard.pass_key (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    secret text NOT NULL
+);
+COMMENT ON TABLE scoreboard.pass_key IS 'what the passes of bridges'' streams are signed with; no level can read it';
 
 CREATE TABLE scoreboard.balance (
     board_id       integer NOT NULL,
@@ -1463,11 +1469,16 @@ COMMENT ON FUNCTION scoreboard.hide_statement() IS 'until the client''s statemen
 CREATE FUNCTION scoreboard.random_secret() RETURNS text
     AS 'MODULE_PATHNAME', 'scoreboard_random_secret' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION scoreboard.random_secret() IS '64 lower-case hex characters from the strong random source';
+INSERT INTO scoreboard.pass_key (secret) VALUES (scoreboard.random_secret());
 
-CREATE FUNCTION scoreboard.authenticate(token text, OUT user_id text, OUT expires_at timestamptz, OUT permissions text[])
+CREATE FUNCTION scoreboard.make_pass(user_id text, expires_at timestamptz) RETURNS text
+    AS 'MODULE_PATHNAME', 'scoreboard_make_pass' LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION scoreboard.make_pass(text, timestamptz) IS 'what standings() wants to see of who has shown a token of the player that ends then';
+
+CREATE FUNCTION scoreboard.authenticate(token text, OUT user_id text, OUT expires_at timestamptz, OUT permissions text[], OUT pass text)
 AS 'MODULE_PATHNAME', 'scoreboard_authenticate'
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION scoreboard.authenticate(text) IS 'scoreboard_authenticate() for bridges';
+COMMENT ON FUNCTION scoreboard.authenticate(text) IS 'scoreboard_authenticate() for bridges, with a pass for standings()';
 
 CREATE FUNCTION @extschema@.scoreboard_authenticate(token text DEFAULT NULL)
 RETURNS @extschema@.scoreboard_identity AS 'MODULE_PATHNAME', 'scoreboard_authenticate'
@@ -1482,11 +1493,12 @@ CREATE FUNCTION scoreboard.check_tickets() RETURNS void
     AS 'MODULE_PATHNAME', 'scoreboard_check_tickets' LANGUAGE C STABLE;
 COMMENT ON FUNCTION scoreboard.check_tickets() IS 'refuses on a standby, which has no unlogged tables';
 
--- At most 1000 players a call.
-CREATE FUNCTION scoreboard.standings(board text, user_ids text[])
+-- At most 1000 players a call; a pass for each, or null, in their order.
+CREATE FUNCTION scoreboard.standings(board text, user_ids text[], passes text[] DEFAULT NULL)
 RETURNS TABLE (user_id text, season integer, score bigint, rank bigint, players bigint) AS 'MODULE_PATHNAME', 'scoreboard_standings'
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION scoreboard.standings(text, text[]) IS 'where these players stand, also who stands in no list (rank null); for bridges, which tell each its own';
+COMMENT ON FUNCTION scoreboard.standings(text, text[], text[]) IS
+'where these players stand; who stands in no list (rank null) has a score for who shows the player''s pass only; for bridges, which tell each its own';
 
 CREATE FUNCTION scoreboard.lock_tickets(user_id text) RETURNS void
     AS 'MODULE_PATHNAME', 'scoreboard_lock_tickets' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
@@ -1536,7 +1548,7 @@ ticket: 22 characters (128 random bits in base64url), for one use at any bridge,
   and the token''s life. A player has three at most; another one takes the place of the oldest.
 Errors: UNAUTHORIZED UNAVAILABLE (on a standby).';
 
-CREATE FUNCTION scoreboard.redeem_ticket(ticket text, OUT user_id text, OUT expires_at timestamptz, OUT permissions text[]) LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION scoreboard.redeem_ticket(ticket text, OUT user_id text, OUT expires_at timestamptz, OUT permissions text[], OUT pass text) LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
@@ -1548,6 +1560,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'PT401', MESSAGE = 'the ticket is unknown, used or expired', DETAIL = '{"code":"UNAUTHORIZED"}',
             HINT = 'Get another one: a ticket opens one stream, within 60 seconds.';
     END IF;
+    redeem_ticket.pass := scoreboard.make_pass(redeem_ticket.user_id, redeem_ticket.expires_at);
 END
 $$;
 COMMENT ON FUNCTION scoreboard.redeem_ticket(text) IS 'who made the ticket and until when its token lives, once; for bridges';

@@ -101,8 +101,13 @@ is_hidden(void)
 static bool
 shows_secret(const ErrorData *edata)
 {
-	return edata->schema_name && strcmp(edata->schema_name, "scoreboard") == 0 && edata->table_name &&
-		(strcmp(edata->table_name, "signing_key") == 0 || strcmp(edata->table_name, "session_key") == 0 || strcmp(edata->table_name, "jwt_key") == 0);
+	static const char *const tables[] = {"signing_key", "session_key", "jwt_key", "pass_key", "tombstone_key"};
+
+	if (edata->table_name && edata->schema_name && strcmp(edata->schema_name, "scoreboard") == 0)
+		for (int i = 0; i < lengthof(tables); i++)
+			if (strcmp(edata->table_name, tables[i]) == 0)
+				return true;
+	return false;
 }
 
 static void

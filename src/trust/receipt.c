@@ -161,16 +161,26 @@ bytes_datum(const char *bytes, size_t length)
 	return PointerGetDatum(value);
 }
 
-bool
-receipt_mac_matches(const char *bytes, size_t length, const char *key, size_t key_length, const unsigned char *mac)
+void
+receipt_mac(const char *bytes, size_t length, const char *key, size_t key_length, unsigned char *mac)
 {
 	bytea	   *made;
 
 	find_hmac();
 	made = DatumGetByteaPP(FunctionCall3(&hmac_function, bytes_datum(bytes, length), bytes_datum(key, key_length),
 										 CStringGetTextDatum("sha256")));
-	return VARSIZE_ANY_EXHDR(made) == RECEIPT_MAC_BYTES &&
-		CRYPTO_memcmp(VARDATA_ANY(made), mac, RECEIPT_MAC_BYTES) == 0;
+	if (VARSIZE_ANY_EXHDR(made) != RECEIPT_MAC_BYTES)
+		elog(ERROR, "hmac() returned %d bytes", (int) VARSIZE_ANY_EXHDR(made));
+	memcpy(mac, VARDATA_ANY(made), RECEIPT_MAC_BYTES);
+}
+
+bool
+receipt_mac_matches(const char *bytes, size_t length, const char *key, size_t key_length, const unsigned char *mac)
+{
+	unsigned char made[RECEIPT_MAC_BYTES];
+
+	receipt_mac(bytes, length, key, key_length, made);
+	return CRYPTO_memcmp(made, mac, RECEIPT_MAC_BYTES) == 0;
 }
 
 /* ---------- receipts ---------- */

@@ -44,7 +44,11 @@ extern bool receipt_key_is_valid(const SigningKey *key, TimestampTz now);
 extern bool receipt_verify(const char *receipt, const ReceiptSubject *subject, const Board *board, const ActionRule *rule,
 						   char key_id[SCOREBOARD_NAME_MAX + 1], Refusal *refusal);
 
-/* Does this key make this MAC (RECEIPT_MAC_BYTES) of these bytes? In constant time; leaves some garbage in the current context. */
+/*
+ * The MAC (RECEIPT_MAC_BYTES) that this key makes of these bytes, and whether it is that one: in constant time. Both leave some garbage
+ * in the current context.
+ */
+extern void receipt_mac(const char *bytes, size_t length, const char *key, size_t key_length, unsigned char *mac);
 extern bool receipt_mac_matches(const char *bytes, size_t length, const char *key, size_t key_length, const unsigned char *mac);
 
 /* Drops the cached hmac() if pg_proc changed; called once per process. */

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import { startBridge, startCluster, tokenFor, until } from '../lib/cluster.mjs';
-import { UNLIMITED, award, openEvents, openSocket, published, stored } from './clients.mjs';
+import { UNLIMITED, ask, award, openEvents, openSocket, published, stored } from './clients.mjs';
 
 let cluster;
 let bridge;
@@ -55,6 +55,46 @@ test('what it says is what scoreboard_me says, also of who has no score, or stan
     const { score, rank, players } = JSON.parse(await cluster.sql("SELECT scoreboard_me(token => :'token')", { token: tokenFor(cluster, user) }));
     await told(await stream(user), { score, rank, players, userId: user });
   }
+});
+
+test('who is hidden in the midst of its streams goes on being told, by token or ticket, at any bridge, whatever becomes of the server', async (t) => {
+  const other = await startBridge(cluster, ['--look-interval', '100ms']);
+  t.after(() => other.stop());
+  const { ticket } = (await ask(bridge, '/v1/stream-tickets', { method: 'POST', headers: { authorization: `Bearer ${tokenFor(cluster, 'sly')}`, 'content-length': '0' } })).json;
+  await award(cluster, 'sly', 1);
+  const streams = [await stream('sly'), await openSocket(bridge, { query: `?ticket=${ticket}` }), await openEvents(other, { headers: { authorization: `Bearer ${tokenFor(cluster, 'sly')}` } })];
+  open.push(...streams.slice(1));
+  for (const one of streams) await told(one, { score: 1, rank: 4 });
+  await cluster.sql("SELECT scoreboard_hide('sly') \\g /dev/null");
+  for (const one of streams) await told(one, { score: 1, rank: null, players: 3 });
+  await award(cluster, 'sly', 1);
+  await award(cluster, 'ann', 1); /* who isn't listed makes no new list */
+  for (const one of streams) await told(one, { score: 2, rank: null });
+  await cluster.shutdown('immediate');
+  await until('the bridges to notice', () => streams.every((one) => one.statuses.at(-1).live === false));
+  await cluster.revive();
+  await award(cluster, 'sly', 1);
+  await award(cluster, 'ann', -1);
+  for (const one of streams) await told(one, { score: 3, rank: null });
+  await cluster.sql("SELECT scoreboard_hide('sly', false) \\g /dev/null");
+  for (const one of streams) await told(one, { score: 3, rank: 4, players: 4 });
+  await cluster.sql("SELECT scoreboard_forget('sly') \\g /dev/null");
+  for (const one of streams) await told(one, { score: 0, rank: null, players: 3 });
+  assert.ok(streams.every(({ closed }) => closed === null));
+});
+
+test('who is hidden and whose pass is good no more is told nothing, and troubles nobody', async () => {
+  const [one, listed] = [await stream('hid'), await stream('ann')];
+  await told(one, { score: 99 });
+  await cluster.sql('UPDATE scoreboard.pass_key SET secret = scoreboard.random_secret()');
+  await award(cluster, 'hid', 1);
+  await award(cluster, 'ann', 1);
+  await told(listed, { score: 31 });
+  assert.equal(one.own.at(-1).score, 99);
+  await told(await stream('hid'), { score: 100, rank: null }); /* a pass of the new key is good */
+  await award(cluster, 'ann', -1);
+  await told(listed, { score: 30, rank: 1 });
+  assert.equal(one.closed, null);
 });
 
 test('when it changes, by others too, to each of the player\'s streams', async () => {

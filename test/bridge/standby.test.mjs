@@ -21,6 +21,8 @@ before(async () => {
   await award(primary, 'ann', 300);
   await award(primary, 'ben', 200);
   await award(primary, 'ann', 30, 'members');
+  await award(primary, 'hid', 9);
+  await primary.sql("SELECT scoreboard_hide('hid') \\g /dev/null");
   await published(primary, 'ben', 200);
   standby = await primary.standby();
 });
@@ -76,11 +78,12 @@ test('a standby answers whatever is read, and says of the rest that it is not th
 
 test('streams of a bridge at a standby have each list soon after it is replayed', async (t) => {
   const bridge = await onStandby(t);
-  const streams = [await openSocket(bridge), await openEvents(bridge), await openSocket(bridge, { headers: bearer('ben') })];
+  const streams = [await openSocket(bridge), await openEvents(bridge), await openSocket(bridge, { headers: bearer('ben') }), await openEvents(bridge, { headers: bearer('hid') })];
   await award(primary, 'ben', 1);
   const message = messageOf(await published(primary, 'ben', 201));
   for (const stream of streams) await stream.receives(message);
   await until("the player's own place", () => streams[2].own.some(({ score }) => score === 201));
+  await until('the place of one who stands in no list', () => streams[3].own.some(({ score, rank }) => score > 0 && rank === null));
   for (const stream of streams) assert.ok(stream.statuses.every(({ live }) => live));
   streams.forEach((stream) => stream.close());
 });
@@ -139,6 +142,10 @@ for (const [how, vanish] of [
     const toStandby = await keep(t, DatabaseProxy.start(standby));
     const near = await bridgeTo(t, toStandby.conninfo());
     const streams = [await openSocket(bridge), await openEvents(bridge), await openSocket(near)];
+    const hidden = [await openSocket(bridge, { headers: bearer('hid') }), await openEvents(near, { headers: bearer('hid') })];
+    const isTold = (score) => () => hidden.every(({ own }) => own.at(-1)?.score === score);
+    const before = Number(await primary.sql("SELECT scoreboard_me(token => :'token') ->> 'score'", { token: tokenFor(primary, 'hid') }));
+    await until('what a hidden player is told', isTold(before));
     assert.equal(toStandby.asked(/^LISTEN/).length, 0);
     assert.equal((await increment(bridge, primary, 'dan')).status, 200);
     await until('the standby to have it', async () => await standby.sql("SELECT count(*) FROM scoreboard.player WHERE user_id = 'dan'") === '1');
@@ -157,13 +164,16 @@ for (const [how, vanish] of [
     t.diagnostic(`${how}: ${Date.now() - begun} ms from the kill to the first increment`);
     await late('the other bridge to listen', () => toStandby.asked(/^LISTEN/).length === 1);
     await late('an increment through it', async () => (await increment(near, primary, 'dan')).status === 200);
+    await award(primary, 'hid', 1);
+    await award(primary, 'dan', 1);
+    await late('what a hidden player is told, by a pass of before', isTold(before + 1));
     const { status } = await waiting;
     assert.ok([200, 503].includes(status), `${status}`);
     const { entries } = (await ask(bridge, '/v1/leaderboard/view?limit=10')).json;
     assert.equal(entries.map(({ userId, score }) => `${userId} ${score}`).join(), await primary.sql(`SELECT string_agg(user_id || ' ' || score, ',' ORDER BY score DESC, reached_at)
-      FROM scoreboard.score JOIN scoreboard.player USING (player_id) WHERE board_id = 1`));
+      FROM scoreboard.score JOIN scoreboard.player USING (player_id) WHERE board_id = 1 AND listed`));
     assert.deepEqual(entries.map(({ rank }) => rank), entries.map((_, n) => n + 1));
-    for (const stream of streams) {
+    for (const stream of [...streams, ...hidden]) {
       assert.equal(stream.closed, null);
       stream.close();
     }

@@ -17,7 +17,7 @@ SELECT scoreboard_set_profile('nam-victim', NULL);
 SELECT scoreboard_hide('nam-victim');
 SELECT score FROM sign.increment('nam-victim', 'COMPLETE_LEVEL', 'nam-0', 'nam');
 -- own: only for the token's player. all: what everybody may see, so nothing of a hidden player. each: a token in each element. gateway: shown
--- to gateways, which check visibility by themselves and tell each player its own. none: names nobody.
+-- to gateways, which check visibility by themselves. none: names nobody.
 CREATE TABLE sign.judged (n integer GENERATED ALWAYS AS IDENTITY, name text, verdict text, call text);
 GRANT SELECT ON sign.judged TO PUBLIC;
 INSERT INTO sign.judged (name, verdict, call) VALUES
@@ -37,7 +37,7 @@ INSERT INTO sign.judged (name, verdict, call) VALUES
     ('scoreboard.view', 'all', $$SELECT v -> 'own' AS own, v -> 'friends' AS friends, v -> 'entries' AS entries FROM $f('nam', 10, 2, '{nam-victim}', 'nam-victim', NULL, NULL) AS v$$),
     ('public.scoreboard_top', 'all', $$SELECT count(*) FROM $f('nam')$$), ('scoreboard.live_top', 'all', $$SELECT $f('nam', 10, 0, NULL, NULL) -> 'entries' AS entries$$),
     ('public.scoreboard_leaderboard', 'all', $$SELECT $f('global') ->> 'board' AS board$$), ('scoreboard.leaderboard', 'all', $$SELECT $f('global', 1, NULL, NULL) ->> 'board' AS board$$),
-    ('scoreboard.standings', 'gateway', $$SELECT user_id, rank FROM $f('nam', '{nam-victim}')$$),
+    ('scoreboard.standings', 'all', $$SELECT score, rank, players FROM $f('nam', '{nam-victim}')$$), ('scoreboard.standings', 'all', $$SELECT score, rank, players FROM $f('nam', '{nam-victim}', $pass)$$),
     ('public.scoreboard_documents', 'gateway', $$SELECT count(*) FROM $f() WHERE document::text LIKE '%nam-victim%'$$), ('scoreboard.documents', 'gateway', $$SELECT count(*) FROM $f('{}') WHERE document::text LIKE '%nam-victim%'$$),
     ('public.scoreboard_distribution', 'all', $$SELECT $f('nam') ->> 'players' AS players$$),
     ('public.scoreboard_boards', 'none', $$SELECT count(*) > 0 AS any FROM $f()$$), ('scoreboard.boards', 'none', $$SELECT json_typeof($f(NULL)) AS type$$),
@@ -56,13 +56,15 @@ SELECT format('issued_at => %s, receipt => %L', s, sign.receipt('nam-victim', 'C
     quote_literal(json_build_array(json_build_object('actionType', 'COMPLETE_LEVEL', 'actionId', 'nam-1', 'board', 'nam', 'userId', 'nam-victim', 'user_id', 'nam-victim', 'issuedAt', s,
         'receipt', sign.receipt('nam-victim', 'COMPLETE_LEVEL', 'nam-1', 'nam', issued_at => s)))) AS requests,
     json_build_object('iss', 'https://id.test', 'sub', 'nam-victim', 'exp', s + 600) AS claims FROM sign.now() AS s \gset
+-- A pass of the liar's own making
+SELECT quote_literal(ARRAY[to_char(extract(epoch FROM now()) + 600, 'FM9999999999') || ':' || left(encode(sha256('nam-victim'), 'hex'), 32)]) AS pass \gset
 SELECT sign.written() AS before \gset
 SET SESSION AUTHORIZATION regress_sb_liar;
 SELECT set_config('request.jwt.claims', :'claims', false) <> '' AS set, set_config('request.jwt.claim.sub', 'nam-victim', false) <> '' AS set,
     set_config('request.headers', '{"authorization": "Bearer nam-victim", "x-user-id": "nam-victim"}', false) <> '' AS set, set_config('request.method', 'POST', false) <> '' AS set;
 \set ECHO none
 \pset tuples_only on
-SELECT format('SELECT rpad(%L, 33), %L, sign.outcome(%L)', name, verdict, replace(replace(replace(call, '$f', name), '$receipt', :'receipt'), '$requests', :'requests')) FROM sign.judged WHERE call IS NOT NULL ORDER BY n \gexec
+SELECT format('SELECT rpad(%L, 33), %L, sign.outcome(%L)', name, verdict, replace(replace(replace(replace(call, '$f', name), '$receipt', :'receipt'), '$requests', :'requests'), '$pass', :'pass')) FROM sign.judged WHERE call IS NOT NULL ORDER BY n \gexec
 \pset tuples_only off
 \set ECHO all
 -- Levels that may name players are others'.

@@ -79,6 +79,9 @@ like(call("SELECT score FROM scoreboard_increment('STEP', 's', issued_at => $now
 
 $secret{ticket} = call("SELECT ticket FROM scoreboard_create_ticket('$token')");
 is(call("SELECT user_id FROM scoreboard.redeem_ticket('$secret{ticket}')"), 'a:ada', 'a ticket, as a literal');
+$secret{pass} = call("SELECT pass FROM scoreboard.authenticate('$token')");
+is(call("SELECT count(*) FROM scoreboard.standings('global', '{a:ada}', '{$secret{pass}}')"), 1, 'a pass, as a literal');
+$secret{'what passes are signed with'} = $node->safe_psql('game', 'SELECT secret FROM scoreboard.pass_key');
 
 # Refused, all with the token as a literal
 my %refused = (
@@ -97,6 +100,8 @@ my %refused = (
 	'authentication' => "SELECT scoreboard_authenticate('${token}x')",
 	'a ticket for a forged token' => "SELECT scoreboard_create_ticket('${token}x')",
 	'a ticket that was used' => "SELECT scoreboard.redeem_ticket('$secret{ticket}')",
+	'standings with a pass too many' => "SELECT scoreboard.standings('global', '{a:ada}', '{$secret{pass},x}')",
+	'standings of too many' => "SELECT scoreboard.standings('global', array_fill('$secret{pass}'::text, ARRAY[1001]))",
 	'batch' => qq{SELECT * FROM scoreboard_submit('{"token": "$token", "receipt": "$receipt"}')},
 	'within PL/pgSQL' => qq{DO \$\$ BEGIN PERFORM scoreboard_increment('LEVEL', 'a', issued_at => $now, receipt => '$receipt', token => '$token'); END \$\$},
 	'another receipt of a session key' => "SELECT scoreboard_increment('STEP', 't', issued_at => $now, receipt => '$secret{'session receipt'}', token => '$token')",
@@ -109,7 +114,7 @@ foreach my $name (sort keys %refused)
 	my $errors = call($refused{$name});
 
 	like($errors, qr/ERROR/, "$name: refused");
-	unlike($errors, qr/\Q$token\E|\Q$receipt\E|\Q$forged\E|$jwt_secret|$secret{ticket}/, "$name: the error holds no secret") unless $name eq 'within PL/pgSQL';
+	unlike($errors, qr/\Q$token\E|\Q$receipt\E|\Q$forged\E|$jwt_secret|$secret{ticket}|$secret{pass}/, "$name: the error holds no secret") unless $name eq 'within PL/pgSQL';
 }
 # A snapshot that is too old for what has been committed since
 my $late_receipt = receipt('c');
@@ -137,6 +142,8 @@ foreach my $case (
 	['a signing key that a constraint of theirs forbids', qq{UPDATE scoreboard.signing_key SET key_id = 'game-3' WHERE secret = '$secret{key}'}],
 	['a session key without an end', q{UPDATE scoreboard.session_key SET expires_at = NULL}],
 	['a session key a second time', qq{INSERT INTO scoreboard.session_key SELECT k.* FROM scoreboard.session_key k WHERE k.secret = '$secret{session}'}],
+	['a key for passes without its place', q{UPDATE scoreboard.pass_key SET one = NULL}],
+	['a second key for passes', q{INSERT INTO scoreboard.pass_key SELECT k.* FROM scoreboard.pass_key k}],
 	['a JWT key of no algorithm', q{UPDATE scoreboard.jwt_key SET algorithm = 'none'}],
 	['a JWT key without an issuer', q{UPDATE scoreboard.jwt_key SET issuer = NULL}])
 {
