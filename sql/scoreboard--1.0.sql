@@ -1392,6 +1392,17 @@ Who keeps its place stands in exactly one page; who moves while pages are read m
   in none. Nobody is held up.
 Errors: INVALID_REQUEST NOT_FOUND UNAVAILABLE.';
 
+CREATE FUNCTION @extschema@.scoreboard_ahead(board text, score bigint, second_key bigint, season integer DEFAULT NULL)
+RETURNS bigint AS 'MODULE_PATHNAME', 'scoreboard_ahead'
+LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION @extschema@.scoreboard_ahead IS
+'How many listed players stand ahead of such a score here, whoever may see the board.
+second_key: what decides between equal scores: the subscore on boards of such ties, else when the
+  score was reached, in microseconds since 1970 (nothing where ties are shared); null: no subscore,
+  or behind all who have the score.
+Who is equal in both is not ahead. A rank over several servers is one more than the sum.
+Errors: INVALID_REQUEST NOT_FOUND UNAVAILABLE.';
+
 CREATE FUNCTION @extschema@.scoreboard_boards(token text DEFAULT NULL)
 RETURNS SETOF @extschema@.scoreboard_board
 AS 'MODULE_PATHNAME', 'scoreboard_boards' LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 10;
@@ -3164,7 +3175,7 @@ Errors: INVALID_REQUEST NOT_FOUND.';
 INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_library_version', 'reader'),
     ('scoreboard_top', 'reader'), ('scoreboard_leaderboard', 'reader'), ('scoreboard_rank', 'reader'), ('scoreboard_around', 'reader'), ('scoreboard_ranks', 'reader'),
-    ('scoreboard_view', 'reader'), ('scoreboard_boards', 'reader'), ('scoreboard_distribution', 'reader'), ('scoreboard_export', 'server'),
+    ('scoreboard_view', 'reader'), ('scoreboard_boards', 'reader'), ('scoreboard_distribution', 'reader'), ('scoreboard_export', 'server'), ('scoreboard_ahead', 'gateway'),
     ('scoreboard_increment', 'player'), ('scoreboard_me', 'player'), ('scoreboard_set_listed', 'player'), ('scoreboard_history', 'player'), ('scoreboard_history_for', 'server'),
     ('boards', 'gateway'), ('history', 'gateway'), ('live_top', 'gateway'), ('leaderboard', 'gateway'), ('rank', 'gateway'), ('me', 'gateway'), ('around', 'gateway'), ('ranks', 'gateway'),
     ('view', 'gateway'), ('set_listed', 'gateway'), ('scoreboard_create_ticket', 'player'),

@@ -40,6 +40,7 @@ INSERT INTO sign.judged (name, verdict, call) VALUES
     ('scoreboard.standings', 'all', $$SELECT score, rank, players FROM $f('nam', '{nam-victim}')$$), ('scoreboard.standings', 'all', $$SELECT score, rank, players FROM $f('nam', '{nam-victim}', $pass)$$),
     ('public.scoreboard_documents', 'gateway', $$SELECT count(*) FROM $f() WHERE document::text LIKE '%nam-victim%'$$), ('scoreboard.documents', 'gateway', $$SELECT count(*) FROM $f('{}') WHERE document::text LIKE '%nam-victim%'$$),
     ('public.scoreboard_distribution', 'all', $$SELECT $f('nam') ->> 'players' AS players$$),
+    ('public.scoreboard_ahead', 'none', $$SELECT $f('nam', 0, NULL) AS ahead$$),
     ('public.scoreboard_boards', 'none', $$SELECT count(*) > 0 AS any FROM $f()$$), ('scoreboard.boards', 'none', $$SELECT json_typeof($f(NULL)) AS type$$),
     ('public.scoreboard_stats', 'none', NULL), ('scoreboard.stats', 'none', NULL), ('public.scoreboard_server_stats', 'none', NULL), ('scoreboard.server_stats', 'none', NULL), ('scoreboard.outbox_behind', 'none', NULL),
     ('public.scoreboard_library_version', 'none', NULL);

@@ -46,6 +46,7 @@ INSERT INTO calls (name, call) VALUES
     ('scoreboard_view', $$SELECT $f(user_ids => '{published-a}', token => sign.token('published-a')) -> 'friends' -> 0 ->> 'score' AS score$$),
     ('scoreboard_boards', $$SELECT count(*) > 0 AS any FROM $f()$$), ('boards', $$SELECT json_array_length($f(NULL) -> 'boards') > 0 AS any$$),
     ('scoreboard_distribution', $$SELECT json_array_length($f() -> 'percentiles') AS count$$), ('scoreboard_export', $$SELECT count(*) > 0 AS any FROM $f()$$),
+    ('scoreboard_ahead', $$SELECT $f('global', 9007199254740991, NULL) AS ahead$$),
     ('scoreboard_history', $$SELECT count(*) FROM $f(token => sign.token('published-a'))$$), ('history', $$SELECT json_array_length($f('global', NULL, 50, sign.token('published-a')) -> 'actions') AS count$$),
     ('scoreboard_history_for', $$SELECT count(*) FROM $f('published-a')$$), ('set_listed', $$SELECT $f(true, false, sign.token('published-a')) ->> 'listed' AS listed$$),
     ('live_top', $$SELECT $f('global', 1, 0, NULL, NULL) ->> 'board' AS board$$), ('leaderboard', $$SELECT $f('global', 1, NULL, NULL) ->> 'board' AS board$$),

@@ -78,6 +78,11 @@ foreach my $name (qw(global low shared sub sublow))
 	my $spread = "SELECT b, scoreboard_distribution('$name', b)::jsonb - 'asOf' FROM unnest('{1,3,20,100}'::int[]) b";
 
 	is($standby->safe_psql($db, $spread), $primary->safe_psql($db, $spread), "the distribution of $name");
+	my $ahead = "SELECT s, k, scoreboard_ahead('$name', s, k) FROM generate_series(-8, 20, 4) s, unnest(array_append('{-1,0,1,2}'::bigint[] || array(
+		SELECT (extract(epoch FROM timestamptz '2026-01-01') * 1000000)::bigint + i FROM generate_series(0, 16, 8) i), NULL)) k";
+	my $counted = $primary->safe_psql($db, $ahead);
+	is($standby->safe_psql($db, $ahead), $counted, "how many stand ahead of some keys of $name");
+	cmp_ok(scalar(keys %{{ map { (split /\|/)[2] => 1 } split /\n/, $counted }}), '>', 4, 'many numbers');
 	foreach my $entries (1, 7, 180, 1000)
 	{
 		my $export = qq{
