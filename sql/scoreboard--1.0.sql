@@ -2306,7 +2306,7 @@ CREATE FUNCTION scoreboard.watch() RETURNS bigint LANGUAGE sql VOLATILE SET sear
 $$;
 COMMENT ON FUNCTION scoreboard.watch() IS 'flags who is far from what is normal; how many flags are new';
 
--- One player at a time, once for each flag: who is restored while the flag stands stays so. Nobody is lifted out of a ban. A player whom
+-- One player at a time, once for all flags that it has by then: who is restored while the flag stands stays so. Nobody is lifted out of a ban. A player whom
 -- an administrator's open transaction holds is left for the next time, if lock_timeout allows that: others are behind it.
 CREATE FUNCTION scoreboard.freeze_flagged(after bigint) RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -2331,7 +2331,9 @@ BEGIN
         PERFORM scoreboard.change_player('freeze', flag.user_id, 'frozen', NULL,
             format('%s far from normal: %s, median %s (flag %s)', flag.kind, round(flag.value::numeric, 2), round(flag.median::numeric, 2), flag.flag_id), reference);
     END IF;
-    UPDATE scoreboard.flag f SET frozen_at = now() WHERE f.flag_id = flag.flag_id;
+    -- For all of its flags: who is restored would be frozen for the next one at once.
+    UPDATE scoreboard.flag f SET frozen_at = now() WHERE f.flag_id IN (SELECT o.flag_id FROM scoreboard.flag o
+        WHERE o.user_id = flag.user_id AND o.freezes AND o.frozen_at IS NULL AND o.cleared_at IS NULL FOR NO KEY UPDATE SKIP LOCKED);
     RETURN flag.flag_id;
 END
 $$;

@@ -78,6 +78,11 @@ is(sql(q{SELECT string_agg(user_id || ' ' || state, ', ' ORDER BY user_id) FROM 
 is(sql(q{SELECT reason ~ '^rate far from normal: 2000\.00, median \d+\.\d\d \(flag \d+\)$', reference ~ '^flag \d+$' FROM scoreboard.adjustment JOIN scoreboard.player USING (player_id) WHERE user_id = 'fast' AND kind = 'freeze'}), 't|t', 'with a record of why');
 is(sql(q{SELECT scoreboard_restore('fast'); SET scoreboard.anomaly_freeze = on; SELECT scoreboard_watch(); SELECT state FROM scoreboard.player WHERE user_id = 'fast'}), "\n0\nactive", 'who is restored stays so while the flag stands');
 
+# Who is far in two ways has two flags, and is frozen once.
+sql(q{SELECT acted('{both}', 'global', 'AWARD', 2000, 90000, 0); SET scoreboard.anomaly_freeze = on; SELECT scoreboard_watch(); SELECT scoreboard_restore('both'); SELECT scoreboard_watch()});
+is(sql(q{SELECT count(*), min(state) FROM scoreboard_flags() JOIN scoreboard.player USING (user_id) WHERE user_id = 'both'}), '2|active', 'who is restored stays so while two flags stand');
+sql(q{SELECT scoreboard_clear_flag(flag_id) FROM scoreboard_flags() WHERE user_id = 'both'; DELETE FROM scoreboard.action WHERE player_id = (SELECT player_id FROM scoreboard.player WHERE user_id = 'both')});
+
 # A reference that somebody has used for something else holds nobody up.
 sql(q{UPDATE scoreboard.flag SET cleared_at = now() - interval '2 hours' WHERE cleared_at IS NULL});
 sql(q{SELECT scoreboard_restore(user_id) FROM scoreboard.player WHERE state = 'frozen'});
