@@ -475,14 +475,14 @@ CREATE TABLE scoreboard.flag (
     cleared_at timestamptz,
     cleared_by name,
     cleared_for text,
-    freezes    boolean NOT NULL DEFAULT false,
+    freezes    boolean DEFAULT false,
     frozen_at  timestamptz
 );
 CREATE UNIQUE INDEX flag_standing ON scoreboard.flag (user_id, board_id, kind) WHERE cleared_at IS NULL;
 COMMENT ON TABLE scoreboard.flag IS 'players whose actions were not what they should be; a flag stands until scoreboard_clear_flag() clears it';
 COMMENT ON COLUMN scoreboard.flag.kind IS 'verifier: an action was not verified; rate, points, refusals: far from what is normal for the board';
 COMMENT ON COLUMN scoreboard.flag.deviation IS 'of ln(1 + value) from its median, in robust standard deviations (1.4826 MAD, at least 0.25; 0.75 for refusals)';
-COMMENT ON COLUMN scoreboard.flag.freezes IS 'scoreboard.anomaly_freeze when it was raised; frozen_at: when the player was frozen for it';
+COMMENT ON COLUMN scoreboard.flag.freezes IS 'scoreboard.anomaly_freeze when it was raised; null while too many are as far; frozen_at: when the player was frozen for it';
 COMMENT ON COLUMN scoreboard.flag.times IS 'how often it was raised while it stood; seen_at: the last time';
 
 -- Derived, so not dumped. Keyed by name: a board that is removed and made again goes on from its old version.
@@ -2241,20 +2241,22 @@ Errors: INVALID_REQUEST.';
 -- are equal that is (nearly) nothing, so it counts as 0.25 at least, and one must be 4.5 times the median; 0.75 for refusals, which most
 -- players have none of and some have many (90 where the median is none). The mean of few amounts is
 -- spread further than that of many: with fewer than the median player it takes so much more. Only amounts that a receipt or server chose can be wrong; where low scores
--- rank first, the low ones are suspicious.
+-- rank first, the low ones are suspicious. Who is suspended decides nothing. Most players are what is normal, so who brings most of the
+-- accounts could have the others frozen: crowded says that more than a tenth of the players are as far.
 CREATE FUNCTION scoreboard.anomalies(since timestamptz, OUT user_id text, OUT board_id integer, OUT kind text, OUT value double precision,
-    OUT median double precision, OUT mad double precision, OUT deviation double precision)
+    OUT median double precision, OUT mad double precision, OUT deviation double precision, OUT crowded boolean)
 RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     -- Planned for this very moment: for any, the index would not look worth it.
     RETURN QUERY WITH acted AS MATERIALIZED (
         SELECT a.board_id, a.action_type_id, a.player_id, count(*) AS actions, avg(a.points)::double precision AS amount
-        FROM scoreboard.action a WHERE a.created_at >= since GROUP BY 1, 2, 3
+        FROM scoreboard.action a JOIN scoreboard.player p USING (player_id) WHERE a.created_at >= since AND p.state = 'active' GROUP BY 1, 2, 3
     ), refused AS MATERIALIZED (
         SELECT b.board_id, r.user_id, p.player_id, sum(1 + r.repeats) AS refusals
         FROM scoreboard.refusal r JOIN scoreboard.board b ON b.name = r.board LEFT JOIN scoreboard.player p ON p.user_id = r.user_id
-        WHERE r.refused_at >= since AND r.user_id IS NOT NULL AND r.code NOT IN ('UNAVAILABLE', 'INTERNAL', 'PLAYER_SUSPENDED', 'QUOTA_EXCEEDED') GROUP BY 1, 2, 3
+        WHERE r.refused_at >= since AND r.user_id IS NOT NULL AND r.code NOT IN ('UNAVAILABLE', 'INTERNAL', 'PLAYER_SUSPENDED', 'QUOTA_EXCEEDED')
+            AND coalesce(p.state, 'active') = 'active' GROUP BY 1, 2, 3
     ), rates AS MATERIALIZED (
         SELECT a.board_id, a.player_id, sum(a.actions) AS actions FROM acted a GROUP BY 1, 2
     ), samples (board_id, kind, part, player_id, user_id, value, events, sign) AS (
@@ -2275,12 +2277,12 @@ BEGIN
         SELECT m.*, percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(l.x - m.x)) AS mad_x, percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(l.value - m.value)) AS mad
         FROM logs l JOIN medians m USING (board_id, kind, part) GROUP BY m.board_id, m.kind, m.part, m.players, m.x, m.value, m.events
     ), judged AS (
-        SELECT l.board_id, l.kind, l.player_id, l.user_id, l.value, n.value AS median, n.mad,
+        SELECT l.board_id, l.kind, l.part, l.player_id, l.user_id, l.value, n.value AS median, n.mad, n.players,
             l.sign * (l.x - n.x) / greatest(1.4826 * n.mad_x, CASE l.kind WHEN 'refusals' THEN 0.75 ELSE 0.25 END) * CASE l.kind WHEN 'points' THEN sqrt(least(1, l.events / n.events)) ELSE 1 END AS deviation
         FROM logs l JOIN normal n USING (board_id, kind, part)
         WHERE l.kind = 'points' OR l.events >= current_setting('scoreboard.anomaly_events')::integer
     )
-    SELECT coalesce(j.user_id, p.user_id), j.board_id, j.kind, j.value, j.median, j.mad, j.deviation
+    SELECT coalesce(j.user_id, p.user_id), j.board_id, j.kind, j.value, j.median, j.mad, j.deviation, 10 * count(*) OVER (PARTITION BY j.board_id, j.kind, j.part) > j.players
     FROM judged j LEFT JOIN scoreboard.player p USING (player_id)
     WHERE j.deviation > current_setting('scoreboard.anomaly_threshold')::double precision AND coalesce(j.user_id, p.user_id) IS NOT NULL;
 END
@@ -2294,12 +2296,12 @@ CREATE FUNCTION scoreboard.watch() RETURNS bigint LANGUAGE sql VOLATILE SET sear
     ), found AS (
         SELECT DISTINCT ON (a.user_id, a.board_id, a.kind) a.* FROM since s CROSS JOIN LATERAL scoreboard.anomalies(s.moment) a
         WHERE NOT EXISTS (SELECT FROM scoreboard.flag f WHERE f.user_id = a.user_id AND f.board_id = a.board_id AND f.kind = a.kind AND f.cleared_at >= s.moment)
-        ORDER BY a.user_id, a.board_id, a.kind, a.deviation DESC
+        ORDER BY a.user_id, a.board_id, a.kind, a.crowded, a.deviation DESC
     ), raised AS (
         INSERT INTO scoreboard.flag AS f (user_id, board_id, kind, value, median, mad, deviation, freezes)
-        SELECT a.user_id, a.board_id, a.kind, a.value, a.median, a.mad, a.deviation, current_setting('scoreboard.anomaly_freeze')::boolean FROM found a
+        SELECT a.user_id, a.board_id, a.kind, a.value, a.median, a.mad, a.deviation, current_setting('scoreboard.anomaly_freeze')::boolean AND nullif(NOT a.crowded, false) FROM found a
         ON CONFLICT (user_id, board_id, kind) WHERE cleared_at IS NULL DO UPDATE SET value = excluded.value, median = excluded.median, mad = excluded.mad,
-            deviation = excluded.deviation, seen_at = excluded.seen_at, times = f.times + 1
+            deviation = excluded.deviation, freezes = coalesce(f.freezes, excluded.freezes), seen_at = excluded.seen_at, times = f.times + 1
         RETURNING f.times
     )
     SELECT count(*) FROM raised r WHERE r.times = 1
@@ -2333,7 +2335,7 @@ BEGIN
     END IF;
     -- For all of its flags: who is restored would be frozen for the next one at once.
     UPDATE scoreboard.flag f SET frozen_at = now() WHERE f.flag_id IN (SELECT o.flag_id FROM scoreboard.flag o
-        WHERE o.user_id = flag.user_id AND o.freezes AND o.frozen_at IS NULL AND o.cleared_at IS NULL FOR NO KEY UPDATE SKIP LOCKED);
+        WHERE o.user_id = flag.user_id AND o.freezes IS NOT false AND o.frozen_at IS NULL AND o.cleared_at IS NULL FOR NO KEY UPDATE SKIP LOCKED);
     RETURN flag.flag_id;
 END
 $$;

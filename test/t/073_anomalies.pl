@@ -83,6 +83,21 @@ sql(q{SELECT acted('{both}', 'global', 'AWARD', 2000, 90000, 0); SET scoreboard.
 is(sql(q{SELECT count(*), min(state) FROM scoreboard_flags() JOIN scoreboard.player USING (user_id) WHERE user_id = 'both'}), '2|active', 'who is restored stays so while two flags stand');
 sql(q{SELECT scoreboard_clear_flag(flag_id) FROM scoreboard_flags() WHERE user_id = 'both'; DELETE FROM scoreboard.action WHERE player_id = (SELECT player_id FROM scoreboard.player WHERE user_id = 'both')});
 
+# Some bring accounts of their own that do next to nothing, so that the five who play are far from what is normal: they are flagged, and not
+# frozen while that are too many to be an exception. Who is suspended doesn't count, neither for what is normal nor among those who are far.
+my $frozen = q{SELECT count(*) FROM scoreboard.player WHERE user_id LIKE 'honest%' AND state = 'frozen'};
+sql(q{INSERT INTO scoreboard.board (name) VALUES ('few'); SELECT acted(names('own', 26), 'few', 'AWARD', 1, 1, 0), acted(names('honest', 5), 'few', 'AWARD', 30, 50, 0.1)});
+sql(q{SET scoreboard.anomaly_freeze = on; SELECT scoreboard_watch()});
+is(sql(q{SELECT string_agg(DISTINCT user_id, ' ' ORDER BY user_id) FROM scoreboard_flags('few')}), 'honest1 honest2 honest3 honest4 honest5', 'who plays where most accounts do nothing is flagged');
+is(sql($frozen), 0, 'and not frozen: so many are no exception');
+sql(q{SELECT scoreboard_ban(u) FROM unnest(names('own', 20)) u});
+is(sql(q{SELECT count(*) FROM scoreboard.anomalies(now() - interval '1 hour') a JOIN scoreboard.board b USING (board_id) WHERE b.name = 'few'}), 0, 'whose accounts are banned decides nothing any more');
+sql(q{SELECT acted(names('calm', 90), 'few', 'AWARD', 1, 1, 0); SET scoreboard.anomaly_freeze = on; SELECT scoreboard_watch()});
+is(sql($frozen), 5, 'five of a hundred are an exception: frozen for the flags that stand');
+sql(q{SELECT scoreboard_restore(names) FROM unnest(names('honest', 5)) AS names; SET scoreboard.anomaly_freeze = on; SELECT scoreboard_watch()});
+is(sql($frozen), 0, 'who is restored stays so');
+sql(q{DELETE FROM scoreboard.flag WHERE user_id LIKE 'honest%'; DELETE FROM scoreboard.action WHERE board_id = (SELECT board_id FROM scoreboard.board WHERE name = 'few'); DELETE FROM scoreboard.player WHERE user_id ~ '^(own|honest|calm)'});
+
 # A reference that somebody has used for something else holds nobody up.
 sql(q{UPDATE scoreboard.flag SET cleared_at = now() - interval '2 hours' WHERE cleared_at IS NULL});
 sql(q{SELECT scoreboard_restore(user_id) FROM scoreboard.player WHERE state = 'frozen'});
