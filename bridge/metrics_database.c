@@ -14,6 +14,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include <jansson.h>
+
 #include "boards.h"
 #include "metrics_text.h"
 #include "pg_pool.h"
@@ -22,12 +24,14 @@
 #define FIRST_MS 500
 #define DEADLINE_MS 2000
 #define STATS "SELECT s.library_version, s.rate_entries, s.rate_capacity, s.rate_refusals_full, s.refusals_lost," \
-	" s.rank_memory_used, s.rank_memory, s.rate_memory_used, s.rate_memory, s.rate_nearly_full::int, scoreboard.outbox_behind(), b.board, b.players, b.rank_memory, (b.rank_state = 'ready')::int, b.flags" \
+	" s.rank_memory_used, s.rank_memory, s.rate_memory_used, s.rate_memory, s.rate_nearly_full::int, scoreboard.outbox_behind(), b.board, b.players, b.rank_memory, (b.rank_state = 'ready')::int, b.flags," \
+	" extract(epoch from b.published_at), b.publishes, b.commits, b.refusals" \
 	" FROM scoreboard.server_stats() s LEFT JOIN scoreboard.stats() b ON true"
 
 #define COLUMN_VERSION 0
 #define COLUMN_BOARD 11
-#define COLUMNS 16
+#define COLUMN_REFUSALS 19
+#define COLUMNS 20
 
 typedef struct DatabaseMetrics
 {
@@ -61,6 +65,10 @@ static const struct
 	{"scoreboard_board_rank_memory_bytes", "gauge", "Shared memory of a board's rank tree."},
 	{"scoreboard_board_rank_ready", "gauge", "1 while the board's rank tree answers."},
 	{"scoreboard_board_flags", "gauge", "Flags of the board's players that nobody has cleared."},
+	{"scoreboard_board_published_timestamp_seconds", "gauge", "When the board's list was published last."},
+	{"scoreboard_board_publishes_total", "counter", "Versions of the board's list in this season, since the server started."},
+	{"scoreboard_board_commits_total", "counter", "Commits that the board's list had to follow: more than versions, where they are coalesced."},
+	{"scoreboard_board_refusals_total", "counter", "Increments refused on the board, by reason, since the board is there."},
 };
 
 /* ---- asking ---- */
@@ -93,6 +101,29 @@ look(uv_timer_t *timer)
 /* ---- printing ---- */
 
 static void
+print_refusals(FILE *out, const char *board, const char *text)
+{
+	json_t	   *refusals = json_loads(text, 0, NULL);
+	const char *code;
+	json_t	   *count;
+
+	json_object_foreach(refusals, code, count)
+		fprintf(out, "scoreboard_board_refusals_total{board=\"%s\",code=\"%s\"} %" JSON_INTEGER_FORMAT "\n", board, code, json_integer_value(count));
+	json_decref(refusals);
+}
+
+static void
+print_of_board(FILE *out, const PGresult *stats, int row, int column)
+{
+	const char *board = PQgetvalue(stats, row, COLUMN_BOARD);
+
+	if (column == COLUMN_REFUSALS)
+		print_refusals(out, board, PQgetvalue(stats, row, column));
+	else
+		fprintf(out, "%s{board=\"%s\"} %s\n", columns[column].name, board, PQgetvalue(stats, row, column));
+}
+
+static void
 print_column(Bridge *bridge, FILE *out, const PGresult *stats, int column)
 {
 	metrics_head(out, columns[column].name, columns[column].type, columns[column].help);
@@ -103,7 +134,7 @@ print_column(Bridge *bridge, FILE *out, const PGresult *stats, int column)
 	}
 	for (int row = 0; row < PQntuples(stats); row++)
 		if (boards_know(bridge, PQgetvalue(stats, row, COLUMN_BOARD)) && !PQgetisnull(stats, row, column))
-			fprintf(out, "%s{board=\"%s\"} %s\n", columns[column].name, PQgetvalue(stats, row, COLUMN_BOARD), PQgetvalue(stats, row, column));
+			print_of_board(out, stats, row, column);
 }
 
 void

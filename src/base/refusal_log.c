@@ -37,6 +37,7 @@
 #include "compat.h"
 #include "scoreboard.h"
 #include "base/plan.h"
+#include "base/refusal_count.h"
 #include "base/refusal_line.h"
 #include "base/refusal_log.h"
 #include "plain/receipt_form.h"
@@ -470,17 +471,24 @@ hide_forgotten(void)
 void
 refusal_log_store(void)
 {
+	RefusalCounts *counts;
+
 	/* Before the copy: whoever forgets a player holds it off, so that nothing is stored from a copy of before. */
 	plan_write(&lock_plan, NULL, NULL, SPI_OK_UTILITY);
 	copy_notes();
 	if (copied > 0)
 		hide_forgotten();
+	counts = refusal_counts_begin();
 	for (int i = 0; i < copied; i++)
 	{
-		store_note(&copies[i].note);
-		if (copies[i].note.flag[0])
-			raise_flag(&copies[i].note);
+		const RefusalNote *note = &copies[i].note;
+
+		store_note(note);
+		if (note->flag[0])
+			raise_flag(note);
+		refusal_counts_add(counts, note->board, refusal_name(note->code), 1 + note->repeats);
 	}
+	refusal_counts_store(counts);
 	if (copied > 0)
 		purge();
 }

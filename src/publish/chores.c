@@ -20,6 +20,7 @@
 #include "admin/retention.h"
 #include "base/plan.h"
 #include "scoreboard.h"
+#include "base/refusal_count.h"
 #include "base/refusal_log.h"
 #include "publish/builder.h"
 #include "publish/chores.h"
@@ -118,7 +119,7 @@ purge(void)
 
 	publisher_begin_chore(CHORE_PATIENCE_MS);
 	pin = plan_connect();
-	more = session_keys_purge() | grants_purge() | outbox_purge();
+	more = session_keys_purge() | grants_purge() | outbox_purge() | refusal_counts_purge();
 	plan_finish(pin);
 	publisher_commit_chore();
 	if (!more)
@@ -208,7 +209,7 @@ static Chore chores[] = {
 	[FINISHING_SEASONS] = {"finishing seasons", seasons_pending, seasons_finish},
 	[REPORTING_WINDOWS] = {"reporting full rate windows", rate_limit_report_pending, rate_limit_report},
 	[STORING_REFUSALS] = {"storing refusals", refusal_log_pending, store_refusals},
-	[PURGING] = {"purging session keys, grants and events", purge_pending, purge},
+	[PURGING] = {"purging session keys, grants, events and counts", purge_pending, purge},
 	[RETAINING] = {"looking for actions to purge", retention_pending, retain},
 	[WATCHING] = {"looking for anomalies", watch_pending, watch},
 	[NUMBERING_EVENTS] = {"numbering events", outbox_pending, number_events}

@@ -134,6 +134,7 @@ lay_out_places(void)
 	{
 		LWLockInitialize(&board_at(first + i)->lock, directory->lock.tranche);
 		pg_atomic_init_u64(&board_at(first + i)->version, 0);
+		pg_atomic_init_u64(&board_at(first + i)->publishes, 0);
 	}
 	pg_write_barrier();
 	pg_atomic_write_u32(&directory->laid_out, first + PLACES_PER_NODE);
@@ -314,6 +315,8 @@ rank_board_want(const RankBoardKey *key)
 		entry->place = place;
 		board->key = *key;
 		pg_atomic_write_u64(&board->version, 0);
+		pg_atomic_write_u64(&board->publishes, 0);
+		board->commits = 0;
 		rank_board_set_state(board, RANK_WANTED);
 		rank_board_unlock(board);
 	}

@@ -64,6 +64,8 @@ typedef struct RankBoard
 	RankSnapshot verifier;		/* of a running check; xmax 0: none */
 	uint64		late_checksum;	/* of changes that the verifier's snapshot sees and that came after it */
 	pg_atomic_uint64 version;	/* of its list, as published last; 0: not known. Lock in any mode */
+	pg_atomic_uint64 publishes; /* of this season since the place was taken; the publisher's to count. Lock in any mode */
+	uint64		commits;		/* that its list had to follow, since then */
 } RankBoard;
 
 /* How many places to walk over, how many are in a state (of all databases; not RANK_NONE), and the nodes that the boards share. */

@@ -203,7 +203,10 @@ enter_board(RankNote *notes, int count, FullTransactionId xid)
 		touched |= enter_change(board, &tkey, change, &entering);
 	}
 	if (board != NULL)
+	{
+		board->commits += touched;
 		rank_board_unlock(board);
+	}
 	return touched;
 }
 
@@ -421,27 +424,17 @@ rank_index_rank_of_new(const Board *board, int32 season, const RankKey *key, int
 	return true;
 }
 
-static void
-set_version(const RankBoardKey *key, uint64 version, bool replace)
-{
-	RankBoard  *board = rank_board_lock(key, LW_SHARED);
-	uint64		unknown = 0;
-
-	if (board == NULL)
-		return;
-	if (replace)
-		pg_atomic_write_u64(&board->version, version);
-	else
-		(void) pg_atomic_compare_exchange_u64(&board->version, &unknown, version);
-	rank_board_unlock(board);
-}
-
 void
 rank_index_published(Oid table, int32 board_id, int32 season, int64 version)
 {
 	RankBoardKey key = {.database = MyDatabaseId, .relid = table, .board_id = board_id, .season = season};
+	RankBoard  *board = rank_board_lock(&key, LW_SHARED);
 
-	set_version(&key, (uint64) version, true);
+	if (board == NULL)
+		return;
+	pg_atomic_write_u64(&board->version, (uint64) version);
+	pg_atomic_fetch_add_u64(&board->publishes, 1);
+	rank_board_unlock(board);
 }
 
 void
@@ -476,9 +469,14 @@ void
 rank_index_learn_version(const Board *board, int32 season, int64 version)
 {
 	RankBoardKey key = {.database = MyDatabaseId, .relid = tables_id(TABLE_SCORE), .board_id = board->board_id, .season = season};
+	RankBoard  *known = rank_board_lock(&key, LW_SHARED);
+	uint64		unknown = 0;
 
+	if (known == NULL)
+		return;
 	/* What the publisher said meanwhile is newer. */
-	set_version(&key, (uint64) version, false);
+	(void) pg_atomic_compare_exchange_u64(&known->version, &unknown, (uint64) version);
+	rank_board_unlock(known);
 }
 
 /* Caller holds the board's lock. 0: the key isn't there. */

@@ -78,9 +78,11 @@ state_name(RankState state)
 	return names[state];
 }
 
+#define STATE_COLUMNS 6
+
 /*
  * scoreboard.rank_state(board_id int, season int, OUT state text, OUT players bigint,
- * OUT unsettled bigint, OUT memory bigint)
+ * OUT unsettled bigint, OUT memory bigint, OUT publishes bigint, OUT commits bigint)
  */
 Datum
 scoreboard_rank_state(PG_FUNCTION_ARGS)
@@ -90,16 +92,18 @@ scoreboard_rank_state(PG_FUNCTION_ARGS)
 	RankState	state = board ? board->state : RANK_NONE;
 	RankTree	tree = {0};
 	TupleDesc	desc;
-	Datum		values[4];
-	bool		nulls[4] = {false};
+	Datum		values[STATE_COLUMNS] = {0};
+	bool		nulls[STATE_COLUMNS] = {[4] = board == NULL, [5] = board == NULL};
 
 	if (board != NULL)
 	{
 		tree = board->tree;
+		values[4] = Int64GetDatum((int64) pg_atomic_read_u64(&board->publishes));
+		values[5] = Int64GetDatum((int64) board->commits);
 		rank_board_unlock(board);
 	}
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != 4)
-		elog(ERROR, "scoreboard_rank_state must return four columns");
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != STATE_COLUMNS)
+		elog(ERROR, "scoreboard_rank_state must return %d columns", STATE_COLUMNS);
 	values[0] = CStringGetTextDatum(state_name(state));
 	values[1] = Int64GetDatum(tree.total);
 	values[2] = Int64GetDatum(tree.irregular);

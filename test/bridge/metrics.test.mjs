@@ -207,6 +207,20 @@ test("the database's own counters are there, of published boards only", async ()
   assert.deepEqual(new Set([...text.matchAll(/board="([^"]*)"/g)].map((match) => match[1])), new Set(['global', 'other', 'slow']));
 });
 
+test('what a board has published and refused is counted', async () => {
+  const stat = (name, labels = {}) => async () => value(await scrape(bridge), labelled(`scoreboard_board_${name}`, { board: 'other', ...labels }));
+  const before = await until('them to be read', async () => {
+    const now = await scrape(bridge);
+    return now.types.has('scoreboard_board_publishes_total') && { commits: await stat('commits_total')(), publishes: await stat('publishes_total')() };
+  });
+  await award(cluster, 'ada', 5, 'other');
+  await until('a commit and a version', async () => (await stat('commits_total')()) === before.commits + 1 && (await stat('publishes_total')()) === before.publishes + 1);
+  assert.ok(Math.abs((await stat('published_timestamp_seconds')()) * 1000 - Date.now()) < 60_000);
+  const refused = { action: actionFor(cluster, 'ada', { board: 'other', actionType: 'NO_SUCH_TYPE' }) };
+  assert.equal((await increment(bridge, cluster, 'ada', refused)).status, 403);
+  await until('it to be counted', async () => (await stat('refusals_total', { code: 'ACTION_NOT_ALLOWED' })()) === 1);
+});
+
 test('a consumer that does not acknowledge is seen to be behind', async () => {
   const behind = async () => value(await scrape(bridge), 'scoreboard_outbox_behind_seconds');
   await cluster.sql(`SELECT scoreboard_create_consumer('behind');

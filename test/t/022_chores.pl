@@ -88,5 +88,25 @@ wait_until($node, $db, '(SELECT count(*) FROM scoreboard.session_key) = 3 AND (S
 is(sql(q{SELECT string_agg(grant_id, ' ' ORDER BY grant_id) FROM scoreboard.grant_token}), 'alive late', 'expired grants are purged after a week');
 is(sql(q{SELECT string_agg(key_id, ' ' ORDER BY key_id) FROM scoreboard.session_key}), 'alive late out', 'dead session keys are purged after a week');
 
+# So do the counts of refusals on boards that are gone; whoever deletes one and stays in the transaction holds up nobody's.
+sql(q{INSERT INTO scoreboard.board (board_id, name) VALUES (3, 'gone')});
+sub refuse_on { $node->psql($db, "SELECT scoreboard_increment_for('p', 'NO_SUCH_TYPE', '$_[0]', '$_[1]')"); return; }
+sub refused { return "(SELECT refusals ->> 'ACTION_NOT_ALLOWED' FROM scoreboard_stats() WHERE board = '$_[0]') = '$_[1]'"; }
+refuse_on('g1', 'gone');
+refuse_on('g2', 'gone');
+wait_until($node, $db, refused('gone', 2), 'refusals are counted');
+my $idle = $node->background_psql($db);
+$idle->query_safe(q{BEGIN; DELETE FROM scoreboard.board WHERE name = 'gone'});
+my $counted = sql(q{SELECT refusals ->> 'ACTION_NOT_ALLOWED' FROM scoreboard_stats() WHERE board = 'global'}) + 1;
+refuse_on('g3', 'global');
+refuse_on('g4', 'gone');
+wait_until($node, $db, refused('global', $counted), 'beside a transaction that deletes a board, too');
+$idle->query_safe('COMMIT');
+$idle->quit;
+is(sql('SELECT count(*) FROM scoreboard.refusal_count c LEFT JOIN scoreboard.board b USING (board_id) WHERE b.board_id IS NULL'), 1, 'its counts stay for a while');
+$node->restart('immediate');
+wait_until($node, $db, 'NOT EXISTS (SELECT FROM scoreboard.refusal_count c LEFT JOIN scoreboard.board b USING (board_id) WHERE b.board_id IS NULL)', 'and go when the publisher looks');
+is(sql("SELECT " . refused('global', $counted)), 't', 'those of others survive a crash');
+
 $node->stop;
 done_testing();
