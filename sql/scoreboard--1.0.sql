@@ -297,6 +297,9 @@ CREATE TABLE scoreboard.action (
     subscore        bigint,
     detail          text,
     sets_score      boolean NOT NULL DEFAULT true,
+    fixed_points    bigint,
+    counted_points  bigint,
+    undone_at       timestamptz,
     PRIMARY KEY (player_id, action_id)
 );
 -- For a player's history, and for its quotas, which ask for one type of action.
@@ -305,6 +308,9 @@ CREATE INDEX action_history ON scoreboard.action (player_id, board_id, created_a
 CREATE INDEX action_recent ON scoreboard.action USING brin (created_at) WITH (pages_per_range = 32, autosummarize = on);
 COMMENT ON TABLE scoreboard.action IS 'the log of accepted actions: what was counted, what was answered';
 COMMENT ON COLUMN scoreboard.action.points IS 'as submitted; null where the action type fixes them';
+COMMENT ON COLUMN scoreboard.action.fixed_points IS 'what the action type gave for it, where points is null';
+COMMENT ON COLUMN scoreboard.action.applied_points IS 'what was answered, as are previous_score and score; counted_points: what it counts for since an action was undone; null: the same';
+COMMENT ON COLUMN scoreboard.action.undone_at IS 'when scoreboard_undo() took it back';
 COMMENT ON COLUMN scoreboard.action.sets_score IS 'subscore and detail of the score were this action''s from then on; false where operator best kept an earlier action';
 COMMENT ON COLUMN scoreboard.action.version IS 'the board''s last published version when it was counted';
 
@@ -317,6 +323,8 @@ CREATE TABLE scoreboard.credit (
     previous_score bigint NOT NULL,
     score          bigint NOT NULL,
     sets_score     boolean NOT NULL DEFAULT true,
+    counted_points bigint,
+    undone_at      timestamptz,
     PRIMARY KEY (player_id, action_id, board_id)
 );
 COMMENT ON TABLE scoreboard.credit IS 'what an action added to further boards; its own board stands in the action';
@@ -366,10 +374,16 @@ CREATE TABLE scoreboard.adjustment (
     content        bytea,
     reason         text NOT NULL DEFAULT '',
     made_by        name NOT NULL DEFAULT SESSION_USER,
-    made_at        timestamptz NOT NULL DEFAULT pg_catalog.now()
+    made_at        timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    action_id      text COLLATE "C",
+    counted_points bigint
 );
+-- Few rows, though of players who have many actions.
+CREATE INDEX adjustment_player ON scoreboard.adjustment (player_id, board_id) WHERE player_id IS NOT NULL;
 COMMENT ON TABLE scoreboard.adjustment IS 'what administrators changed, by whom and why';
 COMMENT ON COLUMN scoreboard.adjustment.points IS 'of a correction: what was to be added; applied_points: what was';
+COMMENT ON COLUMN scoreboard.adjustment.action_id IS 'that was undone: a row for each board that it counted towards, the reference with the first';
+COMMENT ON COLUMN scoreboard.adjustment.counted_points IS 'of a correction: what it counts for since an action was undone; null: applied_points';
 COMMENT ON COLUMN scoreboard.adjustment.content IS 'SHA-256 of what was asked for, where it is too much to be kept';
 
 -- No id stands in them: a keyed hash each, with a key of the database's own, which a dump takes along.
@@ -400,11 +414,13 @@ CREATE TABLE scoreboard.balance (
     set_at         timestamptz,
     subscore       bigint,
     detail         text,
+    purged_until   timestamptz,
     PRIMARY KEY (board_id, season, player_id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 COMMENT ON TABLE scoreboard.balance IS 'opening balances, and actions that were purged: what counts for a score without standing in the log of actions';
 COMMENT ON COLUMN scoreboard.balance.reached_at IS 'when that changed the score last; where it never did (moved is false), when the first of it was counted';
 COMMENT ON COLUMN scoreboard.balance.set_at IS 'of the last purged action that set the score, as are subscore and detail; null: of none';
+COMMENT ON COLUMN scoreboard.balance.purged_until IS 'when the latest purged action was counted: no older one can be taken out of a best or latest score; null: none was purged';
 
 -- How far scoreboard.action has been gone over. Not dumped: it speaks of this very table's pages.
 CREATE TABLE scoreboard.purge (
@@ -541,7 +557,7 @@ CREATE INDEX event_other_player ON scoreboard.event (other_player_id) WHERE othe
 COMMENT ON TABLE scoreboard.event IS 'the outbox: what happened, kept for scoreboard.event_retention; written by the publisher only, in the order of position';
 COMMENT ON COLUMN scoreboard.event.position IS 'given after the commit of what happened: whoever has seen one has seen all before it';
 COMMENT ON COLUMN scoreboard.event.event_id IS 'drop repetitions by it';
-COMMENT ON COLUMN scoreboard.event.type IS 'action, season.end, frozen, banned, restored, hidden, shown, overtaken; forgotten: there was one of a player who was erased since';
+COMMENT ON COLUMN scoreboard.event.type IS 'action, undone, season.end, frozen, banned, restored, hidden, shown, overtaken; forgotten: there was one of a player who was erased since';
 COMMENT ON COLUMN scoreboard.event.other_player_id IS 'of an event of type overtaken: by whom';
 
 CREATE TABLE scoreboard.consumer (
@@ -1188,12 +1204,16 @@ COMMENT ON TYPE @extschema@.scoreboard_session_key IS 'a key for a player''s own
 
 CREATE TYPE @extschema@.scoreboard_action AS (
     action_id text, action_type text, board text, season integer, applied_points bigint, previous_score bigint, score bigint,
-    subscore bigint, detail text, counted_at timestamptz, cursor text);
-COMMENT ON TYPE @extschema@.scoreboard_action IS 'an action as it was counted; cursor: for the page behind it';
+    subscore bigint, detail text, counted_at timestamptz, undone_at timestamptz, cursor text);
+COMMENT ON TYPE @extschema@.scoreboard_action IS 'an action as it was counted; undone_at: since when it isn''t any more; cursor: for the page behind it';
 
 CREATE TYPE @extschema@.scoreboard_adjusted AS (
     user_id text, board text, season integer, previous_score bigint, score bigint, applied_points bigint, adjusted_at timestamptz, replayed boolean);
 COMMENT ON TYPE @extschema@.scoreboard_adjusted IS 'what a correction did to a score';
+
+CREATE TYPE @extschema@.scoreboard_undone AS (
+    user_id text, action_id text, board text, season integer, previous_score bigint, score bigint, applied_points bigint, undone_at timestamptz, replayed boolean);
+COMMENT ON TYPE @extschema@.scoreboard_undone IS 'what taking back an action did to one of the scores that it counted for';
 
 CREATE TYPE @extschema@.scoreboard_event AS (
     "position" bigint, event_id uuid, type text, board text, season integer, occurred_at timestamptz, payload json);
@@ -2151,6 +2171,21 @@ reference: 1-255 characters; the same one again with the same content answers wh
 Subscore, detail and other boards stay as they are. Frozen and banned players can be corrected too.
 Errors: INVALID_REQUEST NOT_FOUND IDEMPOTENCY_MISMATCH.';
 
+CREATE FUNCTION @extschema@.scoreboard_undo(user_id text, action_id text, reason text, reference text DEFAULT NULL)
+RETURNS SETOF @extschema@.scoreboard_undone AS 'MODULE_PATHNAME', 'scoreboard_undo'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 5;
+COMMENT ON FUNCTION @extschema@.scoreboard_undo IS
+'Takes back an accepted action wherever it counted, and records who did it and why.
+reason: 1-1000 characters;
+reference: 1-255 characters; the same one again answers what was done.
+A row a board: its score before and after, null where none is left; board null: it is gone.
+sum: the action''s points are taken away, down to the board''s lowest score; best and latest: the
+  score is what the other actions and corrections make of it. Subscore and detail are those of the
+  action that has set the score then. Where the player has nothing else there, it leaves the board.
+The action stays in the log: its id can''t be used again, a retry has its answer, quotas count it.
+Errors: INVALID_REQUEST (undone already; of best and latest, where later actions were purged)
+  NOT_FOUND IDEMPOTENCY_MISMATCH UNAVAILABLE (an ended season is held up).';
+
 CREATE FUNCTION scoreboard.seize_scores() RETURNS void
     AS 'MODULE_PATHNAME', 'scoreboard_seize_scores' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION scoreboard.seize_scores() IS 'nobody acts for players until the transaction ends; who holds it up for longer than scoreboard.moderation_wait is ended';
@@ -2457,7 +2492,7 @@ BEGIN
     DELETE FROM scoreboard.credit c WHERE c.player_id = erased_id;
     DELETE FROM scoreboard.action a WHERE a.player_id = erased_id;
     DELETE FROM scoreboard.balance b WHERE b.player_id = erased_id;
-    UPDATE scoreboard.adjustment a SET player_id = NULL, reason = '', reference = NULL WHERE a.player_id = erased_id;
+    UPDATE scoreboard.adjustment a SET player_id = NULL, reason = '', reference = NULL, action_id = NULL WHERE a.player_id = erased_id;
     DELETE FROM scoreboard.player p WHERE p.player_id = erased_id;
     PERFORM scoreboard.forget_events(erased_id, NULL);
 END
@@ -2480,7 +2515,7 @@ BEGIN
     PERFORM scoreboard.reopen_seasons(changed_id);
     UPDATE scoreboard.score s SET detail = NULL WHERE s.player_id = changed_id AND s.detail IS NOT NULL;
     UPDATE scoreboard.balance b SET detail = NULL WHERE b.player_id = changed_id AND b.detail IS NOT NULL;
-    UPDATE scoreboard.adjustment a SET reason = '', reference = NULL WHERE a.player_id = changed_id;
+    UPDATE scoreboard.adjustment a SET reason = '', reference = NULL, action_id = NULL WHERE a.player_id = changed_id;
     UPDATE scoreboard.player p SET user_id = label, display_name = NULL, avatar_url = NULL, labels = '{}', flagged = false,
         state = CASE p.state WHEN 'banned' THEN 'banned' ELSE 'frozen' END WHERE p.player_id = changed_id;
     PERFORM scoreboard.forget_events(changed_id, label);
@@ -2675,6 +2710,7 @@ BEGIN
         WHEN t.type = 'season.end' THEN json_build_object('board', b.name, 'season', t.season, 'nextSeason', t.details -> 'nextSeason', 'endedAt', m.moment)
         WHEN t.type = 'overtaken' THEN json_build_object('userId', p.user_id, 'by', o.user_id, 'passed', t.details -> 'passed', 'board', b.name, 'season', t.season, 'version', t.details -> 'version',
             'previousRank', t.details -> 'previousRank', 'rank', t.details -> 'rank', 'score', t.details -> 'score')
+        WHEN t.type = 'undone' THEN json_build_object('userId', p.user_id, 'actionId', t.action_id, 'board', b.name, 'season', t.season, 'credits', t.details -> 'credits', 'undoneAt', m.moment)
         ELSE json_build_object('userId', p.user_id, 'changedAt', m.moment)
         END, clock_timestamp()
     FROM unnest(taken) WITH ORDINALITY AS t
@@ -2765,7 +2801,7 @@ BEGIN
         UPDATE scoreboard.event e SET type = 'forgotten', player_id = NULL, other_player_id = NULL, payload = '{}' WHERE e.player_id = forgotten_id;
     ELSE
         UPDATE scoreboard.event e SET payload = e.payload::jsonb || jsonb_build_object('userId', label)
-            || CASE e.type WHEN 'action' THEN '{"actionId": null, "metadata": {}, "detail": null}'::jsonb ELSE '{}' END WHERE e.player_id = forgotten_id;
+            || CASE e.type WHEN 'action' THEN '{"actionId": null, "metadata": {}, "detail": null}'::jsonb WHEN 'undone' THEN '{"actionId": null}' ELSE '{}' END WHERE e.player_id = forgotten_id;
     END IF;
     UPDATE scoreboard.event e SET other_player_id = CASE WHEN label IS NOT NULL THEN forgotten_id END, payload = e.payload::jsonb || jsonb_build_object('by', label)
         WHERE e.other_player_id = forgotten_id;
@@ -3207,7 +3243,7 @@ INSERT INTO scoreboard.api_function (name, level) VALUES
     ('scoreboard_create_consumer', 'server'), ('scoreboard_drop_consumer', 'server'), ('scoreboard_consumers', 'server'), ('scoreboard_events', 'server'), ('scoreboard_acknowledge', 'server'),
     ('scoreboard_create_key', 'admin'), ('scoreboard_rotate_key', 'admin'), ('scoreboard_revoke_key', 'admin'),
     ('scoreboard_set_label_boards', 'admin'), ('scoreboard_verify', 'admin'), ('scoreboard_repair', 'admin'),
-    ('scoreboard_adjust', 'admin'), ('scoreboard_import', 'admin'), ('scoreboard_reset_season', 'admin'), ('scoreboard_forget', 'admin'),
+    ('scoreboard_adjust', 'admin'), ('scoreboard_undo', 'admin'), ('scoreboard_import', 'admin'), ('scoreboard_reset_season', 'admin'), ('scoreboard_forget', 'admin'),
     ('scoreboard_set_retention', 'admin'), ('scoreboard_retention', 'admin'),
     ('scoreboard_freeze', 'admin'), ('scoreboard_ban', 'admin'), ('scoreboard_restore', 'admin'), ('scoreboard_hide', 'admin'),
     ('scoreboard_set_verifier', 'admin'), ('scoreboard_flags', 'admin'), ('scoreboard_watch', 'admin'), ('scoreboard_clear_flag', 'admin'),

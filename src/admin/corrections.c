@@ -17,23 +17,21 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "admin/change.h"
 #include "admin/moderation.h"
 #include "base/config_cache.h"
-#include "base/form.h"
 #include "base/hidden_statement.h"
 #include "base/plan.h"
 #include "base/season.h"
 #include "base/refusal.h"
 #include "write/ledger.h"
 #include "write/replicated.h"
+#include "write/routing.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_adjust);
-
-#define REASON_MAX 1000			/* characters */
 
 typedef struct Correction
 {
@@ -78,19 +76,12 @@ read_arguments(FunctionCallInfo fcinfo, Correction *correction, Refusal *refusal
 	correction->points = PG_GETARG_INT64(2);
 	correction->reason = text_to_cstring(PG_GETARG_TEXT_PP(3));
 	correction->reference = text_to_cstring(PG_GETARG_TEXT_PP(4));
-	if (!form_is_id(correction->user_id))
-		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
-					  "user id must have 1 to 255 characters, none of them a control character");
+	if (!change_check_user_id(correction->user_id, refusal))
+		return false;
 	if (correction->points == 0 || correction->points > SCOREBOARD_SCORE_MAX || correction->points < -SCOREBOARD_SCORE_MAX)
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
 					  "points must lie between -9007199254740991 and 9007199254740991 and not be 0");
-	if (correction->reason[0] == '\0' || pg_mbstrlen(correction->reason) > REASON_MAX)
-		return refuse(refusal, REFUSAL_INVALID_REQUEST, "Say why, for those who read scoreboard.adjustment later.",
-					  "reason must have 1 to %d characters", REASON_MAX);
-	if (!form_is_id(correction->reference))
-		return refuse(refusal, REFUSAL_INVALID_REQUEST, "Give every correction a reference of its own; a retry repeats it.",
-					  "reference must have 1 to 255 characters, none of them a control character");
-	return true;
+	return change_check_reason(correction->reason, refusal) && change_check_reference(correction->reference, refusal);
 }
 
 static bool
@@ -146,28 +137,22 @@ was_made(Correction *correction, Refusal *refusal)
 		take_stored(correction, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
 	SPI_finish();
 	if (used && !same)
-		return refuse(refusal, REFUSAL_IDEMPOTENCY_MISMATCH, "Give every change a reference of its own.",
-					  "the reference was used for something else");
+		return change_refuse_reference(refusal);
 	return same;
 }
 
-/* Points and scores stay far from overflowing 64 bits. */
 static bool
 next_score(Correction *correction, const LedgerScore *old, Refusal *refusal)
 {
 	const Board *board = correction->board;
-	int64		next = old->score + correction->points;
+	int64		next = routing_added(board, old->score, correction->points);
 
 	/* There is nothing that a difference could be added to. */
 	if (board->operator != OPERATOR_SUM && !old->exists)
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, "Its first action sets the score.",
 					  "the player has no score on board \"%s\" that could be corrected", board->name);
-	/* It never lifts who is below already. */
-	if (correction->points < 0 && next < board->lowest_score)
-		next = Min(board->lowest_score, old->score);
-	if (next > SCOREBOARD_SCORE_MAX || next < -SCOREBOARD_SCORE_MAX)
-		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
-					  "the score would leave the range of -9007199254740991 to 9007199254740991");
+	if (!change_check_score(next, refusal))
+		return false;
 	correction->previous_score = old->score;
 	correction->score = next;
 	return true;
@@ -238,7 +223,7 @@ lock_and_correct(Correction *correction, Refusal *refusal)
 		return false;
 	correction->player_id = moderation_lock_player(correction->user_id);
 	if (correction->player_id == 0)
-		return refuse(refusal, REFUSAL_NOT_FOUND, "Players appear with their first action or profile.", "there is no such player");
+		return change_refuse_player(refusal);
 	/* It may have been changed while we waited. */
 	if (!find_board(correction, refusal))
 		return false;

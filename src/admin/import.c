@@ -25,6 +25,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "admin/change.h"
 #include "base/config_cache.h"
 #include "base/form.h"
 #include "base/hidden_statement.h"
@@ -125,9 +126,8 @@ read_arguments(FunctionCallInfo fcinfo, Import *import, Refusal *refusal)
 	import->user_ids = PG_GETARG_ARRAYTYPE_P(1);
 	import->scores = PG_GETARG_ARRAYTYPE_P(2);
 	import->reference = text_to_cstring(PG_GETARG_TEXT_PP(3));
-	if (!form_is_id(import->reference))
-		return refuse(refusal, REFUSAL_INVALID_REQUEST, "Give every import a reference of its own; a retry repeats it.",
-					  "reference must have 1 to 255 characters, none of them a control character");
+	if (!change_check_reference(import->reference, refusal))
+		return false;
 	if (!is_plain(import->user_ids) || !is_plain(import->scores) ||
 		ARR_DIMS(import->user_ids)[0] != ARR_DIMS(import->scores)[0] || ARR_DIMS(import->user_ids)[0] > PLAYERS_MAX)
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, "Import more players in slices, each under a reference of its own.",
@@ -263,8 +263,7 @@ was_made(Import *import, Refusal *refusal)
 		return false;
 	row = SPI_tuptable->vals[0];
 	if (!DatumGetBool(plan_datum(row, SPI_tuptable->tupdesc, 1)))
-		return refuse(refusal, REFUSAL_IDEMPOTENCY_MISMATCH, "Give every change a reference of its own.",
-					  "the reference was used for something else");
+		return change_refuse_reference(refusal);
 	import->season = DatumGetInt32(plan_datum(row, SPI_tuptable->tupdesc, 2));
 	import->made_at = DatumGetTimestampTz(plan_datum(row, SPI_tuptable->tupdesc, 3));
 	import->replayed = true;

@@ -4,7 +4,8 @@
  * An action that goes is folded into its player's row of scoreboard.balance, its credits into those of their boards, in the very
  * statement that deletes them: whenever it is killed, a point stands in one of both. The row of balance keeps what verify and
  * repair (admin/verify.c) would have read: the sum of the applied points, when they changed the score last, and what stood beside
- * the score by the last action that set it. All of that is a sum or a maximum, so the order in which actions go doesn't matter.
+ * the score by the last action that set it. All of that is a sum or a maximum, so the order in which actions go doesn't matter. An action
+ * that was undone leaves nothing there, but for what could not be taken away.
  *
  * A pass goes over the log's pages from the first to the last, a window of them at a time: no index says what is old once freed pages
  * are filled again, rows of one time stand together, and a page is written once. How far it has come stands in scoreboard.purge, by the
@@ -121,18 +122,20 @@ static SavedPlan purge_plan = {
 	.text = "WITH old AS MATERIALIZED (SELECT a.ctid AS at FROM scoreboard.action a WHERE a.ctid = ANY ($1) AND a.created_at < $2 FOR UPDATE SKIP LOCKED),"
 	" gone AS (DELETE FROM scoreboard.action a WHERE a.ctid = ANY (ARRAY(SELECT old.at FROM old)) RETURNING a.*),"
 	" gone_credits AS (DELETE FROM scoreboard.credit c USING gone g WHERE c.player_id = g.player_id AND c.action_id = g.action_id"
-	"  RETURNING c.board_id, c.season, c.player_id, c.applied_points, g.created_at, c.sets_score, g.subscore, g.detail),"
-	" folded AS (INSERT INTO scoreboard.balance AS b (board_id, season, player_id, applied_points, reached_at, moved, set_at, subscore, detail)"
-	"  SELECT board_id, season, player_id, sum(applied_points),"
-	"   coalesce(max(created_at) FILTER (WHERE applied_points <> 0), min(created_at)), bool_or(applied_points <> 0), max(created_at) FILTER (WHERE sets_score),"
-	"   (array_agg(subscore ORDER BY created_at DESC) FILTER (WHERE sets_score))[1], (array_agg(detail ORDER BY created_at DESC) FILTER (WHERE sets_score))[1]"
-	"  FROM (SELECT board_id, season, player_id, applied_points, created_at, sets_score, subscore, detail FROM gone UNION ALL SELECT * FROM gone_credits) AS u"
-	"  GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+	"  RETURNING c.board_id, c.season, c.player_id, coalesce(c.counted_points, c.applied_points), c.applied_points <> 0, g.created_at, c.sets_score, g.subscore, g.detail, c.undone_at),"
+	" folded AS (INSERT INTO scoreboard.balance AS b (board_id, season, player_id, applied_points, reached_at, moved, set_at, subscore, detail, purged_until)"
+	"  SELECT board_id, season, player_id, sum(points),"
+	"   coalesce(max(created_at) FILTER (WHERE moved), min(created_at)), bool_or(moved), max(created_at) FILTER (WHERE sets_score),"
+	"   (array_agg(subscore ORDER BY created_at DESC) FILTER (WHERE sets_score))[1], (array_agg(detail ORDER BY created_at DESC) FILTER (WHERE sets_score))[1],"
+	"   max(created_at)"
+	"  FROM (SELECT board_id, season, player_id, coalesce(counted_points, applied_points) AS points, applied_points <> 0 AS moved, created_at, sets_score, subscore, detail, undone_at"
+	"   FROM gone UNION ALL SELECT * FROM gone_credits) AS u"
+	"  WHERE undone_at IS NULL OR points <> 0 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
 	"  ON CONFLICT (board_id, season, player_id) DO UPDATE SET applied_points = b.applied_points + excluded.applied_points,"
 	"   moved = b.moved OR excluded.moved,"
 	"   reached_at = CASE WHEN b.moved AND excluded.moved THEN greatest(b.reached_at, excluded.reached_at) WHEN b.moved THEN b.reached_at"
 	"    WHEN excluded.moved THEN excluded.reached_at ELSE least(b.reached_at, excluded.reached_at) END,"
-	"   set_at = greatest(b.set_at, excluded.set_at),"
+	"   set_at = greatest(b.set_at, excluded.set_at), purged_until = greatest(b.purged_until, excluded.purged_until),"
 	"   subscore = CASE WHEN excluded.set_at > coalesce(b.set_at, '-infinity') THEN excluded.subscore ELSE b.subscore END,"
 	"   detail = CASE WHEN excluded.set_at > coalesce(b.set_at, '-infinity') THEN excluded.detail ELSE b.detail END)"
 	" SELECT count(*) FROM gone",

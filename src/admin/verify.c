@@ -69,16 +69,21 @@ typedef struct PlayerFinding
 	char	   *found;
 } PlayerFinding;
 
-/* Applied points telescope from 0 to the score, whatever the operator. */
+/* What a record counts for: as it was applied, unless scoreboard_undo() has changed that. One that was undone doesn't stand for a score. */
+#define COUNTED "coalesce(counted_points, applied_points)"
+#define COUNTS "(undone_at IS NULL OR counted_points <> 0)"
+#define CORRECTS "(kind = 'adjust' AND counted_points IS DISTINCT FROM 0)"
+
+/* Counted points telescope from 0 to the score, whatever the operator. */
 static SavedPlan scores_plan = {
 	.text =
 	"WITH log AS ("
-	" SELECT player_id, sum(applied_points)::bigint AS score FROM ("
-	"  SELECT player_id, applied_points FROM scoreboard.action WHERE board_id = $1 AND season = $2"
-	"  UNION ALL SELECT player_id, applied_points FROM scoreboard.credit WHERE board_id = $1 AND season = $2"
-	"  UNION ALL SELECT player_id, applied_points FROM scoreboard.adjustment WHERE board_id = $1 AND season = $2"
+	" SELECT player_id, sum(points)::bigint AS score FROM ("
+	"  SELECT player_id, " COUNTED " AS points FROM scoreboard.action WHERE board_id = $1 AND season = $2 AND " COUNTS
+	"  UNION ALL SELECT player_id, " COUNTED " FROM scoreboard.credit WHERE board_id = $1 AND season = $2 AND " COUNTS
+	"  UNION ALL SELECT player_id, " COUNTED " FROM scoreboard.adjustment WHERE board_id = $1 AND season = $2 AND " CORRECTS
 	"  UNION ALL SELECT player_id, applied_points FROM scoreboard.balance WHERE board_id = $1 AND season = $2) AS credits"
-	" WHERE player_id IS NOT NULL AND applied_points IS NOT NULL GROUP BY player_id)"
+	" WHERE player_id IS NOT NULL AND points IS NOT NULL GROUP BY player_id)"
 	" SELECT p.user_id, player_id, log.score::text, s.score::text"
 	" FROM log FULL JOIN (SELECT player_id, score FROM scoreboard.score WHERE board_id = $1 AND season = $2) AS s USING (player_id)"
 	" LEFT JOIN scoreboard.player p USING (player_id)"
@@ -104,7 +109,7 @@ static SavedPlan extras_plan = {
 	" SELECT p.user_id, player_id,"
 	"  pg_catalog.json_strip_nulls(pg_catalog.json_build_object('subscore', log.subscore, 'detail', log.detail))::text,"
 	"  pg_catalog.json_strip_nulls(pg_catalog.json_build_object('subscore', s.subscore, 'detail', s.detail))::text"
-	" FROM log JOIN scoreboard.score s USING (player_id) JOIN scoreboard.player p USING (player_id)"
+	" FROM concerned LEFT JOIN log USING (player_id) JOIN scoreboard.score s USING (player_id) JOIN scoreboard.player p USING (player_id)"
 	" WHERE s.board_id = $1 AND s.season = $2 AND (log.subscore, log.detail) IS DISTINCT FROM (s.subscore, s.detail) ORDER BY player_id",
 	.nargs = 2, .types = {INT4OID, INT4OID}, .custom = true
 };
@@ -161,12 +166,13 @@ static SavedPlan mend_score_plan = {
 	.text =
 	"INSERT INTO scoreboard.score (board_id, season, player_id, score, reached_at, listed, subscore, detail)"
 	" SELECT $1, $2, $3, log.score, log.reached_at, " LISTED ", last.subscore, last.detail"
-	" FROM (SELECT sum(applied_points)::bigint AS score,"
-	"  coalesce(max(created_at) FILTER (WHERE applied_points <> 0 OR moved), min(created_at)) AS reached_at FROM ("
-	"  SELECT applied_points, created_at, false AS moved FROM scoreboard.action WHERE player_id = $3 AND board_id = $1 AND season = $2"
-	"  UNION ALL SELECT c.applied_points, a.created_at, false FROM scoreboard.credit c JOIN scoreboard.action a USING (player_id, action_id)"
-	"  WHERE c.player_id = $3 AND c.board_id = $1 AND c.season = $2"
-	"  UNION ALL SELECT applied_points, made_at, false FROM scoreboard.adjustment"
+	" FROM (SELECT sum(points)::bigint AS score,"
+	"  coalesce(max(moment) FILTER (WHERE moved), min(moment) FILTER (WHERE points IS NOT NULL)) AS reached_at FROM ("
+	"  SELECT CASE WHEN " COUNTS " THEN " COUNTED " END AS points, created_at AS moment, applied_points <> 0 AS moved"
+	"  FROM scoreboard.action WHERE player_id = $3 AND board_id = $1 AND season = $2"
+	"  UNION ALL SELECT CASE WHEN " COUNTS " THEN " COUNTED " END, (SELECT a.created_at FROM scoreboard.action a WHERE a.player_id = c.player_id AND a.action_id = c.action_id), applied_points <> 0"
+	"  FROM scoreboard.credit c WHERE player_id = $3 AND board_id = $1 AND season = $2"
+	"  UNION ALL SELECT CASE WHEN " CORRECTS " THEN " COUNTED " END, made_at, applied_points <> 0 FROM scoreboard.adjustment"
 	"  WHERE player_id = $3 AND board_id = $1 AND season = $2 AND applied_points IS NOT NULL"
 	"  UNION ALL SELECT applied_points, reached_at, moved FROM scoreboard.balance"
 	"  WHERE player_id = $3 AND board_id = $1 AND season = $2) AS credits) AS log"
@@ -178,7 +184,7 @@ static SavedPlan mend_score_plan = {
 
 static SavedPlan mend_extras_plan = {
 	.text =
-	"UPDATE scoreboard.score s SET subscore = last.subscore, detail = last.detail FROM " LAST_SETTER
+	"UPDATE scoreboard.score s SET subscore = last.subscore, detail = last.detail FROM (SELECT) AS one LEFT JOIN " LAST_SETTER " ON true"
 	" WHERE s.board_id = $1 AND s.season = $2 AND s.player_id = $3",
 	.nargs = 3, .types = {INT4OID, INT4OID, INT8OID}
 };

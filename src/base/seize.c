@@ -269,9 +269,8 @@ seize(SeizeWait *wait, const LOCKTAG *tag, LOCKMASK modes, const char *what, voi
 	}
 }
 
-/* For so long only, and nobody is ended: false where it isn't had by then. */
-static bool
-try_for(int patience_ms, void (*take) (void *argument), void *argument)
+bool
+seize_try(int patience_ms, void (*take) (void *argument), void *argument)
 {
 	bool		own_first = LockTimeout > 0 && LockTimeout <= patience_ms;
 	ErrorData  *error = take_within(own_first ? LockTimeout : patience_ms, take, argument);
@@ -317,7 +316,7 @@ take_scores(void *argument)
 bool
 seize_scores(void)
 {
-	return try_for(SCORES_TURN_MS, take_scores, NULL);
+	return seize_try(SCORES_TURN_MS, take_scores, NULL);
 }
 
 void

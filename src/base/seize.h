@@ -25,6 +25,9 @@ typedef struct SeizeWait
  */
 extern void seize(SeizeWait *wait, const LOCKTAG *tag, LOCKMASK modes, const char *what, void (*take) (void *argument), void *argument);
 
+/* Runs take(argument) likewise for so long only, and nobody is ended: false where it hasn't come back by then. */
+extern bool seize_try(int patience_ms, void (*take) (void *argument), void *argument);
+
 /*
  * scoreboard.score for itself (SHARE ROW EXCLUSIVE, to the end of the transaction), asked for in short turns with a pause between, since
  * writers that come behind it wait meanwhile: one turn, false where it isn't had; the pause; and how long both take.

@@ -106,7 +106,8 @@ static const Definition definitions[TABLES] = {
 			[ACTION_SIGNING_KEY_ID] = {"signing_key_id", INT4OID, true}, [ACTION_METADATA] = {"metadata", JSONBOID, true},
 			[ACTION_REQUEST_ID] = {"request_id", TEXTOID, true}, [ACTION_CLIENT_ADDRESS] = {"client_address", INETOID, true},
 			[ACTION_SUBSCORE] = {"subscore", INT8OID, true}, [ACTION_DETAIL] = {"detail", TEXTOID, true},
-			[ACTION_SETS_SCORE] = {"sets_score", BOOLOID}
+			[ACTION_SETS_SCORE] = {"sets_score", BOOLOID}, [ACTION_FIXED_POINTS] = {"fixed_points", INT8OID, true},
+			[ACTION_COUNTED] = {"counted_points", INT8OID, true}, [ACTION_UNDONE_AT] = {"undone_at", TIMESTAMPTZOID, true}
 		}
 	},
 	[TABLE_CREDIT] = {
@@ -115,7 +116,8 @@ static const Definition definitions[TABLES] = {
 			[CREDIT_PLAYER_ID] = {"player_id", INT8OID}, [CREDIT_ACTION_ID] = {"action_id", TEXTOID},
 			[CREDIT_BOARD_ID] = {"board_id", INT4OID}, [CREDIT_SEASON] = {"season", INT4OID},
 			[CREDIT_APPLIED] = {"applied_points", INT8OID}, [CREDIT_PREVIOUS] = {"previous_score", INT8OID},
-			[CREDIT_SCORE] = {"score", INT8OID}, [CREDIT_SETS_SCORE] = {"sets_score", BOOLOID}
+			[CREDIT_SCORE] = {"score", INT8OID}, [CREDIT_SETS_SCORE] = {"sets_score", BOOLOID},
+			[CREDIT_COUNTED] = {"counted_points", INT8OID, true}, [CREDIT_UNDONE_AT] = {"undone_at", TIMESTAMPTZOID, true}
 		}
 	},
 	[TABLE_SCORE] = {

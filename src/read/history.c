@@ -3,7 +3,7 @@
  *
  * A page begins behind a cursor: the moment and the id of the action that the page before ended with, as base64url of
  * "microseconds:action_id". It is opaque to callers, and needs no secret: it says where to begin in the caller's
- * own list, and nothing else. The index action_history finds the page; actions are never changed (old ones are purged, from the end), so pages neither
+ * own list, and nothing else. The index action_history finds the page; actions keep their place (old ones are purged, from the end), so pages neither
  * overlap nor leave anything out, however many are counted meanwhile.
  *
  * Owns no state but saved plans, writes nothing.
@@ -41,7 +41,7 @@ static SavedPlan player_plan = {
 
 static SavedPlan page_plan = {
 	.text = "SELECT a.action_id::text, t.name::text, a.season::int, a.applied_points::bigint, a.previous_score::bigint, a.score::bigint,"
-	" a.subscore::bigint, a.detail::text, a.created_at::timestamptz"
+	" a.subscore::bigint, a.detail::text, a.created_at::timestamptz, a.undone_at::timestamptz"
 	" FROM scoreboard.action a LEFT JOIN scoreboard.action_type t ON t.action_type_id = a.action_type_id"
 	" WHERE a.player_id = $1 AND a.board_id = $2 AND (a.created_at, a.action_id) < ($3, $4)"
 	" ORDER BY a.created_at DESC, a.action_id DESC LIMIT $5",
@@ -51,8 +51,8 @@ static SavedPlan page_plan = {
 /* The columns of the statement, and those of scoreboard_action, which has board behind the second and cursor at the end. */
 enum
 {
-	PAGE_ACTION_ID = 1, PAGE_TYPE, PAGE_SEASON, PAGE_APPLIED, PAGE_PREVIOUS, PAGE_SCORE, PAGE_SUBSCORE, PAGE_DETAIL, PAGE_CREATED_AT,
-	PAGE_COLUMNS = PAGE_CREATED_AT
+	PAGE_ACTION_ID = 1, PAGE_TYPE, PAGE_SEASON, PAGE_APPLIED, PAGE_PREVIOUS, PAGE_SCORE, PAGE_SUBSCORE, PAGE_DETAIL, PAGE_CREATED_AT, PAGE_UNDONE_AT,
+	PAGE_COLUMNS = PAGE_UNDONE_AT
 };
 
 #define ROW_COLUMNS (PAGE_COLUMNS + 2)
@@ -227,7 +227,9 @@ append_action(StringInfo text, HeapTuple row, TupleDesc desc)
 {
 	char	   *detail = plan_text(row, desc, PAGE_DETAIL);
 	bool		absent;
+	bool		stands;
 	Datum		subscore = SPI_getbinval(row, desc, PAGE_SUBSCORE, &absent);
+	Datum		undone_at = SPI_getbinval(row, desc, PAGE_UNDONE_AT, &stands);
 
 	appendStringInfoChar(text, '{');
 	append_text(text, "actionId", plan_known_text(row, desc, PAGE_ACTION_ID));
@@ -245,6 +247,11 @@ append_action(StringInfo text, HeapTuple row, TupleDesc desc)
 	}
 	appendStringInfoString(text, ",\"countedAt\":");
 	document_append_time(text, DatumGetTimestampTz(plan_datum(row, desc, PAGE_CREATED_AT)));
+	if (!stands)
+	{
+		appendStringInfoString(text, ",\"undoneAt\":");
+		document_append_time(text, DatumGetTimestampTz(undone_at));
+	}
 	appendStringInfoChar(text, '}');
 }
 

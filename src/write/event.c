@@ -68,6 +68,17 @@ event_action_counted(Ledger *ledger, int64 player_id, const char *action_id, con
 }
 
 void
+event_action_undone(Ledger *ledger, int64 player_id, const char *action_id, const LedgerAction *action, TimestampTz undone_at, const char *details)
+{
+	LedgerEvent event = {
+		.type = "undone", .board_id = action->board_id, .season = action->season,
+		.player_id = player_id, .action_id = action_id, .occurred_at = undone_at, .details = details
+	};
+
+	note(ledger, &event);
+}
+
+void
 event_player_moderated(Ledger *ledger, int64 player_id, const char *type)
 {
 	LedgerEvent event = {.type = type, .player_id = player_id, .occurred_at = ledger_clock()};

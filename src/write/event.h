@@ -15,6 +15,9 @@
 
 extern void event_action_counted(Ledger *ledger, int64 player_id, const char *action_id, const LedgerAction *action);
 
+/* An action was taken back; details are JSON: {"credits": [...]}, what that did to each board. */
+extern void event_action_undone(Ledger *ledger, int64 player_id, const char *action_id, const LedgerAction *action, TimestampTz undone_at, const char *details);
+
 /* frozen, banned, restored, hidden, shown */
 extern void event_player_moderated(Ledger *ledger, int64 player_id, const char *type);
 

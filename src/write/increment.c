@@ -380,8 +380,8 @@ place_action(const Increment *increment, Ledger *ledger, const LedgerPlayer *pla
 
 /* The writes: player if new, scores that changed or what stands beside them, profile if the token names one, action last. */
 static void
-write_action(const Increment *increment, Ledger *ledger, LedgerPlayer *player, const Routing *routing, const LedgerExtras *extras,
-			 TimestampTz now, LedgerAction *action)
+write_action(const Increment *increment, Ledger *ledger, LedgerPlayer *player, const RoutedAction *routed, const Routing *routing,
+			 LedgerAction *action)
 {
 	const Credit *named = &routing->named;
 	bool		known = player->exists;
@@ -401,13 +401,13 @@ write_action(const Increment *increment, Ledger *ledger, LedgerPlayer *player, c
 		.season = named->season,
 		.action_type_id = increment->rule->action_type_id,
 		.has_points = increment->request.has_points,
-		.points = increment->request.points,
-		.extras = *extras,
+		.points = routed->points,
+		.extras = *routed->extras,
 		.sets_score = named->sets_score,
 		.applied_points = named->new.score - named->old.score,
 		.previous_score = named->old.score,
 		.score = named->new.score,
-		.created_at = now,
+		.created_at = routed->now,
 		.signing_key_id = increment->signing_key_id,
 	};
 	place_action(increment, ledger, player, &named->new, action);
@@ -459,7 +459,7 @@ count_new(Increment *increment, Ledger *ledger, LedgerPlayer *player, Answer *an
 		(increment->proof != PROOF_GRANT || grant_consume(increment->request.action_id, refusal));
 	if (counts)
 	{
-		write_action(increment, ledger, player, &routing, &extras, now, &action);
+		write_action(increment, ledger, player, &routed, &routing, &action);
 		fill_answer(increment, &action, false, answer);
 	}
 	routing_free(&routing);

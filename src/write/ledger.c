@@ -278,7 +278,7 @@ fill_action(LedgerAction *action, const LedgerTable *table)
 	action->season = int32_or_zero(table, ACTION_SEASON);
 	action->action_type_id = int32_or_zero(table, ACTION_TYPE_ID);
 	action->has_points = !*null_at(table, ACTION_POINTS);
-	action->points = int64_or_zero(table, ACTION_POINTS);
+	action->points = int64_or_zero(table, action->has_points ? ACTION_POINTS : ACTION_FIXED_POINTS);
 	action->extras = extras_at(table, ACTION_SUBSCORE, ACTION_DETAIL);
 	action->applied_points = int64_or_zero(table, ACTION_APPLIED);
 	action->previous_score = int64_or_zero(table, ACTION_PREVIOUS);
@@ -286,6 +286,7 @@ fill_action(LedgerAction *action, const LedgerTable *table)
 	action->rank = int64_or_zero(table, ACTION_RANK);
 	action->version = int64_or_zero(table, ACTION_VERSION);
 	action->created_at = int64_or_zero(table, ACTION_CREATED_AT);
+	action->undone_at = int64_or_zero(table, ACTION_UNDONE_AT);
 	action->idempotency_key = text_or_null(table, ACTION_IDEMPOTENCY_KEY);
 	action->metadata = *null_at(table, ACTION_METADATA) ? NULL : DatumGetJsonbPCopy(*value_at(table, ACTION_METADATA));
 }
@@ -625,6 +626,7 @@ ledger_add_action(Ledger *ledger, int64 player_id, const Request *request, const
 	set_value(table, ACTION_SEASON, Int32GetDatum(action->season));
 	set_value(table, ACTION_TYPE_ID, Int32GetDatum(action->action_type_id));
 	set_int64(table, ACTION_POINTS, action->points, !action->has_points);
+	set_int64(table, ACTION_FIXED_POINTS, action->points, action->has_points);
 	set_extras(table, ACTION_SUBSCORE, ACTION_DETAIL, &action->extras);
 	set_value(table, ACTION_SETS_SCORE, BoolGetDatum(action->sets_score));
 	set_int64(table, ACTION_APPLIED, action->applied_points, false);

@@ -44,7 +44,7 @@ typedef struct LedgerAction
 	int32		season;
 	int32		action_type_id;
 	bool		has_points;
-	int64		points;
+	int64		points;			/* as submitted; where they aren't, what the action type gave */
 	LedgerExtras extras;
 	bool		sets_score;		/* the score's extras are this action's from then on */
 	int64		applied_points;
@@ -56,6 +56,7 @@ typedef struct LedgerAction
 	char	   *idempotency_key;	/* or NULL */
 	Jsonb	   *metadata;		/* NULL for {} */
 	int32		signing_key_id; /* 0: null */
+	TimestampTz undone_at;		/* 0: it wasn't */
 } LedgerAction;
 
 typedef struct LedgerScore

@@ -20,24 +20,36 @@
 #include "rank/order.h"
 #include "write/routing.h"
 
-/* The new score by the board's operator. Points and scores stay far from overflowing 64 bits. */
+/* Points and scores stay far from overflowing 64 bits. A penalty never lifts who is below the lowest score already. */
+int64
+routing_added(const Board *board, int64 score, int64 points)
+{
+	int64		next = score + points;
+
+	return points < 0 && next < board->lowest_score ? Min(board->lowest_score, score) : next;
+}
+
+int64
+routing_combined(const Board *board, const LedgerScore *old, int64 points)
+{
+	if (board->operator != OPERATOR_BEST || !old->exists)
+		return points;
+	return board->low_first ? Min(old->score, points) : Max(old->score, points);
+}
+
+/* The new score by the board's operator. */
 static bool
 next_score(const Board *board, const LedgerScore *old, int64 points, int64 *score, Refusal *refusal)
 {
-	int64		next = points;
+	int64		next;
 
 	if (board->operator == OPERATOR_SUM)
-	{
-		next = old->score + points;
-		/* A penalty stops at the lowest score; it never lifts who is below it already. */
-		if (points < 0 && next < board->lowest_score)
-			next = Min(board->lowest_score, old->score);
-	}
+		next = routing_added(board, old->score, points);
 	else if (points < board->lowest_score)
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
 					  "points must not lie below the lowest score of board \"%s\", " INT64_FORMAT, board->name, board->lowest_score);
-	else if (board->operator == OPERATOR_BEST && old->exists)
-		next = board->low_first ? Min(old->score, points) : Max(old->score, points);
+	else
+		next = routing_combined(board, old, points);
 
 	if (next > SCOREBOARD_SCORE_MAX || next < -SCOREBOARD_SCORE_MAX)
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
@@ -46,9 +58,8 @@ next_score(const Board *board, const LedgerScore *old, int64 points, int64 *scor
 	return true;
 }
 
-/* Is what stands beside the score this action's from now on? With operator best only if it is better: the first one stays. */
-static bool
-sets_score(const Board *board, const LedgerScore *old, int64 points, const LedgerExtras *extras)
+bool
+routing_sets_score(const Board *board, const LedgerScore *old, int64 points, const LedgerExtras *extras)
 {
 	RankKey		before = {.score = old->score, .subscore = old->extras.subscore};
 	RankKey		after = {.score = points, .subscore = extras->subscore};
@@ -83,7 +94,7 @@ weigh(Credit *credit, const Board *board, const RoutedAction *action, Ledger *le
 	*new = (LedgerScore) {.exists = true};
 	if (!next_score(board, old, action->points, &new->score, refusal))
 		return false;
-	credit->sets_score = sets_score(board, old, action->points, action->extras);
+	credit->sets_score = routing_sets_score(board, old, action->points, action->extras);
 	new->extras = credit->sets_score ? *action->extras : old->extras;
 	new->reached_at = old->exists && old->score == new->score ? old->reached_at : action->now;
 	return true;

@@ -28,6 +28,16 @@ typedef struct Routing
 	int			count;			/* of the further ones */
 } Routing;
 
+/*
+ * What points make of a score: added, for penalties down to the board's lowest score; or combined by the operators best and latest,
+ * old being nothing before the first.
+ */
+extern int64 routing_added(const Board *board, int64 score, int64 points);
+extern int64 routing_combined(const Board *board, const LedgerScore *old, int64 points);
+
+/* Is what stands beside the score this action's from then on? With operator best only if it is better: the first one stays. */
+extern bool routing_sets_score(const Board *board, const LedgerScore *old, int64 points, const LedgerExtras *extras);
+
 /* The action, as far as scores are concerned. */
 typedef struct RoutedAction
 {

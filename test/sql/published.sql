@@ -70,6 +70,7 @@ INSERT INTO calls (name, call) VALUES
     ('scoreboard_reset_season', $$SELECT season FROM $f('published-reset')$$),
     ('scoreboard_import', $$SELECT players FROM $f('global', '{published-b}', '{7}', 'published-2')$$),
     ('scoreboard_adjust', $$SELECT score FROM $f('published-a', 'global', -1, 'why', 'published-1')$$), ('scoreboard_adjust', $$SELECT score, replayed FROM $f('published-a', 'global', -1, 'why', 'published-1')$$),
+    ('scoreboard_undo', $$SELECT score FROM $f('published-a', 'first', 'why', 'published-5')$$), ('scoreboard_undo', $$SELECT score, replayed FROM $f('published-a', 'first', 'why', 'published-5')$$),
     ('scoreboard_set_retention', $$SELECT $f('30 days', reference => 'published-3')$$), ('scoreboard_set_retention', $$SELECT $f(reference => 'published-4')$$), ('scoreboard_retention', $$SELECT actions_purged >= 0 AS any FROM $f()$$),
     ('scoreboard_set_verifier', $$SELECT $f('AWARD', 'sign.verify(jsonb)', 0.5)$$), ('scoreboard_set_verifier', $$SELECT $f('AWARD', 'sign.verify(jsonb)', 0)$$),
     ('scoreboard_set_verifier', $$SELECT $f('AWARD', NULL)$$),

@@ -1,0 +1,59 @@
+/*
+ * admin/change.c - what changes by administrators have in common: whom, why, and under which reference
+ *
+ * Part of scoreboard; PostgreSQL licence, see LICENSE.
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+
+#include "scoreboard.h"
+#include "admin/change.h"
+#include "base/form.h"
+
+#define REASON_MAX 1000			/* characters */
+
+bool
+change_check_user_id(const char *user_id, Refusal *refusal)
+{
+	return form_is_id(user_id) ||
+		refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
+			   "user id must have 1 to 255 characters, none of them a control character");
+}
+
+bool
+change_check_reason(const char *reason, Refusal *refusal)
+{
+	return (reason[0] != '\0' && pg_mbstrlen(reason) <= REASON_MAX) ||
+		refuse(refusal, REFUSAL_INVALID_REQUEST, "Say why, for those who read scoreboard.adjustment later.",
+			   "reason must have 1 to %d characters", REASON_MAX);
+}
+
+bool
+change_check_reference(const char *reference, Refusal *refusal)
+{
+	return form_is_id(reference) ||
+		refuse(refusal, REFUSAL_INVALID_REQUEST, "Give every change a reference of its own; a retry repeats it.",
+			   "reference must have 1 to 255 characters, none of them a control character");
+}
+
+bool
+change_check_score(int64 score, Refusal *refusal)
+{
+	return (score <= SCOREBOARD_SCORE_MAX && score >= -SCOREBOARD_SCORE_MAX) ||
+		refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
+			   "the score would leave the range of -9007199254740991 to 9007199254740991");
+}
+
+bool
+change_refuse_reference(Refusal *refusal)
+{
+	return refuse(refusal, REFUSAL_IDEMPOTENCY_MISMATCH, "Give every change a reference of its own.",
+				  "the reference was used for something else");
+}
+
+bool
+change_refuse_player(Refusal *refusal)
+{
+	return refuse(refusal, REFUSAL_NOT_FOUND, "Players appear with their first action or profile.", "there is no such player");
+}
