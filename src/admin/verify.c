@@ -396,7 +396,7 @@ document_follows(const Board *board)
 	TimestampTz give_up = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), board->publish_interval_ms + PUBLISH_PATIENCE_MS);
 	int64		first_version;
 	int64		version;
-	int64		players;
+	Listing		listing;
 
 	(void) stored_document(board, &first_version);
 	do
@@ -404,7 +404,7 @@ document_follows(const Board *board)
 		char	   *document = stored_document(board, &version);
 
 		if (version > first_version ||
-			(document && document_shows(document, document_entries(board, season_running(board), &players))))
+			(document && document_shows(document, document_entries(board, season_running(board), &listing))))
 			return true;
 		CHECK_FOR_INTERRUPTS();
 		pg_usleep(LOOK_EVERY_MS * 1000L);

@@ -24,6 +24,7 @@
 #include "base/refusal_log.h"
 #include "publish/builder.h"
 #include "publish/chores.h"
+#include "publish/kept.h"
 #include "publish/outbox.h"
 #include "publish/publisher.h"
 #include "publish/publisher_transaction.h"
@@ -147,13 +148,13 @@ retain(void)
 
 	retention_looked_at = worker_clock_ms();
 	publisher_begin_chore(CHORE_PATIENCE_MS);
-	due = retention_is_due();
+	due = retention_is_due() | (!purger_is_running() && kept_purge_is_due());
 	publisher_commit_chore();
 	retention_at = worker_clock_ms() + RETENTION_INTERVAL_MS;
 	if (!due)
 		purger_failures = 0;
 	else if (!purger_start())
-		report_no_worker("purge actions");
+		report_no_worker("purge actions and kept versions");
 }
 
 /* It may have been woken for us. */
@@ -210,7 +211,7 @@ static Chore chores[] = {
 	[REPORTING_WINDOWS] = {"reporting full rate windows", rate_limit_report_pending, rate_limit_report},
 	[STORING_REFUSALS] = {"storing refusals", refusal_log_pending, store_refusals},
 	[PURGING] = {"purging session keys, grants, events and counts", purge_pending, purge},
-	[RETAINING] = {"looking for actions to purge", retention_pending, retain},
+	[RETAINING] = {"looking for actions and kept versions to purge", retention_pending, retain},
 	[WATCHING] = {"looking for anomalies", watch_pending, watch},
 	[NUMBERING_EVENTS] = {"numbering events", outbox_pending, number_events}
 };

@@ -68,6 +68,7 @@
 #include "base/plan.h"
 #include "base/tables.h"
 #include "publish/chores.h"
+#include "publish/kept.h"
 #include "publish/launcher.h"
 #include "publish/outbox.h"
 #include "publish/publisher.h"
@@ -90,6 +91,9 @@
 /* How long documents are stored without NOTIFY after its queue was found full. */
 #define QUEUE_FULL_MS 5000
 
+/* A list that couldn't be kept just now is looked at again after so long. */
+#define UNKEPT_LOOK_MS 500
+
 /* What a cycle reads of a board, and what becomes of it. */
 typedef struct BoardRow
 {
@@ -103,6 +107,11 @@ typedef struct BoardRow
 	int32		stored_season;
 	int64		stored_version;	/* the last one, also of documents that seasons have kept */
 	char	   *stored_document;
+	int64		shown_version;	/* that of stored_document */
+	bool		keeps;			/* versions of its list, since kept_since */
+	TimestampTz kept_since;
+	bool		unkept;			/* it couldn't be done in this cycle */
+	TimestampTz updated_at;		/* when new_version was */
 	int64		new_version;	/* 0: not published in this cycle */
 } BoardRow;
 
@@ -121,6 +130,8 @@ typedef struct Cycle
 	PublishedBoard *current;
 	bool		notify;
 	Oid			score_table;	/* whose lists these are */
+	bool		may_keep;		/* kept_begin()'s answer, once asked */
+	bool		asked_to_keep;
 	int64		built_at;		/* ms: all lists were built, and the commit began */
 	List	   *done;			/* of BoardRow: built, and stored where changed */
 } Cycle;
@@ -136,7 +147,7 @@ static SavedPlan read_boards = {
 	" t.document, coalesce(CASE WHEN b.period = 'reset' THEN (SELECT e.began_at FROM scoreboard.season e WHERE e.board_id = b.board_id ORDER BY e.season DESC LIMIT 1) END,"
 	"  b.created_at)::timestamptz,"
 	" CASE WHEN b.period <> 'forever' THEN EXISTS (SELECT FROM scoreboard.season e WHERE e.board_id = b.board_id AND e.ended_at IS NOT NULL AND NOT e.final)"
-	"  ELSE false END, " SEASON_COLUMNS
+	"  ELSE false END, " SEASON_COLUMNS ", t.version::bigint, b.kept_since::timestamptz"
 	" FROM scoreboard.board b LEFT JOIN scoreboard.top t ON t.board = b.name"
 	" WHERE b.board_id & 131071 = ANY ($1)",
 	.nargs = 1,
@@ -203,6 +214,8 @@ board_row(HeapTuple row, TupleDesc desc)
 {
 	BoardRow   *result = palloc0(sizeof(BoardRow));
 	Board	   *board = &result->board;
+	bool		no_since;
+	Datum		since;
 
 	board->board_id = DatumGetInt32(plan_datum(row, desc, 1));
 	strlcpy(board->name, plan_known_text(row, desc, 2), sizeof(board->name));
@@ -213,6 +226,9 @@ board_row(HeapTuple row, TupleDesc desc)
 	board->lowest_score = DatumGetInt64(plan_datum(row, desc, 7));
 	board->publish_interval_ms = DatumGetInt32(plan_datum(row, desc, 8));
 	read_season(result, row, desc);
+	since = SPI_getbinval(row, desc, 18, &no_since);
+	result->keeps = !no_since;
+	result->kept_since = no_since ? 0 : DatumGetTimestampTz(since);
 	return result;
 }
 
@@ -228,6 +244,8 @@ read_stored(BoardRow *board, HeapTuple row, TupleDesc desc)
 		board->stored_season = DatumGetInt32(plan_datum(row, desc, 9));
 	version = SPI_getbinval(row, desc, 10, &no_version);
 	board->stored_version = no_version ? 0 : DatumGetInt64(version);
+	if (board->stored)
+		board->shown_version = DatumGetInt64(plan_datum(row, desc, 17));
 }
 
 static void
@@ -329,7 +347,7 @@ next_version(const BoardRow *row, bool leap)
 }
 
 static void
-store(const BoardRow *row, int64 players, const char *entries, TimestampTz now)
+store(const BoardRow *row, int64 players, const char *entries)
 {
 	const Board *board = &row->board;
 	Datum		values[6];
@@ -338,31 +356,23 @@ store(const BoardRow *row, int64 players, const char *entries, TimestampTz now)
 	values[0] = CStringGetTextDatum(board->name);
 	values[1] = Int32GetDatum(row->season);
 	values[2] = Int64GetDatum(row->new_version);
-	values[3] = TimestampTzGetDatum(now);
+	values[3] = TimestampTzGetDatum(row->updated_at);
 	values[4] = Int64GetDatum(players);
 	values[5] = CStringGetTextDatum(document_assemble(board, row->season, &row->span, row->new_version,
-													  now, players, entries));
+													  row->updated_at, players, entries));
 	plan_write(&store_top, values, NULL, SPI_OK_INSERT);
 	SPI_finish();
 	MemoryContextSwitchTo(worker_turn_context());
 }
 
 static void
-publish_board(Cycle *cycle, BoardRow *row)
+publish_list(const Cycle *cycle, BoardRow *row, bool leap, int64 players, const char *entries)
 {
-	int64		players;
-	char	   *entries = document_entries(&row->board, row->season, &players);
-	bool		leap = row->known->version == 0 || !row->stored;
-
-	cycle->done = lappend(cycle->done, row);
-	if (!leap && row->stored_season == row->season
-		&& document_shows(row->stored_document, entries))
-		return;
-
 	if (row->board.period != PERIOD_FOREVER && (leap || row->stored_season != row->season))
 		seasons_begin(&row->board, row->season, &row->span, row->stored ? row->stored_season : row->season, row->stored_version, row->stored_document);
 	row->new_version = next_version(row, leap);
-	store(row, players, entries, GetCurrentTimestamp());
+	row->updated_at = GetCurrentTimestamp();
+	store(row, players, entries);
 	if (scoreboard_outbox && row->stored && row->stored_season == row->season)
 		outbox_note_crossings(&row->board, row->season, row->new_version, row->stored_document, entries);
 
@@ -370,6 +380,43 @@ publish_board(Cycle *cycle, BoardRow *row)
 	if (cycle->notify)
 		Async_Notify(NOTIFY_CHANNEL, psprintf("{\"board\":\"%s\",\"version\":" INT64_FORMAT "}",
 											  row->board.name, row->new_version));
+}
+
+static bool
+may_keep(Cycle *cycle)
+{
+	if (!cycle->asked_to_keep)
+		cycle->may_keep = kept_begin();
+	cycle->asked_to_keep = true;
+	return cycle->may_keep;
+}
+
+/* An unchanged list too: it may not have been kept when it was published. */
+static void
+keep_list(const BoardRow *row, const Listing *listing)
+{
+	kept_store(&(KeptList) {
+		.board = &row->board, .season = row->season, .span = row->span, .since = row->kept_since, .listing = listing,
+			.version = row->new_version ? row->new_version : row->shown_version,
+			.stands_from = row->new_version ? row->updated_at : GetCurrentTimestamp()
+	});
+}
+
+static void
+publish_board(Cycle *cycle, BoardRow *row)
+{
+	Listing		listing;
+	char	   *entries;
+	bool		leap = row->known->version == 0 || !row->stored;
+	bool		keep = row->keeps && may_keep(cycle);	/* before the list is built */
+
+	row->unkept = row->keeps && !keep;
+	entries = document_entries(&row->board, row->season, &listing);
+	cycle->done = lappend(cycle->done, row);
+	if (leap || row->stored_season != row->season || !document_shows(row->stored_document, entries))
+		publish_list(cycle, row, leap, listing.players, entries);
+	if (keep)
+		keep_list(row, &listing);
 }
 
 static void
@@ -416,7 +463,7 @@ cycle_succeeded(const Cycle *cycle)
 		BoardRow   *row = lfirst(cell);
 		PublishedBoard *known = row->known;
 
-		schedule_set_pending(known, false);
+		schedule_set_pending(known, row->unkept);
 		known->failures = 0;
 		if (row->new_version != 0)
 		{
@@ -427,7 +474,7 @@ cycle_succeeded(const Cycle *cycle)
 		}
 
 		/* Where lists are dear (counted by SQL), half of our time is rest; a commit that waits for a standby costs nothing. */
-		known->not_before = Max(cycle->look.began + LOOK_INTERVAL_MS, now + rest);
+		known->not_before = Max(cycle->look.began + LOOK_INTERVAL_MS, now + (row->unkept ? Max(rest, UNKEPT_LOOK_MS) : rest));
 	}
 	all_failures = 0;
 	if (cycle->done != NIL)

@@ -1,13 +1,13 @@
 /*
- * publish/purger.c - a worker beside the publisher, for as long as the log of actions is gone over
+ * publish/purger.c - a worker beside the publisher, for as long as the log of actions is gone over, or kept versions of lists
  *
- * What goes and how, admin/retention.c says; here is that each step is a transaction of its own, with a pause behind it as long as it
+ * What goes and how, admin/retention.c and publish/kept.c say; here is that each step is a transaction of its own, with a pause behind it as long as it
  * took. A step never waits: not for a lock (it fails then, and the next worker goes on where it was), nor for a disk or a standby at
  * its commit: what a crash takes back of a purge is purged again, and whoever commits after it takes it along.
  *
  * It is the publisher's own, as the builder is: a publisher that leaves ends it first.
  *
- * Locks: those of publish/publisher_transaction.c, then admin/retention.c's.
+ * Locks: those of publish/publisher_transaction.c, then admin/retention.c's and publish/kept.c's.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -25,6 +25,7 @@
 
 #include "admin/retention.h"
 #include "compat.h"
+#include "publish/kept.h"
 #include "publish/publisher_transaction.h"
 #include "publish/purger.h"
 #include "publish/worker.h"
@@ -43,6 +44,12 @@ bool
 purger_start(void)
 {
 	return helper_start(&purger);
+}
+
+bool
+purger_is_running(void)
+{
+	return purger.handle != NULL;
 }
 
 bool
@@ -78,7 +85,7 @@ step(void)
 
 	if (!publisher_try_transaction())
 		return false;
-	more = retention_step();
+	more = retention_step() | kept_purge_step();
 	publisher_commit_transaction();
 	MemoryContextReset(worker_turn_context());
 	pgstat_report_stat(false);
@@ -95,7 +102,7 @@ scoreboard_purger_main(Datum arg)
 	worker_accept_signals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	set_settings();
-	pgstat_report_activity(STATE_RUNNING, "purging actions");
+	pgstat_report_activity(STATE_RUNNING, "purging actions and kept versions");
 	while (more)
 	{
 		int64		began = worker_clock_ms();

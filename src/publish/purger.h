@@ -1,5 +1,5 @@
 /*
- * publish/purger.h - a worker beside the publisher, for as long as the log of actions is gone over
+ * publish/purger.h - a worker beside the publisher, for as long as the log of actions is gone over, or kept versions of lists
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -10,6 +10,8 @@
 
 /* Starts one, if none is there; false where no worker is free. Ends with the publisher. */
 extern bool purger_start(void);
+
+extern bool purger_is_running(void);
 
 /* Has one that was started ended since the last question? */
 extern bool purger_ended(void);

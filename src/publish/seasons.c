@@ -262,22 +262,22 @@ static void
 finish_season(const Board *board, int32 season)
 {
 	Final		final;
-	int64		players;
+	Listing		listing;
 
 	SPI_connect();
 	if (lock_season(board, season, &final))
 	{
-		char	   *entries = document_entries(board, season, &players);
+		char	   *entries = document_entries(board, season, &listing);
 		Datum		values[5];
 
-		if (final.document == NULL || document_is_open(final.document) || !document_shows(final.document, entries) || !document_counts(final.document, players))
+		if (final.document == NULL || document_is_open(final.document) || !document_shows(final.document, entries) || !document_counts(final.document, listing.players))
 		{
 			final.version = final.last_version + 1;
-			final.document = document_assemble(board, season, &final.span, final.version, GetCurrentTimestamp(), players, entries);
+			final.document = document_assemble(board, season, &final.span, final.version, GetCurrentTimestamp(), listing.players, entries);
 		}
 		values[0] = Int32GetDatum(board->board_id);
 		values[1] = Int32GetDatum(season);
-		values[2] = Int64GetDatum(players);
+		values[2] = Int64GetDatum(listing.players);
 		values[3] = Int64GetDatum(final.version);
 		values[4] = CStringGetTextDatum(final.document);
 		plan_write(&finish_plan, values, NULL, SPI_OK_UPDATE);

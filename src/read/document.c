@@ -96,16 +96,14 @@ document_append_entries(StringInfo text, const ListedRow *rows, int count)
 }
 
 char *
-document_entries(const Board *board, int32 season, int64 *players)
+document_entries(const Board *board, int32 season, Listing *listing)
 {
 	StringInfoData text;
-	Listing		listing;
 
-	listing_range(board, season, 0, board->top_size, true, &listing);
+	listing_range(board, season, 0, board->top_size, true, listing);
 	initStringInfo(&text);
 	appendStringInfoString(&text, "\"entries\":");
-	document_append_entries(&text, listing.rows, listing.found);
-	*players = listing.players;
+	document_append_entries(&text, listing->rows, listing->found);
 	return text.data;
 }
 

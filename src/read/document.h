@@ -16,12 +16,12 @@
 
 /*
  * The best top_size players as committed now, as the text of the document's
- * last member: "entries":[…]; *players is the count of the same moment. From
- * the rank index, counted by SQL where that can't answer (without the
- * readers' limits: for the publisher). Needs a transaction; connects to SPI
- * by itself; the text is allocated in the caller's memory context.
+ * last member: "entries":[…], and the list itself, with the count of the same
+ * moment. From the rank index, counted by SQL where that can't answer (without
+ * the readers' limits: for the publisher). Needs a transaction; connects to SPI
+ * by itself; all of it is allocated in the caller's memory context.
  */
-extern char *document_entries(const Board *board, int32 season, int64 *players);
+extern char *document_entries(const Board *board, int32 season, Listing *listing);
 
 /* The whole document around such a text. */
 extern char *document_assemble(const Board *board, int32 season, const CalendarSpan *span, int64 version,

@@ -6,7 +6,7 @@
 \set SHOW_CONTEXT never
 SET scoreboard.rate_limit = 0;
 SET scoreboard.burst_limit = 0;
-INSERT INTO scoreboard.board (name, publish_interval_ms) VALUES ('fg', 10), ('fg-2', 10);
+INSERT INTO scoreboard.board (name, publish_interval_ms, keep_versions) VALUES ('fg', 10, '1 day'), ('fg-2', 10, NULL);
 -- Everything that may be known of two players, each with an id that can be searched for, and of a neighbour.
 CREATE FUNCTION pg_temp.live(who text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -36,7 +36,7 @@ BEGIN
     FOR t IN SELECT c.oid FROM pg_class c WHERE c.relnamespace = 'scoreboard'::regnamespace AND c.relkind = 'r' AND c.relname <> 'top' ORDER BY c.relname LOOP
         EXECUTE format('SELECT count(*) FROM %s AS t WHERE strpos(t::text, %L) > 0', t, what) INTO rows;
         IF rows > 0 THEN
-            found := found || format('%s %s', t, CASE t WHEN 'scoreboard.event'::regclass THEN 'some' ELSE rows::text END);
+            found := found || format('%s %s', t, CASE WHEN t IN ('scoreboard.event'::regclass, 'scoreboard.kept_version'::regclass) THEN 'some' ELSE rows::text END);
         END IF;
     END LOOP;
     RETURN array_to_string(found, ', ');

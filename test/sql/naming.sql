@@ -10,12 +10,14 @@ CREATE ROLE regress_sb_liar;
 SELECT scoreboard_grant_access('regress_sb_liar', 'gateway');
 GRANT USAGE ON SCHEMA sign TO PUBLIC;
 GRANT SELECT ON sign.key TO PUBLIC;
-INSERT INTO scoreboard.board (name) VALUES ('nam');
+INSERT INTO scoreboard.board (name, keep_versions) VALUES ('nam', '1 day');
 SELECT sign.wait_for_ranks();
 -- Hidden before it scores, so that it has never stood in a list.
 SELECT scoreboard_set_profile('nam-victim', NULL);
 SELECT scoreboard_hide('nam-victim');
 SELECT score FROM sign.increment('nam-victim', 'COMPLETE_LEVEL', 'nam-0', 'nam');
+-- As if it had stood there.
+INSERT INTO scoreboard.kept_version SELECT board_id, clock_timestamp(), 1, 1, '-infinity', 'infinity', 1, '{1}', ARRAY[player_id], '{5}' FROM scoreboard.board, scoreboard.player WHERE name = 'nam' AND user_id = 'nam-victim';
 -- own: only for the token's player. all: what everybody may see, so nothing of a hidden player. each: a token in each element. gateway: shown
 -- to gateways, which check visibility by themselves. none: names nobody.
 CREATE TABLE sign.judged (n integer GENERATED ALWAYS AS IDENTITY, name text, verdict text, call text);
@@ -37,6 +39,7 @@ INSERT INTO sign.judged (name, verdict, call) VALUES
     ('scoreboard.view', 'all', $$SELECT v -> 'own' AS own, v -> 'friends' AS friends, v -> 'entries' AS entries FROM $f('nam', 10, 2, '{nam-victim}', 'nam-victim', NULL, NULL) AS v$$),
     ('public.scoreboard_top', 'all', $$SELECT count(*) FROM $f('nam')$$), ('scoreboard.live_top', 'all', $$SELECT $f('nam', 10, 0, NULL, NULL) -> 'entries' AS entries$$),
     ('public.scoreboard_leaderboard', 'all', $$SELECT $f('global') ->> 'board' AS board$$), ('scoreboard.leaderboard', 'all', $$SELECT $f('global', 1, NULL, NULL) ->> 'board' AS board$$),
+    ('public.scoreboard_leaderboard_at', 'all', $$SELECT $f('nam', clock_timestamp()) -> 'entries' AS entries$$),
     ('scoreboard.standings', 'all', $$SELECT score, rank, players FROM $f('nam', '{nam-victim}')$$), ('scoreboard.standings', 'all', $$SELECT score, rank, players FROM $f('nam', '{nam-victim}', $pass)$$),
     ('public.scoreboard_documents', 'gateway', $$SELECT count(*) FROM $f() WHERE document::text LIKE '%nam-victim%'$$), ('scoreboard.documents', 'gateway', $$SELECT count(*) FROM $f('{}') WHERE document::text LIKE '%nam-victim%'$$),
     ('public.scoreboard_distribution', 'all', $$SELECT $f('nam') ->> 'players' AS players$$),

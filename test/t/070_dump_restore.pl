@@ -27,7 +27,7 @@ SELECT scoreboard_grant_access('dump_player', 'player');
 SELECT scoreboard_grant_access('dump_admin', 'admin');
 -- The board that CREATE EXTENSION brings, as an administrator left it
 UPDATE scoreboard.board SET title = 'Everybody''s', top_size = 3, ties = 'shared', score_order = 'low', operator = 'best', lowest_score = -7 WHERE name = 'global';
-INSERT INTO scoreboard.board (name, title, operator, time_zone, rate_limit) VALUES ('weekly', 'Weekly', 'latest', 'Asia/Tokyo', 500), ('gone', '', 'sum', 'UTC', NULL);
+INSERT INTO scoreboard.board (name, title, operator, time_zone, rate_limit, keep_versions) VALUES ('weekly', 'Weekly', 'latest', 'Asia/Tokyo', 500, '1 day'), ('gone', '', 'sum', 'UTC', NULL, NULL);
 DELETE FROM scoreboard.board WHERE name = 'gone';
 INSERT INTO scoreboard.board (name, counts_towards) VALUES ('region', '{1,2}');
 INSERT INTO scoreboard.action_type (name, proof, min_points, max_points) VALUES ('AWARD', 'trusted', -100, 1000);
@@ -73,10 +73,21 @@ EOT
 wait_until($node, 'game', q{NOT scoreboard.purge_due() AND EXISTS (SELECT FROM scoreboard.balance WHERE detail = 'kept')}, 'an old action was purged');
 wait_for_list($node, 'game', 'global', '1 4 5');
 
+# Every board that keeps versions keeps its list of now.
+sub wait_for_kept
+{
+	my ($db) = @_;
+
+	wait_until($node, $db, q{NOT EXISTS (SELECT FROM scoreboard.board b WHERE b.keep_versions IS NOT NULL AND (SELECT json_agg(e ->> 'userId' ORDER BY n) FROM scoreboard_leaderboard_at(b.name, clock_timestamp()) d,
+		json_array_elements(d -> 'entries') WITH ORDINALITY x (e, n))::text IS DISTINCT FROM (SELECT json_agg(t.user_id ORDER BY t.rank) FROM scoreboard_top(b.name, b.top_size) t)::text)}, "lists of $db are kept");
+	return;
+}
+wait_for_kept('game');
+
 # Boards as administrators leave them. What refers to something is bigger than that, so that a parallel restore begins with it.
 my %boards = (
 	'made again' => q{DELETE FROM scoreboard.board WHERE name = 'global'; INSERT INTO scoreboard.board (name, score_order) VALUES ('global', 'low')},
-	'renamed' => q{UPDATE scoreboard.board SET name = 'everybody' WHERE name = 'global'; INSERT INTO scoreboard.board (name, operator) VALUES ('global', 'best')},
+	'renamed' => q{UPDATE scoreboard.board SET name = 'everybody', keep_versions = '1 day' WHERE name = 'global'; INSERT INTO scoreboard.board (name, operator) VALUES ('global', 'best')},
 	'deleted' => q{DELETE FROM scoreboard.board WHERE name = 'global'; INSERT INTO scoreboard.board (name) VALUES ('weekly')},
 	'none' => q{DELETE FROM scoreboard.board},
 	'untouched' => q{SELECT});
@@ -111,6 +122,12 @@ EOT
 my $before = $node->safe_psql('game', $all_rows);
 my $rights_before = $node->safe_psql('game', $rights);
 my $version = version($node, 'game', 'global');
+my $kept = q{SELECT count(*) FROM scoreboard.kept_version JOIN scoreboard.board USING (board_id) WHERE name = 'weekly'};
+my $kept_before = $node->safe_psql('game', $kept);
+my $moment = $node->safe_psql('game', 'SELECT clock_timestamp()');
+my $past = "SELECT scoreboard_leaderboard_at('weekly', '$moment')";
+my $past_before = $node->safe_psql('game', $past);
+like($past_before, qr/"userId":"p60"/, 'a list was kept');
 like($before, qr/^scoreboard\.player_player_id_seq 200 true$/m, 'there is something to compare');
 
 # The same without what an attempt to restore moves: sequences are set, as by any dump
@@ -183,6 +200,10 @@ foreach my $how (sort keys %restores)
 			INSERT INTO scoreboard.board (name) VALUES ('new') RETURNING board_id}),
 		"50\n201\n7", "$how: ids go on");
 	cmp_ok(wait_for_list($node, $db, 'global', '-2 1 4'), '>', 0, "$how: the change is published");
+	is($node->safe_psql($db, $past), $past_before, "$how: lists that were kept stand in the past");
+	$node->safe_psql($db, q{SELECT scoreboard_increment_for('new', 'AWARD', 'weekly', 'weekly', points => 100)});
+	wait_for_kept($db);
+	is($node->safe_psql($db, $kept), $kept_before + 1, "$how: a list of now is added only where it is another one");
 }
 is($node->safe_psql('game', $all_rows), $before, 'the old database was not touched');
 
@@ -217,6 +238,7 @@ foreach my $what (sort keys %boards)
 {
 	# Without a board there is no INSERT that could show its absence.
 	my @ways = grep { $what ne 'none' || $_ ne 'INSERTs' } sort keys %ways;
+	wait_for_kept($what);
 	my $rows = $node->safe_psql($what, $all_rows);
 
 	foreach my $how (@ways)
