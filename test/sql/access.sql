@@ -11,6 +11,7 @@ CREATE ROLE regress_sb_server;
 CREATE ROLE regress_sb_admin;
 CREATE ROLE regress_sb_nobody;
 SELECT scoreboard_grant_access('regress_sb_' || level, level) FROM unnest(ARRAY['reader', 'player', 'gateway', 'server', 'admin']) AS level;
+\pset footer off
 -- What may be called, by level; nobody may call anything.
 SELECT a.name, string_agg(CASE WHEN has_function_privilege('regress_sb_' || l.level, p.oid, 'EXECUTE') THEN l.level ELSE '-' END, ' ' ORDER BY l.n) AS may
     FROM (SELECT DISTINCT name FROM scoreboard.api_function) AS a JOIN pg_proc p ON p.proname = a.name AND p.pronamespace = 'public'::regnamespace,
@@ -22,6 +23,7 @@ SELECT c.relname, l.level, array_to_string(ARRAY(SELECT p FROM unnest(ARRAY['SEL
     FROM pg_class c, unnest(ARRAY['reader', 'player', 'gateway', 'server', 'admin', 'nobody']) AS l(level)
     WHERE c.relnamespace = 'scoreboard'::regnamespace AND c.relkind IN ('r', 'v') AND (has_any_column_privilege('regress_sb_' || l.level, c.oid, 'SELECT, INSERT, UPDATE') OR has_table_privilege('regress_sb_' || l.level, c.oid, 'DELETE, TRUNCATE, TRIGGER'))
     ORDER BY c.relname, l.level;
+\pset footer on
 SELECT l.level FROM unnest(ARRAY['reader', 'player', 'gateway', 'server', 'admin', 'nobody']) AS l(level) WHERE has_schema_privilege('regress_sb_' || l.level, 'scoreboard', 'USAGE');
 SELECT p.oid::regprocedure AS internal, l.level FROM pg_proc p, unnest(ARRAY['reader', 'player', 'gateway', 'server', 'admin', 'nobody']) AS l(level)
     WHERE p.pronamespace = 'scoreboard'::regnamespace AND p.proname NOT LIKE 'valid\_%' AND has_function_privilege('regress_sb_' || l.level, p.oid, 'EXECUTE') ORDER BY 1, 2;

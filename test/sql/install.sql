@@ -11,10 +11,12 @@ SET search_path = evil, pg_catalog;
 CREATE EXTENSION scoreboard SCHEMA api CASCADE;
 RESET search_path;
 SELECT e.extname, n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'scoreboard';
+\pset footer off
 -- Every function that applications call, its level and its arguments.
 SELECT a.level, p.oid::regprocedure::text AS function FROM scoreboard.api_function a
     LEFT JOIN (scoreboard.api_members() m JOIN pg_proc p ON p.oid = m.function) ON p.proname = a.name AND m.level = a.level
     ORDER BY array_position(ARRAY['reader', 'player', 'gateway', 'server', 'admin'], a.level), a.name;
+\pset footer on
 CREATE VIEW ours AS
     SELECT p.* FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
     JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid WHERE e.extname = 'scoreboard';
