@@ -1562,6 +1562,10 @@ CREATE FUNCTION scoreboard.hide_statement() RETURNS void
     AS 'MODULE_PATHNAME', 'scoreboard_hide_statement' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION scoreboard.hide_statement() IS 'until the client''s statement has ended, no log shows it: the first thing that an API function does';
 
+CREATE FUNCTION scoreboard.require_primary(what text) RETURNS void
+    AS 'MODULE_PATHNAME', 'scoreboard_require_primary' LANGUAGE C STABLE STRICT;
+COMMENT ON FUNCTION scoreboard.require_primary(text) IS 'refuses on a standby: UNAVAILABLE, where PostgreSQL would speak of transactions';
+
 CREATE FUNCTION scoreboard.random_secret() RETURNS text
     AS 'MODULE_PATHNAME', 'scoreboard_random_secret' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION scoreboard.random_secret() IS '64 lower-case hex characters from the strong random source';
@@ -1585,10 +1589,6 @@ expires_at: the token''s exp; whoever keeps something open for its player ends i
 permissions: empty where the issuer maps no claim to them.
 Errors: UNAUTHORIZED.';
 
-CREATE FUNCTION scoreboard.check_tickets() RETURNS void
-    AS 'MODULE_PATHNAME', 'scoreboard_check_tickets' LANGUAGE C STABLE;
-COMMENT ON FUNCTION scoreboard.check_tickets() IS 'refuses on a standby, which has no unlogged tables';
-
 -- At most 1000 players a call; a pass for each, or null, in their order.
 CREATE FUNCTION scoreboard.standings(board text, user_ids text[], passes text[] DEFAULT NULL)
 RETURNS TABLE (user_id text, season integer, score bigint, rank bigint, players bigint) AS 'MODULE_PATHNAME', 'scoreboard_standings'
@@ -1611,7 +1611,7 @@ DECLARE
 BEGIN
     PERFORM scoreboard.hide_statement();
     who := scoreboard.authenticate(make_ticket.token);
-    PERFORM scoreboard.check_tickets();
+    PERFORM scoreboard.require_primary('make or redeem tickets');
     PERFORM scoreboard.lock_tickets(who.user_id);
     make_ticket.ticket := rtrim(translate(encode(decode(left(scoreboard.random_secret(), 32), 'hex'), 'base64'), '+/', '-_'), '=');
     make_ticket.expires_at := least(clock_timestamp() + interval '60 seconds', who.expires_at);
@@ -1649,7 +1649,7 @@ CREATE FUNCTION scoreboard.redeem_ticket(ticket text, OUT user_id text, OUT expi
 #variable_conflict use_column
 BEGIN
     PERFORM scoreboard.hide_statement();
-    PERFORM scoreboard.check_tickets();
+    PERFORM scoreboard.require_primary('make or redeem tickets');
     DELETE FROM scoreboard.stream_ticket t WHERE t.digest = sha256(convert_to(redeem_ticket.ticket, 'UTF8')) AND t.expires_at >= clock_timestamp()
         RETURNING t.user_id, t.token_expires_at, t.permissions INTO redeem_ticket.user_id, redeem_ticket.expires_at, redeem_ticket.permissions;
     IF NOT FOUND THEN
@@ -1740,6 +1740,7 @@ DECLARE
     action_type_ids integer[];
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.require_primary('change keys');
     PERFORM scoreboard.check_key(key_id, valid_from, valid_until);
     -- A key for nothing would be stored as a key for everything.
     IF cardinality(boards) = 0 OR cardinality(action_types) = 0 THEN
@@ -1781,6 +1782,7 @@ DECLARE
     new_secret text := scoreboard.random_secret();
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.require_primary('change keys');
     PERFORM scoreboard.check_key(scoreboard_rotate_key.new_key_id, now(), NULL);
     IF overlap IS NULL OR overlap < interval '0' THEN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'overlap must not be negative', DETAIL = '{"code":"INVALID_REQUEST"}', HINT = 'Give an interval, for example ''1 day''.';
@@ -1810,6 +1812,7 @@ CREATE FUNCTION @extschema@.scoreboard_revoke_key(key_id text)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.require_primary('change keys');
     UPDATE scoreboard.signing_key k SET revoked_at = coalesce(k.revoked_at, now()) WHERE k.key_id = scoreboard_revoke_key.key_id;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no signing key "%s"', left(scoreboard_revoke_key.key_id, 63)), DETAIL = '{"code":"NOT_FOUND"}',
@@ -1940,6 +1943,7 @@ DECLARE
     new_value text;
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.require_primary('change label boards');
     IF label IS NULL OR label !~ '^[a-z0-9_-]{1,32}$' OR label_values IS NULL OR EXISTS (SELECT FROM unnest(label_values) AS t (v) WHERE t.v IS NULL OR t.v !~ '^[a-z0-9_-]{1,32}$') THEN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'a label and its values must have 1 to 32 characters of a-z 0-9 _ -', DETAIL = '{"code":"INVALID_REQUEST"}';
     END IF;
@@ -2051,6 +2055,7 @@ DECLARE
     base record;
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.require_primary('change issuers');
     -- Two issuers stored at once must see each other's prefix, two sets of keys each other's keys.
     LOCK TABLE scoreboard.jwt_issuer IN SHARE ROW EXCLUSIVE MODE;
     IF keys IS NULL OR keys NOT IN ('replace', 'add') THEN
@@ -2113,6 +2118,7 @@ CREATE FUNCTION @extschema@.scoreboard_remove_issuer(issuer text)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.require_primary('change issuers');
     DELETE FROM scoreboard.jwt_issuer i WHERE i.issuer = scoreboard_remove_issuer.issuer;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = 'there is no such issuer', DETAIL = '{"code":"NOT_FOUND"}', HINT = 'scoreboard.jwt_issuer lists the issuers.';
@@ -2255,6 +2261,7 @@ DECLARE
     moment timestamptz;
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.require_primary('end a season');
     PERFORM scoreboard.check_change(reason, reference);
     -- An older snapshot wouldn't see what was waited for.
     IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
@@ -2447,6 +2454,7 @@ DECLARE
     frozen_for bigint := 0;
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.require_primary('flag players');
     new_flags := scoreboard.watch();
     WHILE frozen_for IS NOT NULL LOOP
         frozen_for := scoreboard.freeze_flagged(frozen_for);
@@ -2464,6 +2472,7 @@ RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_
 #variable_conflict use_column
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.require_primary('clear flags');
     PERFORM scoreboard.check_change(reason, NULL);
     -- One that was cleared stays as it was.
     UPDATE scoreboard.flag f SET cleared_at = now(), cleared_by = session_user, cleared_for = coalesce(scoreboard_clear_flag.reason, '')
@@ -2693,6 +2702,7 @@ DECLARE
     made scoreboard.adjustment;
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.require_primary('change the retention');
     PERFORM scoreboard.check_change(reason, reference);
     INSERT INTO scoreboard.adjustment (reference, kind, content, reason)
         VALUES (reference, 'retention', sha256(convert_to(what, 'UTF8')), concat_ws('; ', what, nullif(reason, '')))
@@ -2932,6 +2942,7 @@ DECLARE
     begins bigint;
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.require_primary('change consumers');
     IF name IS NULL OR name !~ '^[A-Za-z0-9_.-]{1,63}$' OR from_beginning IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'a consumer''s name must have 1 to 63 characters of A-Z a-z 0-9 _ . -', DETAIL = '{"code":"INVALID_REQUEST"}', HINT = 'For example mailer.';
     END IF;
@@ -2955,6 +2966,7 @@ CREATE FUNCTION @extschema@.scoreboard_drop_consumer(name text)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.require_primary('change consumers');
     PERFORM scoreboard.known_consumer(name);
     DELETE FROM scoreboard.consumer c WHERE c.name = scoreboard_drop_consumer.name;
 END
@@ -3017,6 +3029,7 @@ DECLARE
     reached bigint;
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.require_primary('change consumers');
     IF scoreboard_acknowledge.position IS NULL OR scoreboard_acknowledge.position < 0
        OR scoreboard_acknowledge.position > (SELECT coalesce(greatest(max(e.position), (SELECT k.position FROM scoreboard.known_consumer(scoreboard_acknowledge.consumer) k)), 0) FROM scoreboard.event e) THEN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'there is no event with that position yet', DETAIL = '{"code":"INVALID_REQUEST"}', HINT = 'Acknowledge the position of the last event that you have dealt with.';
@@ -3156,6 +3169,7 @@ DECLARE
     f regprocedure;
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.require_primary('change access');
     IF scoreboard.levels_within(level) IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('there is no access level "%s"', left(level, 63)), DETAIL = '{"code":"INVALID_REQUEST"}',
             HINT = 'Levels are reader, player, gateway, server and admin.';
@@ -3198,6 +3212,7 @@ DECLARE
     had boolean;
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.require_primary('change access');
     LOCK TABLE scoreboard.access_level IN SHARE ROW EXCLUSIVE MODE;
     DELETE FROM scoreboard.access_level a WHERE a.role_name = role;
     had := FOUND;
@@ -3280,6 +3295,7 @@ DECLARE
     had boolean;
 BEGIN
     PERFORM scoreboard.hide_statement();
+    PERFORM scoreboard.require_primary('change access');
     IF layer = 'supabase' THEN
         roles := ARRAY[coalesce(anonymous, 'anon'), coalesce(authenticated, 'authenticated'), coalesce(service, 'service_role')];
     ELSIF layer = 'postgrest' THEN

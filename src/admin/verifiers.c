@@ -121,6 +121,7 @@ scoreboard_set_verifier(PG_FUNCTION_ARGS)
 	bool		found;
 
 	hide_statement();
+	require_primary("change verifiers");
 	if (!check(function, fraction, &refusal))
 		refusal_raise(&refusal);
 	GetUserIdAndSecContext(&user, &context);

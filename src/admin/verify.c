@@ -498,5 +498,6 @@ Datum
 scoreboard_repair(PG_FUNCTION_ARGS)
 {
 	hide_statement();
+	require_primary("repair anything");
 	return verify_all(fcinfo, true);
 }

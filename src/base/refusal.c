@@ -9,11 +9,15 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "utils/builtins.h"
 #include "utils/json.h"
 
 #include "base/refusal.h"
 #include "trust/trusted_request.h"
+
+PG_FUNCTION_INFO_V1(scoreboard_require_primary);
 
 typedef struct RefusalKind
 {
@@ -154,6 +158,14 @@ require_primary(const char *what)
 
 	if (!refuse_on_standby(&refusal, what))
 		refusal_raise(&refusal);
+}
+
+/* scoreboard.require_primary(what text) */
+Datum
+scoreboard_require_primary(PG_FUNCTION_ARGS)
+{
+	require_primary(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_VOID();
 }
 
 void

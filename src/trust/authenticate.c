@@ -5,8 +5,8 @@
  * judges by the permissions which boards it may have. It gets a pass as well, by which it is told where the player stands
  * (trust/pass.c).
  *
- * Tickets stand in an unlogged table, of which a standby has nothing: it says so. One is made in SQL (scoreboard.make_ticket),
- * under the lock that is taken here.
+ * Tickets stand in an unlogged table, of which a standby has nothing. One is made in SQL (scoreboard.make_ticket), under the lock that
+ * is taken here.
  *
  * Owns no state, writes nothing.
  *
@@ -30,7 +30,6 @@
 #include "trust/token.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_authenticate);
-PG_FUNCTION_INFO_V1(scoreboard_check_tickets);
 PG_FUNCTION_INFO_V1(scoreboard_lock_tickets);
 
 #define IDENTITY_COLUMNS 3
@@ -79,14 +78,6 @@ scoreboard_authenticate(PG_FUNCTION_ARGS)
 	if (desc->natts == BRIDGE_COLUMNS)
 		set_pass(&identity, &values[3], &nulls[3]);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
-}
-
-/* scoreboard.check_tickets() */
-Datum
-scoreboard_check_tickets(PG_FUNCTION_ARGS)
-{
-	require_primary("make or redeem tickets");
-	PG_RETURN_VOID();
 }
 
 /* scoreboard.lock_tickets(user_id text) */

@@ -35,7 +35,11 @@ like($errors, qr/PT503: this server is a standby and can't make or redeem ticket
 foreach my $call (
 	q{increment_for('anna', 'AWARD', 'a', points => 1)}, q{increment('AWARD', 'a', points => 1, token => 'x')}, q{set_listed(false, token => 'x')},
 	q{set_profile('anna', 'Anna', NULL)}, q{set_labels('anna', '{}')}, q{create_grant('anna', 'AWARD')}, q{create_session_key('anna')}, q{revoke_session_keys('anna')}, q{ban('anna')},
-	q{adjust('anna', 'global', 1, 'why', 'reference')}, q{undo('anna', 'first', 'why')}, q{forget('anna')}, q{import('global', '{bob}', '{1}', 'reference')})
+	q{adjust('anna', 'global', 1, 'why', 'reference')}, q{undo('anna', 'first', 'why')}, q{forget('anna')}, q{import('global', '{bob}', '{1}', 'reference')},
+	q{create_key('key')}, q{rotate_key('key', 'new')}, q{revoke_key('key')}, q{set_issuer('https://a.test', '{"keys": []}')}, q{remove_issuer('https://a.test')},
+	q{create_consumer('reader', true)}, q{acknowledge('reader', 0)}, q{drop_consumer('reader')}, q{reset_season('global')}, q{set_label_boards('global', 'country', '{de}')},
+	q{grant_access('postgres', 'reader')}, q{revoke_access('postgres')}, q{setup('postgrest', service => 'postgres', authenticator => 'postgres')},
+	q{set_verifier('AWARD', NULL)}, q{set_retention('30 days')}, q{watch()}, q{clear_flag(1)}, q{repair()})
 {
 	($status, $output, $errors) = $standby->psql($db, "SELECT scoreboard_$call", extra_params => ['-v', 'VERBOSITY=verbose']);
 	like($errors, qr/PT503: this server is a standby and can't /, "on the standby: $call");
