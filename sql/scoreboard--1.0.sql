@@ -2540,10 +2540,13 @@ END
 $$;
 COMMENT ON FUNCTION scoreboard.forget_traces(text) IS 'removes keys, grants, tickets, refusals and flags of a player';
 
--- Whatever they are now: a publisher that has them in its hands waits for us, or we for it.
+-- Whatever they are now: a publisher that has them in its hands waits for us, or we for it. In one order, as all who moderate.
 CREATE FUNCTION scoreboard.reopen_seasons(changed_id bigint) RETURNS void LANGUAGE sql
     SET search_path = pg_catalog, pg_temp AS $$
-    UPDATE scoreboard.season e SET final = false WHERE EXISTS (SELECT FROM scoreboard.score s WHERE s.board_id = e.board_id AND s.season = e.season AND s.player_id = changed_id)
+    WITH locked AS MATERIALIZED (
+        SELECT e.board_id, e.season FROM scoreboard.season e WHERE EXISTS (SELECT FROM scoreboard.score s WHERE s.board_id = e.board_id AND s.season = e.season AND s.player_id = changed_id)
+            ORDER BY e.board_id, e.season FOR NO KEY UPDATE)
+    UPDATE scoreboard.season e SET final = false FROM locked l WHERE e.board_id = l.board_id AND e.season = l.season
 $$;
 COMMENT ON FUNCTION scoreboard.reopen_seasons(bigint) IS 'has the publisher make anew the documents of the seasons that a player has a score in';
 
