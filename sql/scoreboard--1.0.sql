@@ -2229,7 +2229,7 @@ points: added to the score that stands, whatever the board''s operator; a correc
 reason: 1-1000 characters;
 reference: 1-255 characters; the same one again with the same content answers what was done.
 Subscore, detail and other boards stay as they are. Frozen and banned players can be corrected too.
-Errors: INVALID_REQUEST NOT_FOUND IDEMPOTENCY_MISMATCH.';
+Errors: INVALID_REQUEST NOT_FOUND IDEMPOTENCY_MISMATCH UNAVAILABLE (somebody holds the reference).';
 
 CREATE FUNCTION @extschema@.scoreboard_undo(user_id text, action_id text, reason text, reference text DEFAULT NULL)
 RETURNS SETOF @extschema@.scoreboard_undone AS 'MODULE_PATHNAME', 'scoreboard_undo'
@@ -2244,7 +2244,7 @@ sum: the action''s points are taken away, down to the board''s lowest score; bes
   action that has set the score then. Where the player has nothing else there, it leaves the board.
 The action stays in the log: its id can''t be used again, a retry has its answer, quotas count it.
 Errors: INVALID_REQUEST (undone already; of best and latest, where later actions were purged)
-  NOT_FOUND IDEMPOTENCY_MISMATCH UNAVAILABLE (an ended season is held up).';
+  NOT_FOUND IDEMPOTENCY_MISMATCH UNAVAILABLE (somebody holds an ended season, or the reference).';
 
 CREATE FUNCTION scoreboard.seize_scores() RETURNS void
     AS 'MODULE_PATHNAME', 'scoreboard_seize_scores' LANGUAGE C VOLATILE;

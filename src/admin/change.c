@@ -1,6 +1,8 @@
 /*
  * admin/change.c - what changes by administrators have in common: whom, why, and under which reference
  *
+ * Locks: a row of scoreboard.adjustment that another session has just added under the same reference is waited for.
+ *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 #include "postgres.h"
@@ -10,6 +12,7 @@
 #include "scoreboard.h"
 #include "admin/change.h"
 #include "base/form.h"
+#include "base/seize.h"
 
 #define REASON_MAX 1000			/* characters */
 
@@ -43,6 +46,37 @@ change_check_score(int64 score, Refusal *refusal)
 	return (score <= SCOREBOARD_SCORE_MAX && score >= -SCOREBOARD_SCORE_MAX) ||
 		refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
 			   "the score would leave the range of -9007199254740991 to 9007199254740991");
+}
+
+typedef struct Recording
+{
+	SavedPlan  *plan;
+	Datum	   *values;
+	const char *nulls;
+	bool		recorded;
+} Recording;
+
+static void
+add_record(void *argument)
+{
+	Recording  *recording = argument;
+	int			pin = plan_connect();
+
+	plan_write(recording->plan, recording->values, recording->nulls, SPI_OK_INSERT);
+	recording->recorded = SPI_processed > 0;
+	plan_finish(pin);
+}
+
+bool
+change_record(SavedPlan *plan, Datum *values, const char *nulls, bool *recorded, Refusal *refusal)
+{
+	Recording	recording = {.plan = plan, .values = values, .nulls = nulls};
+
+	if (!seize_try(scoreboard_moderation_wait, add_record, &recording))
+		return refuse_for(refusal, REFUSAL_UNAVAILABLE, 1, "End the open transaction that has used it, or give every change a reference of its own.",
+						  "an open transaction has just used the reference");
+	*recorded = recording.recorded;
+	return true;
 }
 
 bool

@@ -8,12 +8,19 @@
 
 #include "postgres.h"
 
+#include "base/plan.h"
 #include "base/refusal.h"
 
 extern bool change_check_user_id(const char *user_id, Refusal *refusal);
 extern bool change_check_reason(const char *reason, Refusal *refusal);
 extern bool change_check_reference(const char *reference, Refusal *refusal);
 extern bool change_check_score(int64 score, Refusal *refusal);
+
+/*
+ * Adds rows to scoreboard.adjustment by a statement that does nothing where the reference is there already: *recorded is false then. A session
+ * that has used it and not committed yet is waited for, no longer than moderation waits: the locks that we hold would hold up others meanwhile.
+ */
+extern bool change_record(SavedPlan *plan, Datum *values, const char *nulls, bool *recorded, Refusal *refusal);
 
 /* The reference was used for another change. */
 extern bool change_refuse_reference(Refusal *refusal);

@@ -6,7 +6,7 @@
  *
  * Locks: as moderation (admin/moderation.h): relation scoreboard.score (ROW EXCLUSIVE), the player's row, its lock; what is read
  * under it is as committed now, and 40001 where this transaction can't see the same. A reference that another session has
- * just used is waited for last.
+ * just used is waited for last, no longer than moderation waits.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -158,12 +158,11 @@ next_score(Correction *correction, const LedgerScore *old, Refusal *refusal)
 	return true;
 }
 
-/* False where another session has used the reference meanwhile. */
+/* *recorded is false where another session has used the reference meanwhile. */
 static bool
-record(const Correction *correction)
+record(const Correction *correction, bool *recorded, Refusal *refusal)
 {
 	Datum		values[10];
-	bool		recorded;
 
 	set_values(correction, values);
 	values[5] = Int32GetDatum(correction->season);
@@ -171,11 +170,7 @@ record(const Correction *correction)
 	values[7] = Int64GetDatum(correction->previous_score);
 	values[8] = Int64GetDatum(correction->score);
 	values[9] = TimestampTzGetDatum(correction->made_at);
-	SPI_connect();
-	plan_write(&add_plan, values, NULL, SPI_OK_INSERT);
-	recorded = SPI_processed > 0;
-	SPI_finish();
-	return recorded;
+	return change_record(&add_plan, values, NULL, recorded, refusal);
 }
 
 static void
@@ -196,6 +191,7 @@ correct(Correction *correction, Ledger *ledger, Refusal *refusal)
 {
 	LedgerPlayer player;
 	LedgerScore old;
+	bool		recorded;
 
 	if (was_made(correction, refusal) || refusal->code != REFUSAL_NONE)
 		return refusal->code == REFUSAL_NONE;
@@ -204,9 +200,9 @@ correct(Correction *correction, Ledger *ledger, Refusal *refusal)
 	correction->made_at = ledger_clock();
 	correction->season = season_of(correction->board, correction->made_at);
 	ledger_find_score(ledger, correction->board->board_id, correction->season, player.player_id, &old);
-	if (!next_score(correction, &old, refusal))
+	if (!next_score(correction, &old, refusal) || !record(correction, &recorded, refusal))
 		return false;
-	if (!record(correction))
+	if (!recorded)
 		return was_made(correction, refusal);
 	write_score(correction, ledger, &player, &old);
 	replicated_at_commit();

@@ -301,15 +301,14 @@ check_unknown(Import *import, Refusal *refusal)
 			   import->user_id[DatumGetInt64(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)) - 1], import->board->name);
 }
 
-/* False where another session has used the reference meanwhile. */
+/* *recorded is false where another session has used the reference meanwhile. */
 static bool
-record(const Import *import)
+record(const Import *import, bool *recorded, Refusal *refusal)
 {
 	Datum		values[6] = {CStringGetTextDatum(import->reference), Int32GetDatum(import->board->board_id), content_datum(import),
 	Int32GetDatum(import->season), Int64GetDatum(import->count), TimestampTzGetDatum(import->made_at)};
 
-	plan_write(&record_plan, values, NULL, SPI_OK_INSERT);
-	return SPI_processed > 0;
+	return change_record(&record_plan, values, NULL, recorded, refusal);
 }
 
 /* Those that are not there yet, in the order of the array; their ids take the places of the nulls. */
@@ -354,13 +353,17 @@ write_players(Import *import)
 static bool
 import_players(Import *import, Refusal *refusal)
 {
+	bool		recorded;
+
 	if (!find_board(import, refusal))
 		return false;
 	if (was_made(import, refusal))
 		return true;
 	if (refusal->code != REFUSAL_NONE || !check_unknown(import, refusal))
 		return false;
-	if (!record(import))
+	if (!record(import, &recorded, refusal))
+		return false;
+	if (!recorded)
 		return was_made(import, refusal);
 	write_players(import);
 	replicated_at_commit();

@@ -223,10 +223,10 @@ write_score(const Undoing *undoing, const ReplayCredit *credit, Ledger *ledger, 
 	return reopen_season(credit, refusal);
 }
 
-/* False where another session has used the reference meanwhile, for something else: ours would have been waited for. */
 static bool
-record(const Undoing *undoing, const ReplayCredit *credit, bool first, const LedgerScore *old, const LedgerScore *new)
+record(const Undoing *undoing, const ReplayCredit *credit, bool first, const LedgerScore *old, const LedgerScore *new, Refusal *refusal)
 {
+	bool		recorded;
 	bool		referred = first && undoing->reference != NULL;
 	char		nulls[] = "           ";
 	Datum		values[11] = {
@@ -238,8 +238,8 @@ record(const Undoing *undoing, const ReplayCredit *credit, bool first, const Led
 	nulls[0] = referred ? ' ' : 'n';
 	nulls[8] = nulls[9] = old->exists ? ' ' : 'n';
 	nulls[10] = new->exists ? ' ' : 'n';
-	plan_write(&record_plan, values, nulls, SPI_OK_INSERT);
-	return SPI_processed > 0;
+	/* Where another session has used the reference meanwhile, it was for something else: nobody undoes this one beside us. */
+	return change_record(&record_plan, values, nulls, &recorded, refusal) && (recorded || change_refuse_reference(refusal));
 }
 
 static bool
@@ -268,7 +268,7 @@ undo_credit(const Undoing *undoing, const ReplayCredit *credit, bool first, Ledg
 		if (!change_score(undoing, credit, &board, ledger, &old, &new, refusal))
 			return false;
 	}
-	return record(undoing, credit, first, &old, &new) || change_refuse_reference(refusal);
+	return record(undoing, credit, first, &old, &new, refusal);
 }
 
 /* ---------------------------------------------------------------------------

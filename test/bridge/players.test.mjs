@@ -84,6 +84,9 @@ test('own actions, page by page', async () => {
   }
   assert.deepEqual(seen, sent);
   assert.equal((await as('pia', '/v1/users/me/actions?board=second')).json.cursor, null);
+  /* One that an administrator takes back stands there, with since when. */
+  const undone = await cluster.sql(`SELECT to_char(undone_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') FROM scoreboard_undo('pia', 'act 3 ","', 'why')`);
+  assert.deepEqual((await as('pia', '/v1/users/me/actions?board=second')).json.actions.map(({ undoneAt }) => undoneAt), [undefined, undone, undefined, undefined, undefined]);
   assert.deepEqual((await as('pia', '/v1/users/me/actions')).json.actions, []);
   /* Another player's cursor shows nothing of that player's. */
   assert.deepEqual((await as('ann', `/v1/users/me/actions?board=second&cursor=${first.json.cursor}`)).json.actions, []);

@@ -148,6 +148,22 @@ $holder->query_safe('ROLLBACK');
 is(sql(q{SELECT count(*) FROM scoreboard_undo('held', 'h1', 'why')}), 1, 'later it is');
 
 # ------------------------------------------------------------------------
+# A reference that somebody holds
+# ------------------------------------------------------------------------
+
+sql(q{SELECT count(scoreboard_increment_for('held', 'ACT', 'h' || n, 'global', 40)) FROM generate_series(2, 3) AS n});
+$holder->query_safe(q{BEGIN; SELECT scoreboard_set_retention(reference => 'taken')});
+foreach my $call (q{undo('held', 'h2', 'why', 'taken')}, q{adjust('held', 'global', 1, 'why', 'taken')}, q{import('latest', '{new}', '{1}', 'taken')})
+{
+	($status, $output, $errors) = $node->psql($db, qq{SET scoreboard.moderation_wait = '300ms'; SELECT count(*) FROM scoreboard_$call}, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
+	like($errors, qr/PT503: an open transaction has just used the reference/, "held: $call");
+}
+is(sql(q{SELECT applied_points FROM scoreboard_undo('held', 'h2', 'why', 'mine')}), -40, 'under another it is made');
+$holder->query_safe('COMMIT');
+($status, $output, $errors) = $node->psql($db, q{SELECT count(*) FROM scoreboard_undo('held', 'h3', 'why', 'taken')}, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
+like($errors, qr/PT422: the reference was used for something else/, 'then it is used');
+
+# ------------------------------------------------------------------------
 # What a purge has made unknowable
 # ------------------------------------------------------------------------
 
