@@ -25,13 +25,13 @@
 #define DEADLINE_MS 2000
 #define STATS "SELECT s.library_version, s.rate_entries, s.rate_capacity, s.rate_refusals_full, s.refusals_lost," \
 	" s.rank_memory_used, s.rank_memory, s.rate_memory_used, s.rate_memory, s.rate_nearly_full::int, scoreboard.outbox_behind(), b.board, b.players, b.rank_memory, (b.rank_state = 'ready')::int, b.flags," \
-	" extract(epoch from b.published_at), b.publishes, b.commits, b.refusals" \
+	" extract(epoch from b.published_at), b.publishes, b.commits, b.refusals, extract(epoch from b.verified_at), b.findings" \
 	" FROM scoreboard.server_stats() s LEFT JOIN scoreboard.stats() b ON true"
 
 #define COLUMN_VERSION 0
 #define COLUMN_BOARD 11
 #define COLUMN_REFUSALS 19
-#define COLUMNS 20
+#define COLUMNS 22
 
 typedef struct DatabaseMetrics
 {
@@ -69,6 +69,8 @@ static const struct
 	{"scoreboard_board_publishes_total", "counter", "Versions of the board's list in this season, since the server started."},
 	{"scoreboard_board_commits_total", "counter", "Commits that the board's list had to follow: more than versions, where they are coalesced."},
 	{"scoreboard_board_refusals_total", "counter", "Increments refused on the board, by reason, since the board is there."},
+	{"scoreboard_board_verified_timestamp_seconds", "gauge", "When the board was held against the log of actions last."},
+	{"scoreboard_board_findings", "gauge", "Differences that were found then."},
 };
 
 /* ---- asking ---- */

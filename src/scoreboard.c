@@ -29,6 +29,7 @@
 #include "base/locks.h"
 #include "base/refusal_log.h"
 #include "base/tables.h"
+#include "publish/auditor.h"
 #include "publish/launcher.h"
 #include "publish/slots.h"
 #include "rank/board.h"
@@ -78,6 +79,9 @@ int			scoreboard_max_scans = 2;
 
 /* How long moderation is patient with whoever acts for the player, before it ends that session. */
 int			scoreboard_moderation_wait = 5 * 1000;
+
+/* Set it to when the server has least to do, in the database's time zone: each board's log is read once. */
+char	   *scoreboard_verify_at = NULL;
 
 /*
  * How often players are looked at, over what time, how far they must be from what is normal (in robust standard deviations of
@@ -291,6 +295,18 @@ define_moderation_settings(void)
 }
 
 static void
+define_check_settings(void)
+{
+	DefineCustomStringVariable("scoreboard.verify_at",
+							   "When scores, lists and ranks are held against the log of actions, every night.",
+							   "A time of day in the database's time zone, such as 03:30, or off. What is found stands in scoreboard_stats().",
+							   &scoreboard_verify_at,
+							   "03:30",
+							   PGC_SIGHUP, 0,
+							   auditor_check_time, NULL, NULL);
+}
+
+static void
 define_anomaly_settings(void)
 {
 	DefineCustomIntVariable("scoreboard.anomaly_interval",
@@ -403,6 +419,7 @@ _PG_init(void)
 	define_trust_settings();
 	define_rank_settings();
 	define_moderation_settings();
+	define_check_settings();
 	define_anomaly_settings();
 	define_retention_settings();
 	MarkGUCPrefixReserved("scoreboard");

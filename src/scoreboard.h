@@ -34,6 +34,7 @@ extern int	scoreboard_lookup_memory;	/* kB; 0 = off */
 extern int	scoreboard_rank_wait;	/* milliseconds */
 extern int	scoreboard_max_scans;
 extern int	scoreboard_moderation_wait; /* milliseconds */
+extern char *scoreboard_verify_at;	/* a time of day, or off */
 extern int	scoreboard_anomaly_interval;	/* seconds; 0 = off */
 extern int	scoreboard_verifier_timeout;	/* milliseconds */
 extern int	scoreboard_refusals_kept;	/* rows */

@@ -18,10 +18,12 @@
 #include "utils/snapmgr.h"
 
 #include "admin/retention.h"
+#include "admin/verification.h"
 #include "base/plan.h"
 #include "scoreboard.h"
 #include "base/refusal_count.h"
 #include "base/refusal_log.h"
+#include "publish/auditor.h"
 #include "publish/builder.h"
 #include "publish/chores.h"
 #include "publish/kept.h"
@@ -120,7 +122,7 @@ purge(void)
 
 	publisher_begin_chore(CHORE_PATIENCE_MS);
 	pin = plan_connect();
-	more = session_keys_purge() | grants_purge() | outbox_purge() | refusal_counts_purge();
+	more = session_keys_purge() | grants_purge() | outbox_purge() | refusal_counts_purge() | verification_purge();
 	plan_finish(pin);
 	publisher_commit_chore();
 	if (!more)
@@ -131,14 +133,6 @@ static bool
 retention_pending(void)
 {
 	return retention_at <= worker_clock_ms();
-}
-
-static void
-report_no_worker(const char *what)
-{
-	ereport(LOG,
-			(errmsg("scoreboard could not %s: no background worker is free", what),
-			 errhint("Increase the configuration parameter \"max_worker_processes\".")));
 }
 
 static void
@@ -153,8 +147,8 @@ retain(void)
 	retention_at = worker_clock_ms() + RETENTION_INTERVAL_MS;
 	if (!due)
 		purger_failures = 0;
-	else if (!purger_start())
-		report_no_worker("purge actions and kept versions");
+	else
+		(void) purger_start();
 }
 
 /* It may have been woken for us. */
@@ -194,15 +188,20 @@ static void
 watch(void)
 {
 	watched_at = worker_clock_ms();
-	if (!watcher_start())
-		report_no_worker("look for anomalies");
+	(void) watcher_start();
+}
+
+static bool
+audit_pending(void)
+{
+	return auditor_wait_ms() == 0;
 }
 
 static void number_events(void);
 
 enum
 {
-	BUILDING_RANKS, FINISHING_SEASONS, REPORTING_WINDOWS, STORING_REFUSALS, PURGING, RETAINING, WATCHING, NUMBERING_EVENTS
+	BUILDING_RANKS, FINISHING_SEASONS, REPORTING_WINDOWS, STORING_REFUSALS, PURGING, RETAINING, WATCHING, AUDITING, NUMBERING_EVENTS
 };
 
 static Chore chores[] = {
@@ -213,6 +212,7 @@ static Chore chores[] = {
 	[PURGING] = {"purging session keys, grants, events and counts", purge_pending, purge},
 	[RETAINING] = {"looking for actions and kept versions to purge", retention_pending, retain},
 	[WATCHING] = {"looking for anomalies", watch_pending, watch},
+	[AUDITING] = {"looking after the nightly check", audit_pending, auditor_look},
 	[NUMBERING_EVENTS] = {"numbering events", outbox_pending, number_events}
 };
 
@@ -283,7 +283,7 @@ clock_wait_ms(void)
 	int64		purge_wait_ms = Max(purge_at, chores[PURGING].not_before) - worker_clock_ms();
 	int64		retention_wait_ms = Max(retention_at, chores[RETAINING].not_before) - worker_clock_ms();
 
-	return Min(Min(Min(watch_wait_ms(), seasons_wait_ms()), Max(Min(purge_wait_ms, retention_wait_ms), 0)), WORKER_LONGEST_SLEEP_MS);
+	return Min(Min(Min(watch_wait_ms(), auditor_wait_ms()), Min(seasons_wait_ms(), Max(Min(purge_wait_ms, retention_wait_ms), 0))), WORKER_LONGEST_SLEEP_MS);
 }
 
 int64
@@ -303,7 +303,7 @@ chores_run(void)
 	woken = slots_take_chores();
 	if (woken)
 		hurry_retention();
-	if (!woken && !put_off && !purge_pending() && !retention_pending() && !watch_pending() && !seasons_pending())
+	if (!woken && !put_off && !purge_pending() && !retention_pending() && !watch_pending() && !audit_pending() && !seasons_pending())
 		return clock_wait_ms();
 	put_off = false;
 	wait_ms = WORKER_LONGEST_SLEEP_MS;

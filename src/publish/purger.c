@@ -32,7 +32,7 @@
 
 #define SHORTEST_PAUSE_MS 10
 
-static HelperWorker purger = {.kind = "purger"};
+static HelperWorker purger = {.kind = "purger", .purpose = "purge actions and kept versions"};
 
 PGDLLEXPORT void scoreboard_purger_main(Datum arg);
 

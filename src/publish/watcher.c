@@ -30,7 +30,7 @@
 #include "publish/watcher.h"
 #include "publish/worker.h"
 
-static HelperWorker watcher = {.kind = "watcher"};
+static HelperWorker watcher = {.kind = "watcher", .purpose = "look for anomalies"};
 
 /* Beyond scoreboard.moderation_wait, after which sessions that act for players are ended. */
 #define PATIENCE_MS 3000

@@ -208,6 +208,18 @@ end_helper(int code, Datum arg)
 	(void) WaitForBackgroundWorkerShutdown(helper->handle);
 }
 
+static void
+report_no_place(HelperWorker *helper)
+{
+	if (helper->no_place || helper->purpose == NULL)
+		return;
+	helper->no_place = true;
+	ereport(LOG,
+			(errmsg("scoreboard could not %s: no background worker is free", helper->purpose),
+			 errdetail("It tries again by itself; this is said once."),
+			 errhint("Increase the configuration parameter \"max_worker_processes\".")));
+}
+
 bool
 helper_start(HelperWorker *helper)
 {
@@ -219,7 +231,13 @@ helper_start(HelperWorker *helper)
 		before_shmem_exit(end_helper, PointerGetDatum(helper));
 	helper->ends_with_us = true;
 	worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
-	return worker_start(&worker, &helper->handle);
+	if (!worker_start(&worker, &helper->handle))
+	{
+		report_no_place(helper);
+		return false;
+	}
+	helper->no_place = false;
+	return true;
 }
 
 bool

@@ -61,11 +61,13 @@ extern bool worker_start(BackgroundWorker *worker, BackgroundWorkerHandle **hand
 typedef struct HelperWorker
 {
 	const char *kind;			/* worker_describe()'s; told the database's oid */
+	const char *purpose;		/* what is left undone without it, for the log; NULL: nothing */
+	bool		no_place;		/* the log has it */
 	BackgroundWorkerHandle *handle;	/* NULL: none was started, or its end was taken in */
 	bool		ends_with_us;
 } HelperWorker;
 
-/* True too where it is there already; false where max_worker_processes leaves no place. */
+/* True too where it is there already; false where max_worker_processes leaves no place: the log says so once, until one is started. */
 extern bool helper_start(HelperWorker *helper);
 
 /* Has it left? True once for each that was started. */

@@ -221,6 +221,17 @@ test('what a board has published and refused is counted', async () => {
   await until('it to be counted', async () => (await stat('refusals_total', { code: 'ACTION_NOT_ALLOWED' })()) === 1);
 });
 
+test('what was found wrong is shown until the board is found right', async () => {
+  const findings = async () => { const { samples } = await scrape(bridge); return samples.get(labelled('scoreboard_board_findings', { board: 'slow' })); };
+  await until('the numbers', async () => (await scrape(bridge)).types.has('scoreboard_board_findings'));
+  assert.equal(await findings(), undefined);
+  await cluster.sql("INSERT INTO scoreboard.verification SELECT board_id, now() - interval '1 minute', now(), 1, true, 3, '{}' FROM scoreboard.board WHERE name = 'slow'");
+  await until('three differences', async () => await findings() === 3);
+  assert.ok(Math.abs(value(await scrape(bridge), labelled('scoreboard_board_verified_timestamp_seconds', { board: 'slow' })) * 1000 - Date.now()) < 60_000);
+  await cluster.sql("SELECT scoreboard_verify('slow')");
+  await until('none any more', async () => await findings() === 0);
+});
+
 test('a consumer that does not acknowledge is seen to be behind', async () => {
   const behind = async () => value(await scrape(bridge), 'scoreboard_outbox_behind_seconds');
   await cluster.sql(`SELECT scoreboard_create_consumer('behind');
@@ -331,6 +342,7 @@ const CASES = {
   ScoreboardNotLive: [['scoreboard_bridge_live', '0x20']],
   ScoreboardNoPublication: [['scoreboard_bridge_unpublished_seconds', '1+60x20']],
   ScoreboardSuspicious: [['scoreboard_bridge_suspicious_requests_total{code="DUPLICATE_ACTION"}', '0+0.9x20'], ['scoreboard_bridge_suspicious_requests_total{code="INVALID_SIGNATURE"}', '0+0.9x20']],
+  ScoreboardFindings: [['scoreboard_board_findings{board="global"}', '0x10 2x10'], ['scoreboard_board_findings{board="other"}', '0x20']],
   ScoreboardFlags: [['scoreboard_board_flags{board="global"}', '0x10 1x10'], ['scoreboard_board_flags{board="other"}', '0x20']],
   ScoreboardRefusalsDropped: [['scoreboard_refusals_lost_total', '0x10 1x10']],
   ScoreboardConsumerBehind: [['scoreboard_outbox_behind_seconds', '3000+60x20']],
@@ -347,6 +359,7 @@ const QUIET = {
   ScoreboardNotLive: [['scoreboard_bridge_live', '1x20']],
   ScoreboardNoPublication: [['scoreboard_bridge_unpublished_seconds', '30x20']],
   ScoreboardSuspicious: [['scoreboard_bridge_suspicious_requests_total{code="DUPLICATE_ACTION"}', '0+0.4x20']],
+  ScoreboardFindings: [['scoreboard_board_findings{board="global"}', '2x10 0x10']],
   ScoreboardFlags: [['scoreboard_board_flags{board="global"}', '0x14 1x3 0x3']],
   ScoreboardRefusalsDropped: [['scoreboard_refusals_lost_total', '7x20']],
   ScoreboardConsumerBehind: [['scoreboard_outbox_behind_seconds', '3600x20']],

@@ -121,7 +121,7 @@ export async function startServer(settings = {}) {
   const cluster = new Cluster(await mkdtemp(join(process.env.TEST_TMP ?? tmpdir(), 'cluster-')));
   try {
     await run(program('initdb'), ['-D', cluster.data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-locale', '--no-sync'], { env: cleanEnvironment() });
-    const lines = { shared_preload_libraries: 'scoreboard', listen_addresses: '', unix_socket_directories: cluster.directory, ...settings };
+    const lines = { shared_preload_libraries: 'scoreboard', 'scoreboard.verify_at': 'off', listen_addresses: '', unix_socket_directories: cluster.directory, ...settings };
     await appendFile(join(cluster.data, 'postgresql.conf'), linesOf(lines));
     await cluster.start();
     await run(program('createdb'), ['scoreboard'], { env: cluster.environment });

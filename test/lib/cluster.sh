@@ -13,6 +13,7 @@ cluster_start()
 		>"$directory/initdb.log" 2>&1 || { show_log "$directory/initdb.log"; return 1; }
 	cat >>"$directory/data/postgresql.conf" <<-END
 		shared_preload_libraries = 'scoreboard'
+		scoreboard.verify_at = off
 		listen_addresses = ''
 		unix_socket_directories = '$directory'
 		logging_collector = off
