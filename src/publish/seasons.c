@@ -60,6 +60,8 @@ static int	ended_count = 0;
 static SeizeHolders *writers = NULL;	/* before step 2 */
 static int64 waiting_since = 0;
 
+static SavedPlan restoring_plan = {.text = "SELECT scoreboard.restore_under_way()"};
+
 static SavedPlan earlier_plan = {
 	.text = "SELECT max(season)::int FROM scoreboard.score WHERE board_id = $1 AND season < $2",
 	.nargs = 2, .types = {INT4OID, INT4OID}
@@ -135,14 +137,24 @@ end_season(const Board *board, int32 season, int32 next_season, int64 version, c
 	event_season_ended(board->board_id, season, next_season, DatumGetTimestampTz(values[2]));
 }
 
-void
-seasons_begin(const Board *board, int32 season, const CalendarSpan *span, int32 stored_season, int64 stored_version, const char *stored_document)
+/*
+ * A dump's rows must find the tables of seasons and events empty. It brings the seasons that it knows; one that has begun since is recorded when
+ * the next begins, or at our next start.
+ */
+static bool
+restore_under_way(void)
+{
+	plan_read(&restoring_plan, NULL, NULL, 1);
+	return DatumGetBool(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+}
+
+static void
+begin_season(const Board *board, int32 season, const CalendarSpan *span, int32 stored_season, int64 stored_version, const char *stored_document)
 {
 	Datum		values[3] = {Int32GetDatum(board->board_id), Int32GetDatum(season), Int32GetDatum(stored_season)};
 	SPITupleTable *open;
 	uint64		count;
 
-	SPI_connect();
 	add_season(board->board_id, season, span->begin);
 	add_missed(board, season);
 	plan_read(&open_plan, values, NULL, 0);
@@ -156,6 +168,14 @@ seasons_begin(const Board *board, int32 season, const CalendarSpan *span, int32 
 	}
 	if (count > 0)
 		seasons_look();
+}
+
+void
+seasons_begin(const Board *board, int32 season, const CalendarSpan *span, int32 stored_season, int64 stored_version, const char *stored_document)
+{
+	SPI_connect();
+	if (!restore_under_way())
+		begin_season(board, season, span, stored_season, stored_version, stored_document);
 	SPI_finish();
 	MemoryContextSwitchTo(worker_turn_context());
 }

@@ -57,6 +57,11 @@ SELECT scoreboard_increment_for('p13', 'AWARD', 'labelled', 'weekly', points => 
 SELECT scoreboard_forget('p200', reference => 'r-forgotten');
 SELECT scoreboard_adjust('p150', 'global', -1, 'a mistake', 'r-150');
 INSERT INTO scoreboard.season VALUES (1, 0, now(), now(), 7, 3, '{}', true);
+-- Boards whose seasons the publisher records
+INSERT INTO scoreboard.board (name, period) VALUES ('monthly', 'month'), ('rounds', 'reset');
+SELECT scoreboard_increment_for('p14', 'AWARD', 'in round 1', 'rounds', points => 5);
+SELECT scoreboard_reset_season('rounds');
+SELECT scoreboard_increment_for('p14', 'AWARD', 'in round 2', 'rounds', points => 6), scoreboard_increment_for('p14', 'AWARD', 'this month', 'monthly', points => 6);
 INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('GRANTED', 'grant', 1);
 SELECT scoreboard_create_grant('p9', 'GRANTED', subscore => 7, detail => 'kept');
 INSERT INTO scoreboard.flag (user_id, board_id, kind, reason) VALUES ('p5', 1, 'verifier', 'kept');
@@ -119,6 +124,7 @@ SELECT string_agg(concat_ws(' ', a.name, has_function_privilege('dump_player', p
 	|| has_column_privilege('dump_admin', 'scoreboard.signing_key', 'secret', 'SELECT') || has_table_privilege('dump_admin', 'scoreboard.board', 'UPDATE')
 FROM scoreboard.api_function a JOIN pg_proc p ON p.proname = a.name
 EOT
+wait_until($node, 'game', q{(SELECT count(*) FILTER (WHERE final) = 2 AND count(*) = 4 FROM scoreboard.season)}, 'seasons are recorded, and those that ended are final');
 my $before = $node->safe_psql('game', $all_rows);
 my $rights_before = $node->safe_psql('game', $rights);
 my $version = version($node, 'game', 'global');
@@ -198,7 +204,7 @@ foreach my $how (sort keys %restores)
 	is($node->safe_psql($db, q{SELECT score FROM scoreboard_increment_for('new', 'AWARD', 'first', points => 50);
 			SELECT player_id FROM scoreboard.player WHERE user_id = 'new';
 			INSERT INTO scoreboard.board (name) VALUES ('new') RETURNING board_id}),
-		"50\n201\n7", "$how: ids go on");
+		"50\n201\n9", "$how: ids go on");
 	cmp_ok(wait_for_list($node, $db, 'global', '-2 1 4'), '>', 0, "$how: the change is published");
 	is($node->safe_psql($db, $past), $past_before, "$how: lists that were kept stand in the past");
 	$node->safe_psql($db, q{SELECT scoreboard_increment_for('new', 'AWARD', 'weekly', 'weekly', points => 100)});
