@@ -926,9 +926,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION scoreboard.season_begun(integer) IS 'the last season of a board that is known to have begun';
-CREATE FUNCTION scoreboard.running_season(board_id integer) RETURNS integer
+CREATE FUNCTION scoreboard.running_season(period text, time_zone text, begun integer) RETURNS integer
     AS 'MODULE_PATHNAME', 'scoreboard_running_season' LANGUAGE C VOLATILE STRICT;
-COMMENT ON FUNCTION scoreboard.running_season(integer) IS 'the season of a board that runs now';
+COMMENT ON FUNCTION scoreboard.running_season(text, text, integer) IS 'the season that runs now, of a board with that period, time zone and season_begun()';
 
 -- A key that a player's own device holds must not choose an amount.
 CREATE FUNCTION scoreboard.session_points_check() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
@@ -3083,7 +3083,7 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
     SELECT scoreboard.hide_statement();
     SELECT b.name, n.season, t.version, r.state, r.players, r.memory, coalesce(f.standing, 0), t.updated_at, r.publishes, r.commits, coalesce(c.refusals, '{}'),
         v.ended_at, v.took, v.findings
-    FROM scoreboard.board b CROSS JOIN LATERAL scoreboard.running_season(b.board_id) n (season) CROSS JOIN LATERAL scoreboard.rank_state(b.board_id, n.season) r LEFT JOIN scoreboard.top t ON t.board = b.name
+    FROM scoreboard.board b CROSS JOIN LATERAL scoreboard.running_season(b.period, b.time_zone, CASE b.period WHEN 'forever' THEN 1 ELSE scoreboard.season_begun(b.board_id) END) n (season) CROSS JOIN LATERAL scoreboard.rank_state(b.board_id, n.season) r LEFT JOIN scoreboard.top t ON t.board = b.name
         LEFT JOIN (SELECT s.board_id, count(*) FROM scoreboard.flag s WHERE s.cleared_at IS NULL GROUP BY s.board_id) AS f (board_id, standing) ON f.board_id = b.board_id
         LEFT JOIN (SELECT s.board_id, jsonb_object_agg(s.code, s.refusals) FROM scoreboard.refusal_count s GROUP BY s.board_id) AS c (board_id, refusals) ON c.board_id = b.board_id
         LEFT JOIN (SELECT DISTINCT ON (s.board_id) s.board_id, s.ended_at, (extract(epoch FROM s.ended_at - s.began_at) * 1000)::bigint, s.findings

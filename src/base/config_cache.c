@@ -222,9 +222,8 @@ config_ties(const char *ties)
 	return strcmp(ties, "subscore low") == 0 ? TIES_SUBSCORE_LOW : TIES_FIRST;
 }
 
-/* What isn't known is shown to nobody: without a permission that is what this one means. */
-static BoardVisibility
-visibility_from_text(const char *visibility)
+BoardVisibility
+config_visibility(const char *visibility)
 {
 	if (strcmp(visibility, "public") == 0)
 		return VISIBLE_TO_ALL;
@@ -319,7 +318,7 @@ load_board(const char *name, int32 board_id)
 		board->top_size = DatumGetInt32(plan_datum(row, desc, 6));
 		board->lowest_score = DatumGetInt64(plan_datum(row, desc, 7));
 		board->publish_interval_ms = DatumGetInt32(plan_datum(row, desc, 8));
-		board->visibility = visibility_from_text(plan_known_text(row, desc, 9));
+		board->visibility = config_visibility(plan_known_text(row, desc, 9));
 		permission = plan_text(row, desc, 10);
 		board->permission = permission ? MemoryContextStrdup(cache_context, permission) : NULL;
 		board->time_zone = MemoryContextStrdup(cache_context, plan_known_text(row, desc, 11));

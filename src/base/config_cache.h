@@ -164,6 +164,8 @@ extern uint64 config_generation(void);
 
 /* The setting's text; read here and by who reads boards by themselves. */
 extern BoardTies config_ties(const char *ties);
+/* What isn't known is shown to nobody: without a permission that is what VISIBLE_BY_PERMISSION means. */
+extern BoardVisibility config_visibility(const char *visibility);
 
 /*
  * A column of a statement that reads boards as b. A function, so that scoreboard.score is locked only where a board has seasons: whoever has

@@ -19,6 +19,7 @@
 #include "fmgr.h"
 #include "port/atomics.h"
 #include "storage/shmem.h"
+#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "base/hidden_statement.h"
@@ -99,16 +100,18 @@ season_span(const Board *board, int32 season)
 	return calendar_span(calendar_zone(board->time_zone), board->period, season);
 }
 
-/* scoreboard.running_season(board_id integer) returns integer: null where there is no such board */
+/* scoreboard.running_season(period text, time_zone text, begun integer) returns integer: null where this server doesn't know the time zone */
 Datum
 scoreboard_running_season(PG_FUNCTION_ARGS)
 {
-	const Board *board;
+	Board		board = {
+		.period = (CalendarPeriod) text_to_cstring(PG_GETARG_TEXT_PP(0))[0],
+		.time_zone = text_to_cstring(PG_GETARG_TEXT_PP(1)),
+		.season_begun = PG_GETARG_INT32(2)
+	};
 
 	hide_statement();
-	config_begin_call();
-	board = config_board_by_id(PG_GETARG_INT32(0));
-	if (board == NULL)
+	if (board.period != PERIOD_FOREVER && board.period != PERIOD_RESET && pg_tzset(board.time_zone) == NULL)
 		PG_RETURN_NULL();
-	PG_RETURN_INT32(season_running(board));
+	PG_RETURN_INT32(season_running(&board));
 }

@@ -1,8 +1,8 @@
 /*
  * read/boards.c - the boards that the caller may see
  *
- * Names and what was published come from one look at the tables, what decides who may see a board from the configuration, as
- * for every read of that board.
+ * All of it comes from one look at the tables, what decides who may see a board and which season runs too: a hundred thousand boards
+ * are not looked up one by one, nor kept in mind by each backend that lists them.
  *
  * Owns no state but a saved plan, writes nothing.
  *
@@ -26,7 +26,7 @@ PG_FUNCTION_INFO_V1(scoreboard_boards_json);
 
 static SavedPlan boards_plan = {
 	.text = "SELECT b.name::text, b.title::text, b.score_order::text, b.period::text, b.visibility::text, t.players::bigint, t.version::bigint,"
-	" l.label::text, l.value::text"
+	" l.label::text, l.value::text, b.permission::text, " SEASON_COLUMNS
 	" FROM scoreboard.board b LEFT JOIN scoreboard.top t ON t.board = b.name"
 	" LEFT JOIN scoreboard.label_board l ON l.board_id = b.board_id LEFT JOIN scoreboard.board o ON o.board_id = l.template_id"
 	" ORDER BY coalesce(o.name, b.name) COLLATE \"C\", l.label COLLATE \"C\" NULLS FIRST, l.value COLLATE \"C\"",
@@ -36,8 +36,17 @@ static SavedPlan boards_plan = {
 enum
 {
 	BOARDS_NAME = 1, BOARDS_TITLE, BOARDS_ORDER, BOARDS_PERIOD, BOARDS_VISIBILITY, BOARDS_PLAYERS, BOARDS_VERSION, BOARDS_LABEL, BOARDS_VALUE,
-	BOARDS_COLUMNS = BOARDS_VALUE
+	BOARDS_COLUMNS = BOARDS_VALUE, BOARDS_PERMISSION, BOARDS_SEASON
 };
+
+/* As much of a board as decides who may see it and which season runs. False: this server doesn't know its time zone, so none does. */
+static bool
+read_board(Board *board, HeapTuple row, TupleDesc desc)
+{
+	*board = (Board) {.visibility = config_visibility(plan_known_text(row, desc, BOARDS_VISIBILITY)), .permission = plan_text(row, desc, BOARDS_PERMISSION)};
+	strlcpy(board->name, plan_known_text(row, desc, BOARDS_NAME), sizeof(board->name));
+	return season_read(board, row, desc, BOARDS_SEASON);
+}
 
 /* Calls take() for each board, in order, with SPI connected. */
 static void
@@ -54,11 +63,12 @@ for_boards(FunctionCallInfo fcinfo, void (*take) (void *answer, const Board *boa
 	count = SPI_processed;
 	for (uint64 i = 0; i < count; i++)
 	{
-		const Board *board = config_board(plan_known_text(table->vals[i], table->tupdesc, BOARDS_NAME));
+		Board		board;
 		Refusal		refusal;
 
-		if (board && reading_may_see(board, reading.known_caller ? &reading.caller : NULL, &refusal))
-			take(answer, board, table->vals[i], table->tupdesc);
+		if (read_board(&board, table->vals[i], table->tupdesc) &&
+			reading_may_see(&board, reading.known_caller ? &reading.caller : NULL, &refusal))
+			take(answer, &board, table->vals[i], table->tupdesc);
 	}
 	SPI_finish();
 }

@@ -37,6 +37,15 @@ sql(qq{
 	ANALYZE});
 sql("SELECT count(*) FROM scoreboard.board b, LATERAL (SELECT count(*) FROM scoreboard_top(b.name, 1)) t");
 all_ready($boards, 'each board has its ranks');
+# What lists them looks at the tables once, not at each board, nor keeps each in mind.
+foreach my $function ('scoreboard_boards', 'scoreboard_stats')
+{
+	my ($listed, $scans) = split /\|/, sql("BEGIN; CREATE TEMP TABLE listed ON COMMIT DROP AS SELECT count(*) AS n FROM $function();
+		SELECT n, (SELECT coalesce(seq_scan, 0) + coalesce(idx_scan, 0) FROM pg_stat_xact_all_tables WHERE relid = 'scoreboard.board'::regclass) FROM listed; COMMIT");
+
+	is($listed, $boards, "$function lists all boards");
+	cmp_ok($scans, '<', 10, 'by looking at them together');
+}
 my ($used, $large) = split /\|/, sql(q{SELECT rank_memory_used, (SELECT rank_memory FROM scoreboard_stats() WHERE board = 'b100') FROM scoreboard_server_stats()});
 cmp_ok(($used - $large) / $boards, '<=', 1024 - 64, 'a board of ten players costs less than a kilobyte, its entry of the directory among it');
 
