@@ -91,6 +91,9 @@ find_board(Correction *correction, Refusal *refusal)
 	correction->board = config_board(correction->board_name);
 	if (correction->board == NULL)
 		return refuse(refusal, REFUSAL_NOT_FOUND, "scoreboard.board lists the boards.", "there is no board \"%s\"", correction->board_name);
+	if (correction->board->kind != BOARD_COUNTED)
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, "Scores are kept on the servers that its list comes from.",
+					  "board \"%s\" has no scores of its own", correction->board_name);
 	return true;
 }
 

@@ -229,6 +229,9 @@ find_board(Import *import, Refusal *refusal)
 	import->board = config_board(import->board_name);
 	if (import->board == NULL)
 		return refuse(refusal, REFUSAL_NOT_FOUND, "scoreboard.board lists the boards.", "there is no board \"%s\"", import->board_name);
+	if (import->board->kind != BOARD_COUNTED)
+		return refuse(refusal, REFUSAL_INVALID_REQUEST, "Scores are kept on the servers that its list comes from.",
+					  "board \"%s\" has no scores of its own", import->board_name);
 	for (int i = 0; i < import->count; i++)
 	{
 		if (import->score[i] < import->board->lowest_score)

@@ -41,7 +41,7 @@ static SavedPlan replace_plan = {
 
 #define DUE \
 	" FROM scoreboard.board b LEFT JOIN (SELECT v.board_id, max(v.began_at) FROM scoreboard.verification v WHERE v.nightly GROUP BY v.board_id) AS n (board_id, began_at)" \
-	" ON n.board_id = b.board_id WHERE n.began_at IS NULL OR n.began_at < $1"
+	" ON n.board_id = b.board_id WHERE (n.began_at IS NULL OR n.began_at < $1) AND NOT b.remote AND b.merges = '{}'"
 
 static SavedPlan due_plan = {
 	.text = "SELECT b.board_id::int" DUE " ORDER BY n.began_at NULLS FIRST, b.board_id",

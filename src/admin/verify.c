@@ -484,6 +484,8 @@ verify_all(FunctionCallInfo fcinfo, bool repair, bool nightly)
 			refusal_raise(&refusal);
 		}
 		board = *found;
+		if (board.kind != BOARD_COUNTED)
+			continue;
 		run.board = &board;
 		run.season = season_running(&board);
 		run.record = verification_begin(board.board_id, run.season, nightly);

@@ -76,7 +76,7 @@ static SavedPlan board_plan = {
 	" CASE WHEN counts_towards <> '{}' THEN ARRAY(SELECT f.board_id FROM scoreboard.further_boards(b.board_id) AS f ORDER BY 1)::int[] END,"
 	" EXISTS (SELECT FROM scoreboard.label_board l WHERE l.board_id = b.board_id),"
 	" ARRAY(SELECT unnest(ARRAY[l.label, l.value, l.board_id::text]) FROM scoreboard.label_board l WHERE l.template_id = b.board_id ORDER BY l.label, l.value)::text[],"
-	" period::text, " CONFIG_SEASON_BEGUN
+	" period::text, " CONFIG_SEASON_BEGUN ", CASE WHEN remote THEN 'r' WHEN merges <> '{}' THEN 'm' ELSE 'c' END"
 	" FROM scoreboard.board b WHERE name = $1 OR board_id = $2",
 	.nargs = 2, .types = {TEXTOID, INT4OID}
 };
@@ -331,6 +331,7 @@ load_board(const char *name, int32 board_id)
 		load_labels(board, row, desc, 16);
 		board->period = (CalendarPeriod) plan_known_text(row, desc, 17)[0];
 		board->season_begun = DatumGetInt32(plan_datum(row, desc, 18));
+		board->kind = (BoardKind) plan_known_text(row, desc, 19)[0];
 		((BoardById *) hash_search(boards_by_id, &board->board_id, HASH_ENTER, NULL))->board = board;
 	}
 	plan_finish(pin);

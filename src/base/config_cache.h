@@ -39,6 +39,13 @@ typedef enum BoardVisibility
 	VISIBLE_BY_PERMISSION		/* with a token that has the board's */
 } BoardVisibility;
 
+typedef enum BoardKind
+{
+	BOARD_COUNTED = 'c',		/* actions count here, and it has ranks */
+	BOARD_REMOTE = 'r',			/* its published list comes from another server */
+	BOARD_MERGED = 'm'			/* its published list is that of others together */
+} BoardKind;
+
 /* A board that a template's actions count towards where the player has this value of the label. */
 typedef struct LabelBoard
 {
@@ -52,6 +59,7 @@ typedef struct Board
 {
 	char		name[SCOREBOARD_NAME_MAX + 1];	/* hash key */
 	int32		board_id;
+	BoardKind	kind;
 	bool		low_first;		/* the lowest score ranks first */
 	BoardTies	ties;
 	BoardOperator operator;

@@ -3,7 +3,8 @@
  *
  * It is woken by commits (slots.c), builds the lists of touched
  * boards, and where a list really changed stores the document with a greater
- * version and sends one NOTIFY. It alone writes scoreboard.top.
+ * version and sends one NOTIFY. It alone writes scoreboard.top, but for lists
+ * that come from other servers (publish/merging.c): of these it only tells.
  *
  *   worker        event                                  does
  *   -----------   ------------------------------------   ------------------------------------------------
@@ -70,6 +71,7 @@
 #include "publish/chores.h"
 #include "publish/kept.h"
 #include "publish/launcher.h"
+#include "publish/merging.h"
 #include "publish/outbox.h"
 #include "publish/publisher.h"
 #include "publish/publisher_transaction.h"
@@ -106,6 +108,8 @@ typedef struct BoardRow
 	bool		stored;			/* there is a row in scoreboard.top; read where the board is due */
 	int32		stored_season;
 	int64		stored_version;	/* the last one, also of documents that seasons have kept */
+	char	   *list_order;
+	List	   *merged_by;		/* board_ids of those that merge it */
 	char	   *stored_document;
 	int64		shown_version;	/* that of stored_document */
 	bool		keeps;			/* versions of its list, since kept_since */
@@ -147,7 +151,8 @@ static SavedPlan read_boards = {
 	" t.document, coalesce(CASE WHEN b.period = 'reset' THEN (SELECT e.began_at FROM scoreboard.season e WHERE e.board_id = b.board_id ORDER BY e.season DESC LIMIT 1) END,"
 	"  b.created_at)::timestamptz,"
 	" CASE WHEN b.period <> 'forever' THEN EXISTS (SELECT FROM scoreboard.season e WHERE e.board_id = b.board_id AND e.ended_at IS NOT NULL AND NOT e.final)"
-	"  ELSE false END, " SEASON_COLUMNS ", t.version::bigint, b.kept_since::timestamptz"
+	"  ELSE false END, " SEASON_COLUMNS ", t.version::bigint, b.kept_since::timestamptz, CASE WHEN b.remote THEN 'r' WHEN b.merges <> '{}' THEN 'm' ELSE 'c' END,"
+	" ARRAY(SELECT g.merged_id FROM scoreboard.merging g WHERE g.source_id = b.board_id)::int[]"
 	" FROM scoreboard.board b LEFT JOIN scoreboard.top t ON t.board = b.name"
 	" WHERE b.board_id & 131071 = ANY ($1)",
 	.nargs = 1,
@@ -155,12 +160,12 @@ static SavedPlan read_boards = {
 };
 
 static SavedPlan store_top = {
-	.text = "INSERT INTO scoreboard.top AS t (board, season, version, updated_at, players, document)"
-	" VALUES ($1, $2, $3, $4, $5, $6)"
-	" ON CONFLICT (board) DO UPDATE SET season = excluded.season, version = excluded.version,"
-	" updated_at = excluded.updated_at, players = excluded.players, document = excluded.document",
-	.nargs = 6,
-	.types = {TEXTOID, INT4OID, INT8OID, TIMESTAMPTZOID, INT8OID, TEXTOID}
+	.text = "INSERT INTO scoreboard.top AS t (board, season, version, updated_at, players, document, list_order, second_keys)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+	" ON CONFLICT (board) DO UPDATE SET season = excluded.season, version = excluded.version, updated_at = excluded.updated_at,"
+	" players = excluded.players, document = excluded.document, list_order = excluded.list_order, second_keys = excluded.second_keys",
+	.nargs = 8,
+	.types = {TEXTOID, INT4OID, INT8OID, TIMESTAMPTZOID, INT8OID, TEXTOID, TEXTOID, INT8ARRAYOID}
 };
 
 StaticAssertDecl(TOUCH_BITS == 131072, "read_boards picks boards by these bits, with the index board_touch_bit");
@@ -193,6 +198,19 @@ operator_of(const char *name)
 	if (strcmp(name, "best") == 0)
 		return OPERATOR_BEST;
 	return strcmp(name, "latest") == 0 ? OPERATOR_LATEST : OPERATOR_SUM;
+}
+
+static List *
+int_list(HeapTuple row, TupleDesc desc, int column)
+{
+	List	   *list = NIL;
+	Datum	   *elements;
+	int			count;
+
+	deconstruct_array(DatumGetArrayTypeP(plan_datum(row, desc, column)), INT4OID, sizeof(int32), true, TYPALIGN_INT, &elements, NULL, &count);
+	for (int i = 0; i < count; i++)
+		list = lappend_int(list, DatumGetInt32(elements[i]));
+	return list;
 }
 
 static void
@@ -229,6 +247,9 @@ board_row(HeapTuple row, TupleDesc desc)
 	since = SPI_getbinval(row, desc, 18, &no_since);
 	result->keeps = !no_since;
 	result->kept_since = no_since ? 0 : DatumGetTimestampTz(since);
+	result->list_order = merging_order(plan_known_text(row, desc, 3), plan_known_text(row, desc, 5));
+	board->kind = (BoardKind) plan_known_text(row, desc, 19)[0];
+	result->merged_by = int_list(row, desc, 20);
 	return result;
 }
 
@@ -254,12 +275,13 @@ know_board(BoardRow *row, const Cycle *cycle)
 	PublishedBoard *known = schedule_know(&cycle->look, row->board.board_id, row->board.name);
 
 	known->interval_ms = row->board.publish_interval_ms;
+	known->remote = row->board.kind == BOARD_REMOTE;
 	schedule_set_season_end(known, row->known_zone ? row->span.end : DT_NOEND);
 	row->known = known;
 	row->due = row->known_zone && known->pending && schedule_due_at(known) <= cycle->look.began;
 	if (!row->due)
 		return;
-	row->due = !chores_will_build() || !rank_index_is_coming(cycle->score_table, known->board_id, row->season);
+	row->due = row->board.kind != BOARD_COUNTED || !chores_will_build() || !rank_index_is_coming(cycle->score_table, known->board_id, row->season);
 	schedule_set_waiting(known, !row->due);
 	if (!row->due)
 		known->not_before = cycle->look.began + BUILDING_LOOK_MS;
@@ -347,39 +369,76 @@ next_version(const BoardRow *row, bool leap)
 }
 
 static void
-store(const BoardRow *row, int64 players, const char *entries)
+store(const BoardRow *row, const PublishedList *list)
 {
 	const Board *board = &row->board;
-	Datum		values[6];
+	Datum		values[8];
 
 	SPI_connect();
 	values[0] = CStringGetTextDatum(board->name);
 	values[1] = Int32GetDatum(row->season);
 	values[2] = Int64GetDatum(row->new_version);
 	values[3] = TimestampTzGetDatum(row->updated_at);
-	values[4] = Int64GetDatum(players);
+	values[4] = Int64GetDatum(list->players);
 	values[5] = CStringGetTextDatum(document_assemble(board, row->season, &row->span, row->new_version,
-													  row->updated_at, players, entries));
+													  row->updated_at, list->players, list->entries));
+	values[6] = CStringGetTextDatum(row->list_order);
+	values[7] = list->second_keys;
 	plan_write(&store_top, values, NULL, SPI_OK_INSERT);
 	SPI_finish();
 	MemoryContextSwitchTo(worker_turn_context());
 }
 
+/* They are looked at in a later cycle, so after this one's commit. */
 static void
-publish_list(const Cycle *cycle, BoardRow *row, bool leap, int64 players, const char *entries)
+touch_merged_by(const BoardRow *row)
 {
-	if (row->board.period != PERIOD_FOREVER && (leap || row->stored_season != row->season))
-		seasons_begin(&row->board, row->season, &row->span, row->stored ? row->stored_season : row->season, row->stored_version, row->stored_document);
-	row->new_version = next_version(row, leap);
-	row->updated_at = GetCurrentTimestamp();
-	store(row, players, entries);
-	if (scoreboard_outbox && row->stored && row->stored_season == row->season)
-		outbox_note_crossings(&row->board, row->season, row->new_version, row->stored_document, entries);
+	ListCell   *cell;
+
+	foreach(cell, row->merged_by)
+		publisher_touch(lfirst_int(cell));
+}
+
+/* Of the board's list that stands in scoreboard.top from now on, or that a subscription has brought. */
+static void
+tell(const Cycle *cycle, const BoardRow *row)
+{
+	touch_merged_by(row);
 
 	/* A board's name needs no escape in JSON: its characters are limited. */
 	if (cycle->notify)
 		Async_Notify(NOTIFY_CHANNEL, psprintf("{\"board\":\"%s\",\"version\":" INT64_FORMAT "}",
 											  row->board.name, row->new_version));
+}
+
+/* A list that isn't ours. */
+static void
+tell_remote(Cycle *cycle, BoardRow *row)
+{
+	cycle->done = lappend(cycle->done, row);
+	if (row->stored && row->stored_version != row->known->version)
+	{
+		row->new_version = row->stored_version;
+		tell(cycle, row);
+	}
+	else if (!row->stored && row->known->version != 0)
+	{
+		row->known->version = 0;
+		touch_merged_by(row);
+	}
+}
+
+static void
+publish_list(const Cycle *cycle, BoardRow *row, bool leap, const PublishedList *list)
+{
+	if (row->board.period != PERIOD_FOREVER && (leap || row->stored_season != row->season))
+		seasons_begin(&row->board, row->season, &row->span, row->stored ? row->stored_season : row->season, row->stored_version, row->stored_document);
+	row->new_version = next_version(row, leap);
+	row->updated_at = GetCurrentTimestamp();
+	store(row, list);
+	if (scoreboard_outbox && row->stored && row->stored_season == row->season && row->board.kind == BOARD_COUNTED)
+		outbox_note_crossings(&row->board, row->season, row->new_version, row->stored_document, list->entries);
+	tell(cycle, row);
 }
 
 static bool
@@ -402,19 +461,28 @@ keep_list(const BoardRow *row, const Listing *listing)
 	});
 }
 
+static bool
+is_published(const BoardRow *row, const PublishedList *list)
+{
+	if (row->stored_season != row->season || !document_shows(row->stored_document, list->entries))
+		return false;
+	/* The number of players alone makes no new list here; on other servers it was part of a new one. */
+	return row->board.kind != BOARD_MERGED || document_counts(row->stored_document, list->players);
+}
+
 static void
 publish_board(Cycle *cycle, BoardRow *row)
 {
-	Listing		listing;
-	char	   *entries;
+	Listing		listing = {0};
+	PublishedList list;
 	bool		leap = row->known->version == 0 || !row->stored;
 	bool		keep = row->keeps && may_keep(cycle);	/* before the list is built */
 
 	row->unkept = row->keeps && !keep;
-	entries = document_entries(&row->board, row->season, &listing);
+	list = row->board.kind == BOARD_MERGED ? merging_list(&row->board) : merging_own_list(&row->board, row->season, &listing);
 	cycle->done = lappend(cycle->done, row);
-	if (leap || row->stored_season != row->season || !document_shows(row->stored_document, entries))
-		publish_list(cycle, row, leap, listing.players, entries);
+	if (leap || !is_published(row, &list))
+		publish_list(cycle, row, leap, &list);
 	if (keep)
 		keep_list(row, &listing);
 }
@@ -439,8 +507,14 @@ run_cycle(Cycle *cycle)
 		if (!row->due)
 			continue;
 		cycle->current = row->known;
-		publish_board(cycle, row);
+		if (row->board.kind == BOARD_REMOTE)
+			tell_remote(cycle, row);
+		else
+			publish_board(cycle, row);
 	}
+	cycle->current = NULL;
+	if (cycle->look.all || schedule_gone() != NIL)
+		merging_empty_gone(schedule_gone());
 	cycle->step = STEP_COMMITTING;
 	cycle->built_at = worker_clock_ms();
 	publisher_commit_transaction();
@@ -477,6 +551,7 @@ cycle_succeeded(const Cycle *cycle)
 		known->not_before = Max(cycle->look.began + LOOK_INTERVAL_MS, now + (row->unkept ? Max(rest, UNKEPT_LOOK_MS) : rest));
 	}
 	all_failures = 0;
+	schedule_forget_gone();
 	if (cycle->done != NIL)
 		slots_set_outcome(OUTCOME_ENDED);
 	if (notified && queue_full_reported)
@@ -613,6 +688,7 @@ start(Datum arg)
 	worker_set_settings("scoreboard publisher " SCOREBOARD_VERSION);
 	worker_end_between_turns();
 	schedule_init();
+	merging_is_publisher();
 }
 
 void

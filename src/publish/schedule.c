@@ -38,6 +38,7 @@ static dlist_head pending_boards = DLIST_STATIC_INIT(pending_boards);
 static int	waiting_count = 0;
 static TimestampTz next_season_end = DT_NOEND;	/* or one that has come to nothing */
 static int64 look_not_before = 0;	/* for boards unknown here */
+static List *gone = NIL;
 
 static int32 *backlog = NULL;	/* bits */
 static int	backlog_count = 0;
@@ -79,13 +80,30 @@ static void
 forget(PublishedBoard *known)
 {
 	PublishedBoard **at = &at_bit[TOUCH_BIT(known->board_id)];
+	MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
 
+	if (!known->remote)
+		gone = lappend(gone, pstrdup(known->name));
+	MemoryContextSwitchTo(before);
 	while (*at != known)
 		at = &(*at)->next_at_bit;
 	*at = known->next_at_bit;
 	schedule_set_pending(known, false);
 	schedule_set_waiting(known, false);
 	hash_search(boards, &known->board_id, HASH_REMOVE, NULL);
+}
+
+List *
+schedule_gone(void)
+{
+	return gone;
+}
+
+void
+schedule_forget_gone(void)
+{
+	list_free_deep(gone);
+	gone = NIL;
 }
 
 PublishedBoard *

@@ -9,6 +9,7 @@
 #include "postgres.h"
 #include "datatype/timestamp.h"
 #include "lib/ilist.h"
+#include "nodes/pg_list.h"
 
 #include "scoreboard.h"
 #include "plain/touches.h"
@@ -24,6 +25,7 @@ typedef struct PublishedBoard
 	int64		version;		/* the last one stored by this worker; 0: none yet, the next one leaps */
 	bool		pending;		/* only schedule_set_pending() changes it */
 	bool		waiting;		/* for its ranks; only schedule_set_waiting() changes it */
+	bool		remote;			/* its list is another server's */
 	int			interval_ms;
 	int64		published_at;	/* 0: not yet */
 	int64		not_before;		/* end of a rest or a back-off */
@@ -66,6 +68,10 @@ extern void schedule_set_waiting(PublishedBoard *known, bool waiting);
 
 /* Those at the look's bits that it hasn't seen. */
 extern void schedule_forget_unseen(const Look *look);
+
+/* The names (char *, of TopMemoryContext) of boards with a list of our own that were forgotten since schedule_forget_gone(): renamed, or gone. */
+extern List *schedule_gone(void);
+extern void schedule_forget_gone(void);
 
 /* When its season ends: then it is made pending, whatever its interval. */
 extern void schedule_set_season_end(PublishedBoard *known, TimestampTz ends);

@@ -457,6 +457,12 @@ is_score_table(Oid relid)
 }
 
 void
+rank_notes_touch(int32 board_id)
+{
+	add_note(NOTE_TOUCH, tables_id(TABLE_SCORE), board_id, 0);
+}
+
+void
 rank_notes_rebuild(Oid relid, int32 board_id)
 {
 	add_note(NOTE_REBUILD, relid, board_id, 0);

@@ -49,6 +49,9 @@ extern bool rank_notes_complete(void);
 /* For repair: the board's trees are built anew, and its list is looked at, after this transaction's commit. */
 extern void rank_notes_rebuild(Oid relid, int32 board_id);
 
+/* The board's list is looked at after this transaction's commit. */
+extern void rank_notes_touch(int32 board_id);
+
 /* The trigger on scoreboard.score. */
 extern Datum scoreboard_score_changed(PG_FUNCTION_ARGS);
 

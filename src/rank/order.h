@@ -26,6 +26,9 @@ typedef struct RankKey
 	int64		player_id;
 } RankKey;
 
+/* Moments are microseconds since 2000 here, and since 1970 for other servers. */
+#define EPOCH_DIFFERENCE ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
+
 /* What decides between equal scores, before the order of first appearance. */
 typedef enum RankTieBreak
 {

@@ -21,9 +21,6 @@
 
 PG_FUNCTION_INFO_V1(scoreboard_ahead);
 
-/* Between 1970, where second keys of moments begin, and 2000, where the server's do. */
-#define EPOCH_DIFFERENCE ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
-
 static bool
 in_range(int64 value)
 {

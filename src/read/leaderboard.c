@@ -57,6 +57,16 @@ static SavedPlan ended_document_plan = {
 	.nargs = 2, .types = {INT4OID, INT4OID}
 };
 
+static SavedPlan published_rows_plan = {
+	.text = "SELECT rank, user_id, display_name, avatar_url, score, reached_at FROM scoreboard.published_rows($1, $2, $3)",
+	.nargs = 3, .types = {TEXTOID, INT4OID, INT4OID}
+};
+
+static SavedPlan published_list_plan = {
+	.text = "SELECT scoreboard.published_list($1, $2, $3)::text",
+	.nargs = 3, .types = {TEXTOID, INT4OID, INT4OID}
+};
+
 #define DOCUMENTS_COLUMNS 8
 
 /* A stamp is another one whenever the list is, or what a gateway has to know of its board. A board that was removed keeps its row in top, for the version; it is gone nevertheless. */
@@ -213,38 +223,106 @@ rows_json(const Reading *reading, int64 players, ListedRow *rows, int count)
 	return PointerGetDatum(cstring_to_text_with_len(text.data, text.len));
 }
 
-static void
-read_top(FunctionCallInfo fcinfo, Reading *reading, Listing *listing)
+/* Which part of a list is asked for. */
+typedef struct Part
 {
-	int			entries = reading_number(fcinfo, 1, "entries", 1, READING_ENTRIES_MAX);
-	int			skip = reading_number(fcinfo, 2, "skip", 0, PG_INT32_MAX);
+	Reading		reading;
+	int			entries;
+	int			skip;
+	Listing		listing;		/* of a board that has more than its published list */
+} Part;
 
-	reading_begin(fcinfo, 0, 3, 4, reading);
-	listing_range(&reading->board, reading->season, skip, entries, false, listing);
+/* False where there is nothing but the published list. */
+static bool
+read_top(FunctionCallInfo fcinfo, Part *part)
+{
+	part->entries = reading_number(fcinfo, 1, "entries", 1, READING_ENTRIES_MAX);
+	part->skip = reading_number(fcinfo, 2, "skip", 0, PG_INT32_MAX);
+	reading_begin_list(fcinfo, 0, 3, 4, &part->reading);
+	if (part->reading.board.kind != BOARD_COUNTED)
+		return false;
+	listing_range(&part->reading.board, part->reading.season, part->skip, part->entries, false, &part->listing);
+	return true;
+}
+
+compat_noreturn static void
+refuse_unpublished(void)
+{
+	Refusal		refusal;
+
+	refuse_for(&refusal, REFUSAL_UNAVAILABLE, 1,
+			   "The publisher does that within moments; the server's log says if it can't.",
+			   "the board has not been published yet");
+	refusal_raise(&refusal);
+}
+
+/* Asks one of the plans about the part of a published list, with SPI connected. */
+static void
+read_published(const Part *part, SavedPlan *plan)
+{
+	Datum		values[3] = {CStringGetTextDatum(part->reading.board.name), Int32GetDatum(part->entries), Int32GetDatum(part->skip)};
+
+	plan_read_committed(plan, values, NULL, 0);
+}
+
+static void
+emit_published(ReturnSetInfo *result, const Part *part)
+{
+	SPI_connect();
+	read_published(part, &published_rows_plan);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		Datum		row[6];
+		bool		nulls[6];
+
+		for (int column = 0; column < 6; column++)
+			row[column] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, column + 1, &nulls[column]);
+		tuplestore_putvalues(result->setResult, result->setDesc, row, nulls);
+	}
+	SPI_finish();
+}
+
+static Datum
+published_json(const Part *part)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	char	   *text;
+
+	SPI_connect();
+	read_published(part, &published_list_plan);
+	MemoryContextSwitchTo(caller);
+	text = plan_text(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	SPI_finish();
+	if (text == NULL)
+		refuse_unpublished();
+	return PointerGetDatum(cstring_to_text(text));
 }
 
 Datum
 scoreboard_top(PG_FUNCTION_ARGS)
 {
-	Reading		reading;
-	Listing		listing;
+	Part		part;
+	bool		ranked;
 
 	hide_statement();
-	read_top(fcinfo, &reading, &listing);
+	ranked = read_top(fcinfo, &part);
 	InitMaterializedSRF(fcinfo, 0);
-	emit_rows((ReturnSetInfo *) fcinfo->resultinfo, listing.rows, listing.found);
+	if (ranked)
+		emit_rows((ReturnSetInfo *) fcinfo->resultinfo, part.listing.rows, part.listing.found);
+	else
+		emit_published((ReturnSetInfo *) fcinfo->resultinfo, &part);
 	return (Datum) 0;
 }
 
 Datum
 scoreboard_top_json(PG_FUNCTION_ARGS)
 {
-	Reading		reading;
-	Listing		listing;
+	Part		part;
 
 	hide_statement();
-	read_top(fcinfo, &reading, &listing);
-	PG_RETURN_DATUM(rows_json(&reading, listing.players, listing.rows, listing.found));
+	if (!read_top(fcinfo, &part))
+		PG_RETURN_DATUM(published_json(&part));
+	PG_RETURN_DATUM(rows_json(&part.reading, part.listing.players, part.listing.rows, part.listing.found));
 }
 
 /*
@@ -495,17 +573,10 @@ scoreboard_leaderboard(PG_FUNCTION_ARGS)
 
 	hide_statement();
 	entries = PG_ARGISNULL(1) ? 0 : reading_number(fcinfo, 1, "entries", 1, READING_ENTRIES_MAX);
-	reading_begin(fcinfo, 0, 2, 3, &reading);
+	reading_begin_list(fcinfo, 0, 2, 3, &reading);
 	document = read_document(&reading);
 	if (document == NULL)
-	{
-		Refusal		refusal;
-
-		refuse_for(&refusal, REFUSAL_UNAVAILABLE, 1,
-				   "The publisher does that within moments; the server's log says if it can't.",
-				   "the board has not been published yet");
-		refusal_raise(&refusal);
-	}
+		refuse_unpublished();
 	if (entries > 0)
 		document = document_cut(document, entries);
 	PG_RETURN_TEXT_P(cstring_to_text(document));

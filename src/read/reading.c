@@ -206,7 +206,7 @@ take_season(Reading *reading, int32 season)
 }
 
 void
-reading_begin(FunctionCallInfo fcinfo, int board_number, int season_number, int token_number, Reading *reading)
+reading_begin_list(FunctionCallInfo fcinfo, int board_number, int season_number, int token_number, Reading *reading)
 {
 	const char *name = reading_text(fcinfo, board_number);
 	const Board *board;
@@ -226,6 +226,15 @@ reading_begin(FunctionCallInfo fcinfo, int board_number, int season_number, int 
 	reading->running = true;
 	if (season_number != READING_NO_SEASON && !PG_ARGISNULL(season_number))
 		take_season(reading, PG_GETARG_INT32(season_number));
+}
+
+void
+reading_begin(FunctionCallInfo fcinfo, int board_number, int season_number, int token_number, Reading *reading)
+{
+	reading_begin_list(fcinfo, board_number, season_number, token_number, reading);
+	if (reading->board.kind != BOARD_COUNTED)
+		reading_refuse(REFUSAL_INVALID_REQUEST, "Ask the servers that its list comes from; the README says how, under \"More than one machine\".",
+					   "this board's list comes from elsewhere, and here there is nothing but the list");
 }
 
 void

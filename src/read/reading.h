@@ -46,6 +46,9 @@ extern char *reading_cursor_plain(const char *cursor, size_t most);
 /* Starts a read: the arguments board, season and token stand at these numbers. The caller has checked the form of its own ones. */
 extern void reading_begin(FunctionCallInfo fcinfo, int board_number, int season_number, int token_number, Reading *reading);
 
+/* The same where the published list is enough, which boards have too that are remote or merge others. */
+extern void reading_begin_list(FunctionCallInfo fcinfo, int board_number, int season_number, int token_number, Reading *reading);
+
 /* The same without a board: who asks for those that he may see, if anybody is known. */
 extern void reading_begin_boards(FunctionCallInfo fcinfo, int token_number, Reading *reading);
 

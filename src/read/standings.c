@@ -95,7 +95,10 @@ emit(ReturnSetInfo *result, const Reading *reading, const RankView *rank, const 
 	}
 }
 
-/* scoreboard.standings(board text, user_ids text[], passes text[]) -> (user_id, season, score, rank, players): no rows for a board that there isn't */
+/*
+ * scoreboard.standings(board text, user_ids text[], passes text[]) -> (user_id, season, score, rank, players): no rows for a board that
+ * there isn't, or that has no ranks here
+ */
 Datum
 scoreboard_standings(PG_FUNCTION_ARGS)
 {
@@ -114,7 +117,7 @@ scoreboard_standings(PG_FUNCTION_ARGS)
 	config_begin_call();
 	InitMaterializedSRF(fcinfo, 0);
 	board = name && form_is_board_name(name) ? config_board(name) : NULL;
-	if (board == NULL)
+	if (board == NULL || board->kind != BOARD_COUNTED)
 		return (Datum) 0;
 	reading.board = *board;
 	reading.season = season_running(board);

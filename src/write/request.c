@@ -102,6 +102,9 @@ request_find_rule(const Request *request, const Board **board, const ActionRule 
 	if ((*board)->is_label)
 		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "Name its template: the player's labels decide which of its label boards an action counts towards.",
 					  "an action can't name label board \"%s\"", request->board);
+	if ((*board)->kind != BOARD_COUNTED)
+		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "Actions are counted on the servers that its list comes from.",
+					  "nothing is counted on board \"%s\", whose list comes from elsewhere", request->board);
 	*rule = config_action_rule(*board, request->action_type);
 	if (*rule == NULL)
 		return refuse(refusal, REFUSAL_ACTION_NOT_ALLOWED, "scoreboard.action_type lists the action types.",
