@@ -68,7 +68,7 @@ static SavedPlan before_plan = {
 	.nargs = 5, .types = {INT8OID, INT4OID, INT4OID, TIMESTAMPTZOID, TEXTOID}
 };
 
-/* A page of the records behind a moment and id, in their order. */
+/* The records behind a moment and id, in their order. */
 static SavedPlan later_plan = {
 	.text = "SELECT kind::text, id::text, moment::timestamptz, points::bigint, subscore::bigint, detail::text, counted::bigint, sets_score FROM ("
 	" SELECT 'action' AS kind, action_id AS id, created_at AS moment, coalesce(points, fixed_points) AS points, subscore, detail, " COUNTED " AS counted, sets_score"
@@ -77,8 +77,8 @@ static SavedPlan later_plan = {
 	"  FROM " CREDITS " WHERE " HERE " AND " COUNTS " AND created_at >= $4"
 	" UNION ALL SELECT 'adjust', adjustment_id::text COLLATE \"C\", made_at, points, NULL, NULL, " COUNTED ", false"
 	"  FROM scoreboard.adjustment WHERE " HERE " AND " CORRECTS " AND made_at >= $4) AS later"
-	" WHERE (moment, id COLLATE \"C\") > ($4, $5) ORDER BY moment, id COLLATE \"C\" LIMIT $6",
-	.nargs = 6, .types = {INT8OID, INT4OID, INT4OID, TIMESTAMPTZOID, TEXTOID, INT8OID}
+	" WHERE (moment, id COLLATE \"C\") > ($4, $5) ORDER BY moment, id COLLATE \"C\"",
+	.nargs = 5, .types = {INT8OID, INT4OID, INT4OID, TIMESTAMPTZOID, TEXTOID}
 };
 
 static SavedPlan recount_action_plan = {
@@ -107,7 +107,6 @@ typedef struct Record
 {
 	RecordKind	kind;
 	const char *id;
-	TimestampTz moment;
 	int64		points;			/* that it was worth, or that were to be added */
 	LedgerExtras extras;
 	int64		counted;
@@ -251,7 +250,6 @@ read_record(Record *record, HeapTuple row, TupleDesc desc)
 	*record = (Record) {
 		.kind = strcmp(kind, "action") == 0 ? RECORD_ACTION : strcmp(kind, "credit") == 0 ? RECORD_CREDIT : RECORD_CORRECTION,
 		.id = plan_known_text(row, desc, 2),
-		.moment = DatumGetTimestampTz(plan_datum(row, desc, 3)),
 		.points = DatumGetInt64(plan_datum(row, desc, 4)),
 		.extras = extras_of(row, desc, 5),
 		.counted = DatumGetInt64(plan_datum(row, desc, 7)),
@@ -293,51 +291,51 @@ drop_correction(Replay *replay, const Record *record)
 	replay->with += record->counted;
 }
 
-/* Goes through a page; *last is the record that it ended with. How many it had. */
-static int
-apply_page(Replay *replay, Record *last, Refusal *refusal)
+static bool
+apply_page(Replay *replay, SPITupleTable *page, int count, Refusal *refusal)
 {
-	Datum		values[6];
-	SPITupleTable *page;
-	int			count;
+	bool		good = true;
 
-	set_place(replay->credit, values);
-	values[3] = TimestampTzGetDatum(last->moment);
-	values[4] = CStringGetTextDatum(last->id);
-	values[5] = Int64GetDatum(PAGE_RECORDS);
-	plan_read(&later_plan, values, NULL, 0);
-	page = SPI_tuptable;
-	count = (int) SPI_processed;
 	MemoryContextSwitchTo(replay->page_context);
-	for (int i = 0; i < count && !is_even(replay); i++)
+	for (int i = 0; i < count && good && !is_even(replay); i++)
 	{
+		Record		record;
+
 		CHECK_FOR_INTERRUPTS();
-		read_record(last, page->vals[i], page->tupdesc);
-		if (last->kind == RECORD_CORRECTION && !replay->without.exists)
-			drop_correction(replay, last);
-		else if (!apply(replay, last, refusal))
-			count = 0;
+		read_record(&record, page->vals[i], page->tupdesc);
+		if (record.kind == RECORD_CORRECTION && !replay->without.exists)
+			drop_correction(replay, &record);
+		else
+			good = apply(replay, &record, refusal);
 	}
 	MemoryContextSwitchTo(replay->context);
-	last->id = pstrdup(last->id);
 	MemoryContextReset(replay->page_context);
 	SPI_freetuptable(page);
-	return count;
+	return good;
 }
 
 static bool
 replay_later(Replay *replay, Refusal *refusal)
 {
-	Record		last = {.moment = replay->credit->created_at, .id = replay->credit->action_id};
+	Datum		values[5];
+	Portal		records;
 	int			count;
+	bool		good;
 
-	refusal->code = REFUSAL_NONE;
+	set_place(replay->credit, values);
+	values[3] = TimestampTzGetDatum(replay->credit->created_at);
+	values[4] = CStringGetTextDatum(replay->credit->action_id);
+	records = plan_open(&later_plan, values, NULL);
 	replay->page_context = AllocSetContextCreate(replay->context, "scoreboard replay", ALLOCSET_DEFAULT_SIZES);
 	do
-		count = apply_page(replay, &last, refusal);
-	while (count == PAGE_RECORDS && !is_even(replay));
+	{
+		SPI_cursor_fetch(records, true, PAGE_RECORDS);
+		count = (int) SPI_processed;
+		good = apply_page(replay, SPI_tuptable, count, refusal);
+	} while (good && count == PAGE_RECORDS && !is_even(replay));
 	MemoryContextDelete(replay->page_context);
-	return refusal->code == REFUSAL_NONE;
+	SPI_cursor_close(records);
+	return good;
 }
 
 bool
@@ -348,7 +346,7 @@ replay_without(const ReplayCredit *credit, const Board *board, const LedgerScore
 	*new = (LedgerScore) {.extras.subscore = NO_SUBSCORE};
 	if (board->operator == OPERATOR_SUM)
 		return take_away(credit, board, old, new, refusal);
-	if (!begin(&replay, refusal) || !replay_later(&replay, refusal))
+	if (!begin(&replay, refusal) || (!is_even(&replay) && !replay_later(&replay, refusal)))
 		return false;
 	if (is_even(&replay))
 		*new = (LedgerScore) {.exists = old->exists, .score = old->score, .extras = old->extras};

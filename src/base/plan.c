@@ -103,6 +103,18 @@ plan_read(SavedPlan *plan, Datum *values, const char *nulls, long count)
 	read_at(plan, values, nulls, count, GetLatestSnapshot());
 }
 
+Portal
+plan_open(SavedPlan *plan, Datum *values, const char *nulls)
+{
+	Portal		portal;
+
+	lock_tables(plan);
+	PushActiveSnapshot(GetLatestSnapshot());
+	portal = SPI_cursor_open(NULL, prepared(plan), values, nulls, true);
+	PopActiveSnapshot();
+	return portal;
+}
+
 void
 plan_push_committed(void)
 {

@@ -50,6 +50,9 @@ extern void plan_read_committed(SavedPlan *plan, Datum *values, const char *null
 extern void plan_push_committed(void);
 extern void plan_read_active(SavedPlan *plan, Datum *values, const char *nulls, long count);
 
+/* As plan_read(), in slices by SPI_cursor_fetch(), until SPI_cursor_close(): what is changed meanwhile isn't seen. */
+extern Portal plan_open(SavedPlan *plan, Datum *values, const char *nulls);
+
 /* Runs a write with the transaction's own snapshot rules; expects the SPI result code. */
 extern void plan_write(SavedPlan *plan, Datum *values, const char *nulls, int expected);
 
