@@ -53,7 +53,7 @@ INSERT INTO calls (name, call) VALUES
     ('rank', $$SELECT $f('published-a', 'global', NULL, NULL) ->> 'score' AS score$$), ('me', $$SELECT $f('global', NULL, sign.token('published-a')) ->> 'score' AS score$$),
     ('around', $$SELECT $f('published-a', 'global', 0, NULL, NULL) -> 'entries' -> 0 ->> 'score' AS score$$), ('ranks', $$SELECT $f('{published-a}', 'global', NULL, NULL) -> 'entries' -> 0 ->> 'score' AS score$$),
     ('view', $$SELECT $f('global', 1, 0, '{}', NULL, NULL, sign.token('published-a')) -> 'own' ->> 'score' AS score$$),
-    ('scoreboard_leaderboard', $$SELECT $f() ->> 'board' AS board$$), 
+    ('scoreboard_leaderboard', $$SELECT $f() ->> 'board' AS board$$),
     (NULL, $$UPDATE scoreboard.board SET keep_versions = '1 day' WHERE name = 'global' RETURNING name$$),
     (NULL, $$INSERT INTO scoreboard.kept_version SELECT 1, clock_timestamp(), 1, 1, '-infinity', 'infinity', 0, '{}', '{}', '{}' RETURNING board_id$$),
     ('scoreboard_leaderboard_at', $$SELECT $f('global', clock_timestamp()) ->> 'board' AS board$$),
