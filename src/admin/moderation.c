@@ -55,9 +55,9 @@ static SavedPlan set_listed_plan = {
  */
 static SavedPlan set_recorded_plan = {
 	.text = "WITH changed AS (UPDATE scoreboard.score s SET listed = $2 FROM scoreboard.season e"
-	"  WHERE s.board_id = e.board_id AND s.season = e.season AND s.player_id = $1 AND s.listed <> $2 RETURNING s.board_id, s.season),"
+	"  WHERE s.board_id = e.board_id AND s.season = e.season AND e.purged_at IS NULL AND s.player_id = $1 AND s.listed <> $2 RETURNING s.board_id, s.season),"
 	" locked AS MATERIALIZED (SELECT e.board_id, e.season FROM scoreboard.season e JOIN changed c ON c.board_id = e.board_id AND c.season = e.season"
-	"  WHERE e.ended_at IS NOT NULL ORDER BY e.board_id, e.season FOR NO KEY UPDATE OF e)"
+	"  WHERE e.ended_at IS NOT NULL AND e.purged_at IS NULL ORDER BY e.board_id, e.season FOR NO KEY UPDATE OF e)"
 	" UPDATE scoreboard.season e SET final = false FROM locked l WHERE e.board_id = l.board_id AND e.season = l.season",
 	.nargs = 2, .types = {INT8OID, BOOLOID}
 };

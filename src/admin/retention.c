@@ -14,6 +14,8 @@
  * An address is taken from a row by an update, which stays on its page (HOT) only if there is room, and pages of the log are full.
  * So of each page two rows are taken at a time: their old versions have made room for the next two by the time it is their turn.
  *
+ * What was added to a season that was purged (admin/season_retention.c) goes with the action: nobody sums it up any more.
+ *
  * Whatever the settings say, an action stays for as long as a receipt could vouch for it once more: two changes of the configuration may
  * be made at once, and triggers be off.
  *
@@ -130,7 +132,8 @@ static SavedPlan purge_plan = {
 	"   max(created_at)"
 	"  FROM (SELECT board_id, season, player_id, coalesce(counted_points, applied_points) AS points, applied_points <> 0 AS moved, created_at, sets_score, subscore, detail, undone_at"
 	"   FROM gone UNION ALL SELECT * FROM gone_credits) AS u"
-	"  WHERE undone_at IS NULL OR points <> 0 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+	"  WHERE (undone_at IS NULL OR points <> 0) AND NOT EXISTS (SELECT FROM scoreboard.season e WHERE e.board_id = u.board_id AND e.season >= u.season AND e.purged_at IS NOT NULL)"
+	"  GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
 	"  ON CONFLICT (board_id, season, player_id) DO UPDATE SET applied_points = b.applied_points + excluded.applied_points,"
 	"   moved = b.moved OR excluded.moved,"
 	"   reached_at = CASE WHEN b.moved AND excluded.moved THEN greatest(b.reached_at, excluded.reached_at) WHEN b.moved THEN b.reached_at"

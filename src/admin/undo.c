@@ -83,7 +83,7 @@ static SavedPlan remove_score_plan = {
 };
 
 static SavedPlan reopen_plan = {
-	.text = "UPDATE scoreboard.season SET final = false WHERE board_id = $1 AND season = $2 AND ended_at IS NOT NULL",
+	.text = "UPDATE scoreboard.season SET final = false WHERE board_id = $1 AND season = $2 AND ended_at IS NOT NULL AND purged_at IS NULL",
 	.nargs = 2, .types = {INT4OID, INT4OID}
 };
 

@@ -12,7 +12,10 @@
  * document is behind the scores by its interval: it is wrong only if it
  * stays as it is for longer.
  *
- * Locks: none to verify. To repair: relation scoreboard.score (ROW EXCLUSIVE), then those players' locks that are to be
+ * The seasons that have ended are compared in the same statements, their documents one by one: what there is to read is read once. Their repair
+ * makes them not final again, so that the publisher makes their documents anew (publish/seasons.c).
+ *
+ * Locks: none to verify. To repair: relation scoreboard.score (ROW EXCLUSIVE), then those players' locks and rows of scoreboard.season that are to be
  * had, in no order and so without waiting for any: what is held up by an open transaction is left for the next time,
  * and nobody is held up behind it.
  *
@@ -56,7 +59,7 @@ typedef struct Verification
 {
 	ReturnSetInfo *result;
 	const Board *board;			/* copied: the cache may be reset while we run */
-	int32		season;
+	int32		season;			/* that runs */
 	bool		repair;
 	bool		nightly;
 	VerificationRecord record;
@@ -69,6 +72,7 @@ typedef struct PlayerFinding
 {
 	char	   *user_id;
 	int64		player_id;
+	int32		season;
 	char	   *expected;
 	char	   *found;
 } PlayerFinding;
@@ -78,44 +82,51 @@ typedef struct PlayerFinding
 #define COUNTS "(undone_at IS NULL OR counted_points <> 0)"
 #define CORRECTS "(kind = 'adjust' AND counted_points IS DISTINCT FROM 0)"
 
+/* Of board $1, without the seasons that were purged (admin/season_retention.c), whatever the log still says of them. */
+#define LAST_PURGED "coalesce((SELECT max(e.season) FROM scoreboard.season e WHERE e.board_id = $1 AND e.purged_at IS NOT NULL)::bigint, -2147483649)"
+#define OF_STANDING_SEASONS "board_id = $1 AND season > " LAST_PURGED
+
 /* Counted points telescope from 0 to the score, whatever the operator. */
 static SavedPlan scores_plan = {
 	.text =
 	"WITH log AS ("
-	" SELECT player_id, sum(points)::bigint AS score FROM ("
-	"  SELECT player_id, " COUNTED " AS points FROM scoreboard.action WHERE board_id = $1 AND season = $2 AND " COUNTS
-	"  UNION ALL SELECT player_id, " COUNTED " FROM scoreboard.credit WHERE board_id = $1 AND season = $2 AND " COUNTS
-	"  UNION ALL SELECT player_id, " COUNTED " FROM scoreboard.adjustment WHERE board_id = $1 AND season = $2 AND " CORRECTS
-	"  UNION ALL SELECT player_id, applied_points FROM scoreboard.balance WHERE board_id = $1 AND season = $2) AS credits"
-	" WHERE player_id IS NOT NULL AND points IS NOT NULL GROUP BY player_id)"
-	" SELECT p.user_id, player_id, log.score::text, s.score::text"
-	" FROM log FULL JOIN (SELECT player_id, score FROM scoreboard.score WHERE board_id = $1 AND season = $2) AS s USING (player_id)"
+	" SELECT season, player_id, sum(points)::bigint AS score FROM ("
+	"  SELECT season, player_id, " COUNTED " AS points FROM scoreboard.action WHERE " OF_STANDING_SEASONS " AND " COUNTS
+	"  UNION ALL SELECT season, player_id, " COUNTED " FROM scoreboard.credit WHERE " OF_STANDING_SEASONS " AND " COUNTS
+	"  UNION ALL SELECT season, player_id, " COUNTED " FROM scoreboard.adjustment WHERE " OF_STANDING_SEASONS " AND " CORRECTS
+	"  UNION ALL SELECT season, player_id, applied_points FROM scoreboard.balance WHERE " OF_STANDING_SEASONS ") AS credits"
+	" WHERE player_id IS NOT NULL AND points IS NOT NULL GROUP BY season, player_id)"
+	" SELECT p.user_id, player_id, season, log.score::text, s.score::text"
+	" FROM log FULL JOIN (SELECT season, player_id, score FROM scoreboard.score WHERE " OF_STANDING_SEASONS ") AS s USING (season, player_id)"
 	" LEFT JOIN scoreboard.player p USING (player_id)"
-	" WHERE log.score IS DISTINCT FROM s.score ORDER BY player_id",
-	.nargs = 2, .types = {INT4OID, INT4OID}, .custom = true
+	" WHERE log.score IS DISTINCT FROM s.score ORDER BY season, player_id",
+	.nargs = 1, .types = {INT4OID}, .custom = true
 };
 
 /* Of those who have such a thing or should: their last action that set the score. */
 static SavedPlan extras_plan = {
 	.text =
-	"WITH concerned AS ("
-	" SELECT player_id FROM scoreboard.score WHERE board_id = $1 AND season = $2 AND (subscore IS NOT NULL OR detail IS NOT NULL)"
-	" UNION SELECT player_id FROM scoreboard.action WHERE board_id = $1 AND season = $2 AND (subscore IS NOT NULL OR detail IS NOT NULL)"
-	" UNION SELECT player_id FROM scoreboard.credit c JOIN scoreboard.action a USING (player_id, action_id)"
-	"  WHERE c.board_id = $1 AND c.season = $2 AND (subscore IS NOT NULL OR detail IS NOT NULL)"
-	" UNION SELECT player_id FROM scoreboard.balance WHERE board_id = $1 AND season = $2 AND (subscore IS NOT NULL OR detail IS NOT NULL)),"
-	" log AS (SELECT DISTINCT ON (player_id) player_id, subscore, detail FROM ("
-	"  SELECT player_id, created_at, subscore, detail FROM scoreboard.action WHERE board_id = $1 AND season = $2 AND sets_score"
-	"  UNION ALL SELECT player_id, created_at, subscore, detail FROM scoreboard.credit c JOIN scoreboard.action a USING (player_id, action_id)"
-	"  WHERE c.board_id = $1 AND c.season = $2 AND c.sets_score"
-	"  UNION ALL SELECT player_id, set_at, subscore, detail FROM scoreboard.balance WHERE board_id = $1 AND season = $2 AND set_at IS NOT NULL) AS setters"
-	" JOIN concerned USING (player_id) ORDER BY player_id, created_at DESC)"
-	" SELECT p.user_id, player_id,"
+	"WITH credited AS MATERIALIZED (SELECT c.season, c.player_id, a.created_at, a.subscore, a.detail, c.sets_score"
+	"  FROM scoreboard.credit c JOIN scoreboard.action a USING (player_id, action_id)"
+	"  WHERE c.board_id = $1 AND c.season > " LAST_PURGED "),"
+	" concerned AS ("
+	" SELECT season, player_id FROM scoreboard.score WHERE " OF_STANDING_SEASONS " AND (subscore IS NOT NULL OR detail IS NOT NULL)"
+	" UNION SELECT season, player_id FROM scoreboard.action WHERE " OF_STANDING_SEASONS " AND (subscore IS NOT NULL OR detail IS NOT NULL)"
+	" UNION SELECT season, player_id FROM credited WHERE subscore IS NOT NULL OR detail IS NOT NULL"
+	" UNION SELECT season, player_id FROM scoreboard.balance WHERE " OF_STANDING_SEASONS " AND (subscore IS NOT NULL OR detail IS NOT NULL)),"
+	" log AS (SELECT DISTINCT ON (season, player_id) season, player_id, subscore, detail FROM ("
+	"  SELECT season, player_id, created_at, subscore, detail FROM scoreboard.action WHERE " OF_STANDING_SEASONS " AND sets_score"
+	"  UNION ALL SELECT season, player_id, created_at, subscore, detail FROM credited WHERE sets_score"
+	"  UNION ALL SELECT season, player_id, set_at, subscore, detail FROM scoreboard.balance WHERE " OF_STANDING_SEASONS " AND set_at IS NOT NULL) AS setters"
+	" JOIN concerned USING (season, player_id) ORDER BY season, player_id, created_at DESC)"
+	" SELECT p.user_id, player_id, season,"
 	"  pg_catalog.json_strip_nulls(pg_catalog.json_build_object('subscore', log.subscore, 'detail', log.detail))::text,"
 	"  pg_catalog.json_strip_nulls(pg_catalog.json_build_object('subscore', s.subscore, 'detail', s.detail))::text"
-	" FROM concerned LEFT JOIN log USING (player_id) JOIN scoreboard.score s USING (player_id) JOIN scoreboard.player p USING (player_id)"
-	" WHERE s.board_id = $1 AND s.season = $2 AND (log.subscore, log.detail) IS DISTINCT FROM (s.subscore, s.detail) ORDER BY player_id",
-	.nargs = 2, .types = {INT4OID, INT4OID}, .custom = true
+	" FROM concerned LEFT JOIN log USING (season, player_id)"
+	" JOIN (SELECT season, player_id, subscore, detail FROM scoreboard.score WHERE " OF_STANDING_SEASONS ") AS s USING (season, player_id)"
+	" JOIN scoreboard.player p USING (player_id)"
+	" WHERE (log.subscore, log.detail) IS DISTINCT FROM (s.subscore, s.detail) ORDER BY season, player_id",
+	.nargs = 1, .types = {INT4OID}, .custom = true
 };
 
 /* As admin/moderation.c keeps it */
@@ -123,23 +134,23 @@ static SavedPlan extras_plan = {
 
 static SavedPlan listed_plan = {
 	.text =
-	"SELECT p.user_id, s.player_id, " LISTED "::text, s.listed::text"
-	" FROM scoreboard.score s JOIN scoreboard.player p USING (player_id)"
-	" WHERE s.board_id = $1 AND s.season = $2 AND s.listed <> " LISTED " ORDER BY s.player_id",
-	.nargs = 2, .types = {INT4OID, INT4OID}, .custom = true
+	"SELECT p.user_id, s.player_id, s.season, " LISTED "::text, s.listed::text"
+	" FROM (SELECT season, player_id, listed FROM scoreboard.score WHERE " OF_STANDING_SEASONS ") AS s JOIN scoreboard.player p USING (player_id)"
+	" WHERE s.listed <> " LISTED " ORDER BY s.season, s.player_id",
+	.nargs = 1, .types = {INT4OID}, .custom = true
 };
 
 static SavedPlan orphans_plan = {
 	.text =
-	"SELECT NULL::text, s.player_id, NULL::text, s.score::text FROM scoreboard.score s"
-	" WHERE s.board_id = $1 AND s.season = $2 AND NOT EXISTS (SELECT FROM scoreboard.player p WHERE p.player_id = s.player_id)"
-	" ORDER BY s.player_id",
-	.nargs = 2, .types = {INT4OID, INT4OID}, .custom = true
+	"SELECT NULL::text, s.player_id, s.season, NULL::text, s.score::text FROM (SELECT season, player_id, score FROM scoreboard.score WHERE " OF_STANDING_SEASONS ") AS s"
+	" WHERE NOT EXISTS (SELECT FROM scoreboard.player p WHERE p.player_id = s.player_id)"
+	" ORDER BY s.season, s.player_id",
+	.nargs = 1, .types = {INT4OID}, .custom = true
 };
 
 static SavedPlan indexes_plan = {
 	.text =
-	"SELECT NULL::text, 0::bigint, NULL::text, c.relname::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
+	"SELECT c.relname::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
 	" WHERE i.indrelid = 'scoreboard.score'::pg_catalog.regclass AND NOT i.indisprimary ORDER BY c.relname",
 };
 
@@ -151,6 +162,29 @@ static SavedPlan rank_plan = {
 static SavedPlan top_plan = {
 	.text = "SELECT document, version FROM scoreboard.top WHERE board = $1",
 	.nargs = 1, .types = {TEXTOID}
+};
+
+/* Those that the publisher is still at are made anew anyway. */
+static SavedPlan ended_seasons_plan = {
+	.text = "SELECT season::int FROM scoreboard.season WHERE board_id = $1 AND ended_at IS NOT NULL AND final AND purged_at IS NULL ORDER BY season",
+	.nargs = 1, .types = {INT4OID}
+};
+
+static SavedPlan ended_document_plan = {
+	.text = "SELECT document::text, coalesce(players, -1)::bigint FROM scoreboard.season WHERE board_id = $1 AND season = $2 AND final AND purged_at IS NULL",
+	.nargs = 2, .types = {INT4OID, INT4OID}
+};
+
+static SavedPlan season_stands_plan = {
+	.text = "SELECT count(*) FILTER (WHERE season = $2) > 0, count(*) FILTER (WHERE purged_at IS NOT NULL) > 0 FROM scoreboard.season WHERE board_id = $1 AND season >= $2",
+	.nargs = 2, .types = {INT4OID, INT4OID}
+};
+
+/* Its purge is kept off until we have committed, too. */
+static SavedPlan reopen_plan = {
+	.text = "WITH free AS MATERIALIZED (SELECT board_id, season FROM scoreboard.season WHERE board_id = $1 AND season = $2 AND purged_at IS NULL FOR UPDATE SKIP LOCKED)"
+	" UPDATE scoreboard.season e SET final = false FROM free f WHERE e.board_id = f.board_id AND e.season = f.season",
+	.nargs = 2, .types = {INT4OID, INT4OID}
 };
 
 static SavedPlan board_names_plan = {
@@ -201,10 +235,10 @@ static SavedPlan mend_listed_plan = {
 };
 
 static void
-report(Verification *run, const char *finding, const char *user_id, const char *expected, const char *found, bool repaired)
+report(Verification *run, int32 season, const char *finding, const char *user_id, const char *expected, const char *found, bool repaired)
 {
 	Datum		values[7] = {
-		CStringGetTextDatum(run->board->name), Int32GetDatum(run->season), CStringGetTextDatum(finding),
+		CStringGetTextDatum(run->board->name), Int32GetDatum(season), CStringGetTextDatum(finding),
 		user_id ? CStringGetTextDatum(user_id) : (Datum) 0,
 		expected ? CStringGetTextDatum(expected) : (Datum) 0,
 		found ? CStringGetTextDatum(found) : (Datum) 0,
@@ -244,7 +278,7 @@ read_whole_tables(SavedPlan *plan, Datum *values)
 static PlayerFinding *
 compare(SavedPlan *plan, const Verification *run, int *count)
 {
-	Datum		values[2] = {Int32GetDatum(run->board->board_id), Int32GetDatum(run->season)};
+	Datum		values[1] = {Int32GetDatum(run->board->board_id)};
 	PlayerFinding *findings;
 
 	read_whole_tables(plan, values);
@@ -257,10 +291,23 @@ compare(SavedPlan *plan, const Verification *run, int *count)
 
 		findings[i].user_id = plan_text(row, desc, 1);
 		findings[i].player_id = DatumGetInt64(plan_datum(row, desc, 2));
-		findings[i].expected = plan_text(row, desc, 3);
-		findings[i].found = plan_text(row, desc, 4);
+		findings[i].season = DatumGetInt32(plan_datum(row, desc, 3));
+		findings[i].expected = plan_text(row, desc, 4);
+		findings[i].found = plan_text(row, desc, 5);
 	}
 	return findings;
+}
+
+/* False where the patience is over. */
+static bool
+wait_a_moment(Verification *run)
+{
+	if (run->patience_us <= 0)
+		return false;
+	CHECK_FOR_INTERRUPTS();
+	pg_usleep(LOCK_INTERVAL_US);
+	run->patience_us -= LOCK_INTERVAL_US;
+	return true;
 }
 
 static bool
@@ -273,13 +320,41 @@ lock_player(Verification *run, const char *user_id)
 		return false;
 	while (!player_lock_try(hash))
 	{
-		if (run->patience_us <= 0)
+		if (!wait_a_moment(run))
 			return false;
-		CHECK_FOR_INTERRUPTS();
-		pg_usleep(LOCK_INTERVAL_US);
-		run->patience_us -= LOCK_INTERVAL_US;
 	}
 	return true;
+}
+
+/* An ended season's document is made anew after our commit. False where the season was purged meanwhile, or somebody has locked its row. */
+static bool
+reopen_season(Verification *run, int32 season)
+{
+	Datum		values[2] = {Int32GetDatum(run->board->board_id), Int32GetDatum(season)};
+
+	if (season >= run->season)
+		return true;
+	do
+	{
+		HeapTuple	row;
+		TupleDesc	desc;
+
+		plan_write(&reopen_plan, values, NULL, SPI_OK_UPDATE);
+		if (SPI_processed > 0)
+		{
+			rank_notes_touch(run->board->board_id);
+			return true;
+		}
+		plan_read_committed(&season_stands_plan, values, NULL, 0);
+		row = SPI_tuptable->vals[0];
+		desc = SPI_tuptable->tupdesc;
+		if (DatumGetBool(plan_datum(row, desc, 2)))
+			return false;
+		/* One that the publisher has still to record has no document. */
+		if (!DatumGetBool(plan_datum(row, desc, 1)))
+			return true;
+	} while (wait_a_moment(run));
+	return false;
 }
 
 /* Recomputes one row under the player's lock; what is committed meanwhile counts. False where the player's lock isn't to be had. */
@@ -287,10 +362,10 @@ static bool
 mend(SavedPlan *plan, Verification *run, const PlayerFinding *finding, int expected_result)
 {
 	Datum		values[3] = {
-		Int32GetDatum(run->board->board_id), Int32GetDatum(run->season), Int64GetDatum(finding->player_id)
+		Int32GetDatum(run->board->board_id), Int32GetDatum(finding->season), Int64GetDatum(finding->player_id)
 	};
 
-	if (!lock_player(run, finding->user_id))
+	if (!lock_player(run, finding->user_id) || !reopen_season(run, finding->season))
 	{
 		run->left_over++;
 		return false;
@@ -314,7 +389,7 @@ verify_scores(Verification *run)
 		bool		mended = run->repair && mendable && mend(&mend_score_plan, run, finding, SPI_OK_INSERT);
 
 		/* A score without any action was put there by hand: only whoever did it knows what it should be. */
-		report(run, finding->expected == NULL ? "score without an action"
+		report(run, finding->season, finding->expected == NULL ? "score without an action"
 			   : finding->found == NULL ? "score missing" : "score differs from the action log",
 			   finding->user_id, finding->expected, finding->found, mended);
 	}
@@ -331,7 +406,7 @@ verify_rows(Verification *run, SavedPlan *comparison, SavedPlan *mending, const 
 	{
 		bool		mended = run->repair && mend(mending, run, &findings[i], SPI_OK_UPDATE);
 
-		report(run, finding, findings[i].user_id, findings[i].expected, findings[i].found, mended);
+		report(run, findings[i].season, finding, findings[i].user_id, findings[i].expected, findings[i].found, mended);
 	}
 }
 
@@ -357,11 +432,11 @@ verify_schema(Verification *run)
 	PlayerFinding *findings = compare(&orphans_plan, run, &count);
 
 	for (int i = 0; i < count; i++)
-		report(run, "score without a player", NULL, NULL, findings[i].found, false);
+		report(run, findings[i].season, "score without a player", NULL, NULL, findings[i].found, false);
 
 	plan_read_committed(&indexes_plan, NULL, NULL, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
-		report(run, "index that ends HOT updates", NULL, NULL, plan_text(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 4), false);
+		report(run, run->season, "index that ends HOT updates", NULL, NULL, plan_text(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1), false);
 }
 
 static void
@@ -378,7 +453,7 @@ verify_rank_tree(Verification *run)
 		return;
 	if (run->repair)
 		rank_notes_rebuild(tables_id(TABLE_SCORE), run->board->board_id);
-	report(run, "rank tree differs from the scores", NULL, NULL, NULL, run->repair);
+	report(run, run->season, "rank tree differs from the scores", NULL, NULL, NULL, run->repair);
 }
 
 /* The stored document and its version; NULL before the first. */
@@ -431,7 +506,56 @@ verify_document(Verification *run)
 	/* The publisher looks again after our commit; a document that is right by then stays. */
 	if (run->repair)
 		rank_notes_rebuild(tables_id(TABLE_SCORE), run->board->board_id);
-	report(run, "published document differs from the scores", NULL, NULL, NULL, run->repair);
+	report(run, run->season, "published document differs from the scores", NULL, NULL, NULL, run->repair);
+}
+
+/* Does it show what the scores are, or is it made anew within a moment? */
+static bool
+ended_document_follows(const Board *board, int32 season)
+{
+	TimestampTz give_up = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PUBLISH_PATIENCE_MS);
+	Datum		values[2] = {Int32GetDatum(board->board_id), Int32GetDatum(season)};
+
+	do
+	{
+		char	   *document;
+		char	   *entries;
+		int64		recorded;
+		Listing		listing;
+
+		plan_read_committed(&ended_document_plan, values, NULL, 1);
+		if (SPI_processed == 0)
+			return true;
+		document = plan_text(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+		recorded = DatumGetInt64(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));
+		entries = document_entries(board, season, &listing);
+		if (document && document_shows(document, entries) && document_counts(document, listing.players) && recorded == listing.players)
+			return true;
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(LOOK_EVERY_MS * 1000L);
+	} while (GetCurrentTimestamp() < give_up);
+	return false;
+}
+
+static void
+verify_ended_documents(Verification *run)
+{
+	Datum		values[1] = {Int32GetDatum(run->board->board_id)};
+	SPITupleTable *seasons;
+	uint64		count;
+
+	plan_read_committed(&ended_seasons_plan, values, NULL, 0);
+	seasons = SPI_tuptable;
+	count = SPI_processed;
+	if (count > 0)
+		progress(run, "documents of ended seasons against their scores");
+	for (uint64 i = 0; i < count; i++)
+	{
+		int32		season = DatumGetInt32(plan_datum(seasons->vals[i], seasons->tupdesc, 1));
+
+		if (!ended_document_follows(run->board, season))
+			report(run, season, "document of an ended season differs from its scores", NULL, NULL, NULL, run->repair && reopen_season(run, season));
+	}
 }
 
 static void
@@ -440,6 +564,7 @@ verify_board(Verification *run)
 	/* These two look at what is committed, so they come before anything is mended. */
 	verify_rank_tree(run);
 	verify_document(run);
+	verify_ended_documents(run);
 	verify_scores(run);
 	verify_extras(run);
 	verify_listed(run);

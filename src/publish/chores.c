@@ -18,6 +18,7 @@
 #include "utils/snapmgr.h"
 
 #include "admin/retention.h"
+#include "admin/season_retention.h"
 #include "admin/verification.h"
 #include "base/plan.h"
 #include "scoreboard.h"
@@ -31,6 +32,7 @@
 #include "publish/publisher.h"
 #include "publish/publisher_transaction.h"
 #include "publish/purger.h"
+#include "publish/season_names.h"
 #include "publish/seasons.h"
 #include "publish/slots.h"
 #include "publish/watcher.h"
@@ -49,9 +51,10 @@
 /* Nobody makes it due: what has lived long enough is looked for at our start, and so often. */
 #define PURGE_INTERVAL_MS 600000
 
-/* Whether the log is to be gone over is asked for at our start, so often, and once a second at most where we are woken. */
+/* Whether something is to be purged is asked for at our start, so often, and where we are woken: once a second at most, and for a hundredth of the time. */
 #define RETENTION_INTERVAL_MS 60000
 #define RETENTION_SHORTEST_INTERVAL_MS 1000
+#define RETENTION_SHARE 100
 
 #define FIRST_BACK_OFF_MS 500
 #define LONGEST_BACK_OFF_MS 15000
@@ -71,6 +74,7 @@ static int	build_failures = 0;	/* in a row, of the builder */
 static int64 purge_at = 0;
 static int64 retention_at = 0;
 static int64 retention_looked_at = INT64_MIN / 2;
+static int64 retention_look_ms = 0;	/* how long that took: the more boards, the longer */
 static int	purger_failures = 0;	/* in a row: it ended, and there was still something to do */
 static int64 watched_at = 0;	/* 0: not yet; the first look is an interval after our start */
 static bool boards_wanted = false;	/* we have asked for every board's ranks, at our start */
@@ -142,8 +146,9 @@ retain(void)
 
 	retention_looked_at = worker_clock_ms();
 	publisher_begin_chore(CHORE_PATIENCE_MS);
-	due = retention_is_due() | (!purger_is_running() && kept_purge_is_due());
+	due = season_retention_is_due() | retention_is_due() | (!purger_is_running() && kept_purge_is_due());
 	publisher_commit_chore();
+	retention_look_ms = worker_clock_ms() - retention_looked_at;
 	retention_at = worker_clock_ms() + RETENTION_INTERVAL_MS;
 	if (!due)
 		purger_failures = 0;
@@ -155,7 +160,7 @@ retain(void)
 static void
 hurry_retention(void)
 {
-	retention_at = Min(retention_at, retention_looked_at + RETENTION_SHORTEST_INTERVAL_MS);
+	retention_at = Min(retention_at, retention_looked_at + Max(RETENTION_SHORTEST_INTERVAL_MS, RETENTION_SHARE * retention_look_ms));
 }
 
 /* It has nothing left to do, or has failed: that is seen at the next look. */
@@ -201,16 +206,17 @@ static void number_events(void);
 
 enum
 {
-	BUILDING_RANKS, FINISHING_SEASONS, REPORTING_WINDOWS, STORING_REFUSALS, PURGING, RETAINING, WATCHING, AUDITING, NUMBERING_EVENTS
+	BUILDING_RANKS, RENAMING_PLAYERS, FINISHING_SEASONS, REPORTING_WINDOWS, STORING_REFUSALS, PURGING, RETAINING, WATCHING, AUDITING, NUMBERING_EVENTS
 };
 
 static Chore chores[] = {
 	[BUILDING_RANKS] = {"building ranks", ranks_pending, build_ranks},
+	[RENAMING_PLAYERS] = {"renaming players in ended seasons", season_names_pending, season_names_follow},
 	[FINISHING_SEASONS] = {"finishing seasons", seasons_pending, seasons_finish},
 	[REPORTING_WINDOWS] = {"reporting full rate windows", rate_limit_report_pending, rate_limit_report},
 	[STORING_REFUSALS] = {"storing refusals", refusal_log_pending, store_refusals},
 	[PURGING] = {"purging session keys, grants, events and counts", purge_pending, purge},
-	[RETAINING] = {"looking for actions and kept versions to purge", retention_pending, retain},
+	[RETAINING] = {"looking for actions, seasons and kept versions to purge", retention_pending, retain},
 	[WATCHING] = {"looking for anomalies", watch_pending, watch},
 	[AUDITING] = {"looking after the nightly check", audit_pending, auditor_look},
 	[NUMBERING_EVENTS] = {"numbering events", outbox_pending, number_events}
@@ -282,8 +288,9 @@ clock_wait_ms(void)
 {
 	int64		purge_wait_ms = Max(purge_at, chores[PURGING].not_before) - worker_clock_ms();
 	int64		retention_wait_ms = Max(retention_at, chores[RETAINING].not_before) - worker_clock_ms();
+	int64		seasons_ms = Min(seasons_wait_ms(), season_names_wait_ms());
 
-	return Min(Min(Min(watch_wait_ms(), auditor_wait_ms()), Min(seasons_wait_ms(), Max(Min(purge_wait_ms, retention_wait_ms), 0))), WORKER_LONGEST_SLEEP_MS);
+	return Min(Min(Min(watch_wait_ms(), auditor_wait_ms()), Min(seasons_ms, Max(Min(purge_wait_ms, retention_wait_ms), 0))), WORKER_LONGEST_SLEEP_MS);
 }
 
 int64
@@ -302,8 +309,11 @@ chores_run(void)
 		return gathered_at - now;
 	woken = slots_take_chores();
 	if (woken)
+	{
 		hurry_retention();
-	if (!woken && !put_off && !purge_pending() && !retention_pending() && !watch_pending() && !audit_pending() && !seasons_pending())
+		season_names_look();
+	}
+	if (!woken && !put_off && !purge_pending() && !retention_pending() && !watch_pending() && !audit_pending() && !seasons_pending() && !season_names_pending())
 		return clock_wait_ms();
 	put_off = false;
 	wait_ms = WORKER_LONGEST_SLEEP_MS;

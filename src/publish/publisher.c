@@ -116,6 +116,7 @@ typedef struct BoardRow
 	TimestampTz kept_since;
 	bool		unkept;			/* it couldn't be done in this cycle */
 	TimestampTz updated_at;		/* when new_version was */
+	bool		recorded;		/* the season that runs has its row, and none before it runs */
 	int64		new_version;	/* 0: not published in this cycle */
 } BoardRow;
 
@@ -150,8 +151,10 @@ static SavedPlan read_boards = {
 	" b.publish_interval_ms::int, t.season, greatest(t.version, CASE WHEN b.period <> 'forever' THEN (SELECT max(e.version) FROM scoreboard.season e WHERE e.board_id = b.board_id) END),"
 	" t.document, coalesce(CASE WHEN b.period = 'reset' THEN (SELECT e.began_at FROM scoreboard.season e WHERE e.board_id = b.board_id ORDER BY e.season DESC LIMIT 1) END,"
 	"  b.created_at)::timestamptz,"
-	" CASE WHEN b.period <> 'forever' THEN EXISTS (SELECT FROM scoreboard.season e WHERE e.board_id = b.board_id AND e.ended_at IS NOT NULL AND NOT e.final)"
-	"  ELSE false END, " SEASON_COLUMNS ", t.version::bigint, b.kept_since::timestamptz, CASE WHEN b.remote THEN 'r' WHEN b.merges <> '{}' THEN 'm' ELSE 'c' END,"
+	" CASE WHEN b.period <> 'forever' THEN EXISTS (SELECT FROM scoreboard.season e WHERE e.board_id = b.board_id AND e.ended_at IS NOT NULL AND NOT e.final AND e.purged_at IS NULL)"
+	"  ELSE false END, " SEASON_COLUMNS ","
+	" coalesce(CASE WHEN b.period <> 'forever' THEN (SELECT min(e.season) FROM scoreboard.season e WHERE e.board_id = b.board_id AND e.ended_at IS NULL) END, -2147483648)::int,"
+	" t.version::bigint, b.kept_since::timestamptz, CASE WHEN b.remote THEN 'r' WHEN b.merges <> '{}' THEN 'm' ELSE 'c' END,"
 	" ARRAY(SELECT g.merged_id FROM scoreboard.merging g WHERE g.source_id = b.board_id)::int[]"
 	" FROM scoreboard.board b LEFT JOIN scoreboard.top t ON t.board = b.name"
 	" WHERE b.board_id & 131071 = ANY ($1)",
@@ -220,6 +223,7 @@ read_season(BoardRow *row, HeapTuple tuple, TupleDesc desc)
 	if (!row->known_zone)
 		return;
 	row->season = season_running(&row->board);
+	row->recorded = row->board.period == PERIOD_FOREVER || DatumGetInt32(plan_datum(tuple, desc, 17)) == row->season;
 	row->span = season_span(&row->board, row->season);
 	if (row->board.period == PERIOD_RESET)
 		row->span.begin = DatumGetTimestampTz(plan_datum(tuple, desc, 12));
@@ -244,12 +248,12 @@ board_row(HeapTuple row, TupleDesc desc)
 	board->lowest_score = DatumGetInt64(plan_datum(row, desc, 7));
 	board->publish_interval_ms = DatumGetInt32(plan_datum(row, desc, 8));
 	read_season(result, row, desc);
-	since = SPI_getbinval(row, desc, 18, &no_since);
+	since = SPI_getbinval(row, desc, 19, &no_since);
 	result->keeps = !no_since;
 	result->kept_since = no_since ? 0 : DatumGetTimestampTz(since);
 	result->list_order = merging_order(plan_known_text(row, desc, 3), plan_known_text(row, desc, 5));
-	board->kind = (BoardKind) plan_known_text(row, desc, 19)[0];
-	result->merged_by = int_list(row, desc, 20);
+	board->kind = (BoardKind) plan_known_text(row, desc, 20)[0];
+	result->merged_by = int_list(row, desc, 21);
 	return result;
 }
 
@@ -266,7 +270,7 @@ read_stored(BoardRow *board, HeapTuple row, TupleDesc desc)
 	version = SPI_getbinval(row, desc, 10, &no_version);
 	board->stored_version = no_version ? 0 : DatumGetInt64(version);
 	if (board->stored)
-		board->shown_version = DatumGetInt64(plan_datum(row, desc, 17));
+		board->shown_version = DatumGetInt64(plan_datum(row, desc, 18));
 }
 
 static void
@@ -431,8 +435,6 @@ tell_remote(Cycle *cycle, BoardRow *row)
 static void
 publish_list(const Cycle *cycle, BoardRow *row, bool leap, const PublishedList *list)
 {
-	if (row->board.period != PERIOD_FOREVER && (leap || row->stored_season != row->season))
-		seasons_begin(&row->board, row->season, &row->span, row->stored ? row->stored_season : row->season, row->stored_version, row->stored_document);
 	row->new_version = next_version(row, leap);
 	row->updated_at = GetCurrentTimestamp();
 	store(row, list);
@@ -481,6 +483,8 @@ publish_board(Cycle *cycle, BoardRow *row)
 	row->unkept = row->keeps && !keep;
 	list = row->board.kind == BOARD_MERGED ? merging_list(&row->board) : merging_own_list(&row->board, row->season, &listing);
 	cycle->done = lappend(cycle->done, row);
+	if (!row->recorded || (row->board.period != PERIOD_FOREVER && (leap || row->stored_season != row->season)))
+		seasons_begin(&row->board, row->season, &row->span, row->stored ? row->stored_season : row->season, row->stored_version, row->stored_document);
 	if (leap || !is_published(row, &list))
 		publish_list(cycle, row, leap, &list);
 	if (keep)

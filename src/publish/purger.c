@@ -1,13 +1,13 @@
 /*
- * publish/purger.c - a worker beside the publisher, for as long as the log of actions is gone over, or kept versions of lists
+ * publish/purger.c - a worker beside the publisher, for as long as ended seasons are purged, the log of actions is gone over, or kept versions of lists
  *
- * What goes and how, admin/retention.c and publish/kept.c say; here is that each step is a transaction of its own, with a pause behind it as long as it
+ * What goes and how, admin/season_retention.c, admin/retention.c and publish/kept.c say; here is that each step is a transaction of its own, with a pause behind it as long as it
  * took. A step never waits: not for a lock (it fails then, and the next worker goes on where it was), nor for a disk or a standby at
  * its commit: what a crash takes back of a purge is purged again, and whoever commits after it takes it along.
  *
  * It is the publisher's own, as the builder is: a publisher that leaves ends it first.
  *
- * Locks: those of publish/publisher_transaction.c, then admin/retention.c's and publish/kept.c's.
+ * Locks: those of publish/publisher_transaction.c, then those of these three.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -24,6 +24,7 @@
 #include "utils/wait_event.h"
 
 #include "admin/retention.h"
+#include "admin/season_retention.h"
 #include "compat.h"
 #include "publish/kept.h"
 #include "publish/publisher_transaction.h"
@@ -32,7 +33,7 @@
 
 #define SHORTEST_PAUSE_MS 10
 
-static HelperWorker purger = {.kind = "purger", .purpose = "purge actions and kept versions"};
+static HelperWorker purger = {.kind = "purger", .purpose = "purge actions, seasons and kept versions"};
 
 PGDLLEXPORT void scoreboard_purger_main(Datum arg);
 
@@ -85,7 +86,7 @@ step(void)
 
 	if (!publisher_try_transaction())
 		return false;
-	more = retention_step() | kept_purge_step();
+	more = season_retention_step() || (retention_step() | kept_purge_step());
 	publisher_commit_transaction();
 	MemoryContextReset(worker_turn_context());
 	pgstat_report_stat(false);
@@ -102,7 +103,7 @@ scoreboard_purger_main(Datum arg)
 	worker_accept_signals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	set_settings();
-	pgstat_report_activity(STATE_RUNNING, "purging actions and kept versions");
+	pgstat_report_activity(STATE_RUNNING, "purging actions, seasons and kept versions");
 	while (more)
 	{
 		int64		began = worker_clock_ms();

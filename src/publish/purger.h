@@ -1,5 +1,5 @@
 /*
- * publish/purger.h - a worker beside the publisher, for as long as the log of actions is gone over, or kept versions of lists
+ * publish/purger.h - a worker beside the publisher, for as long as ended seasons are purged, the log of actions is gone over, or kept versions of lists
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */

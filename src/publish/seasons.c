@@ -42,6 +42,7 @@
 
 /* Finished with one wait. */
 #define SLICE 200
+#define SLICE_MS 50
 
 /* While there are writers to wait for. */
 #define FIRST_LOOK_MS 20
@@ -62,13 +63,20 @@ static int64 waiting_since = 0;
 
 static SavedPlan restoring_plan = {.text = "SELECT scoreboard.restore_under_way()"};
 
-static SavedPlan earlier_plan = {
-	.text = "SELECT max(season)::int FROM scoreboard.score WHERE board_id = $1 AND season < $2",
+/* From the latest on; those before the last that is recorded have rows, or are purged. */
+static SavedPlan missed_plan = {
+	.text = "WITH RECURSIVE recorded (season) AS (SELECT coalesce(max(e.season), -2147483648) FROM scoreboard.season e WHERE e.board_id = $1 AND e.season < $2),"
+	" missed (season) AS ("
+	"  SELECT (SELECT max(s.season) FROM scoreboard.score s WHERE s.board_id = $1 AND s.season < $2 AND s.season > (SELECT r.season FROM recorded r))"
+	"  UNION ALL SELECT (SELECT max(s.season) FROM scoreboard.score s WHERE s.board_id = $1 AND s.season < m.season AND s.season > (SELECT r.season FROM recorded r))"
+	"  FROM missed m WHERE m.season IS NOT NULL)"
+	" SELECT season::int FROM missed WHERE season IS NOT NULL",
 	.nargs = 2, .types = {INT4OID, INT4OID}
 };
 
 static SavedPlan add_plan = {
-	.text = "INSERT INTO scoreboard.season (board_id, season, began_at) VALUES ($1, $2, $3) ON CONFLICT (board_id, season) DO NOTHING",
+	.text = "INSERT INTO scoreboard.season (board_id, season, began_at) SELECT b.board_id, $2, $3 FROM scoreboard.board b WHERE b.board_id = $1 FOR KEY SHARE SKIP LOCKED"
+	" ON CONFLICT (board_id, season) DO NOTHING",
 	.nargs = 3, .types = {INT4OID, INT4OID, TIMESTAMPTZOID}
 };
 
@@ -84,25 +92,25 @@ static SavedPlan end_plan = {
 
 static SavedPlan unfinished_plan = {
 	.text = "SELECT e.board_id::int, e.season::int FROM scoreboard.season e JOIN scoreboard.board b USING (board_id)"
-	" WHERE e.ended_at IS NOT NULL AND NOT e.final ORDER BY e.ended_at, 1, 2",
+	" WHERE e.ended_at IS NOT NULL AND NOT e.final AND e.purged_at IS NULL ORDER BY e.ended_at, 1, 2",
 };
 
 static SavedPlan lock_plan = {
-	.text = "SELECT e.began_at, e.ended_at, coalesce(e.version, 0)::bigint, e.document::text,"
-	" greatest((SELECT max(o.version) FROM scoreboard.season o WHERE o.board_id = $1), (SELECT t.version FROM scoreboard.top t WHERE t.board = $3), 0)::bigint"
-	" FROM scoreboard.season e WHERE e.board_id = $1 AND e.season = $2 AND NOT e.final FOR UPDATE",
+	.text = "SELECT e.began_at, e.ended_at, coalesce(e.version, 0)::bigint, e.document::text, " SEASONS_LAST_VERSION
+	" FROM scoreboard.season e WHERE e.board_id = $1 AND e.season = $2 AND NOT e.final AND e.purged_at IS NULL FOR UPDATE SKIP LOCKED",
 	.nargs = 3, .types = {INT4OID, INT4OID, TEXTOID}
 };
 
 static SavedPlan finish_plan = {
-	.text = "UPDATE scoreboard.season SET final = true, players = $3, version = $4, document = $5 WHERE board_id = $1 AND season = $2",
-	.nargs = 5, .types = {INT4OID, INT4OID, INT8OID, INT8OID, TEXTOID}
+	.text = "UPDATE scoreboard.season SET final = true, players = $3, version = $4, document = $5, shows = $6, stale = false WHERE board_id = $1 AND season = $2",
+	.nargs = 6, .types = {INT4OID, INT4OID, INT8OID, INT8OID, TEXTOID, INT8ARRAYOID}
 };
 
 /* ------------------------------------------------------------------------
  * When a season begins
  * ------------------------------------------------------------------------ */
 
+/* Not where the board is being deleted: its seasons go with it. */
 static void
 add_season(int32 board_id, int32 season, TimestampTz begins)
 {
@@ -111,18 +119,25 @@ add_season(int32 board_id, int32 season, TimestampTz begins)
 	plan_write(&add_plan, values, NULL, SPI_OK_INSERT);
 }
 
-/* The last season with scores that we have slept through. */
+/* The seasons with scores that we have slept through; a board that is reset by hand has each recorded then. */
 static void
 add_missed(const Board *board, int32 season)
 {
 	Datum		values[2] = {Int32GetDatum(board->board_id), Int32GetDatum(season)};
-	bool		none;
-	Datum		earlier;
+	SPITupleTable *missed;
+	uint64		count;
 
-	plan_read(&earlier_plan, values, NULL, 1);
-	earlier = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &none);
-	if (!none && board->period != PERIOD_RESET)
-		add_season(board->board_id, DatumGetInt32(earlier), season_span(board, DatumGetInt32(earlier)).begin);
+	if (board->period == PERIOD_RESET)
+		return;
+	plan_read(&missed_plan, values, NULL, 0);
+	missed = SPI_tuptable;
+	count = SPI_processed;
+	for (uint64 i = 0; i < count; i++)
+	{
+		int32		earlier = DatumGetInt32(plan_datum(missed->vals[i], missed->tupdesc, 1));
+
+		add_season(board->board_id, earlier, season_span(board, earlier).begin);
+	}
 }
 
 static void
@@ -139,7 +154,7 @@ end_season(const Board *board, int32 season, int32 next_season, int64 version, c
 
 /*
  * A dump's rows must find the tables of seasons and events empty. It brings the seasons that it knows; one that has begun since is recorded when
- * the next begins, or at our next start.
+ * its list changes, or at our next start.
  */
 static bool
 restore_under_way(void)
@@ -256,7 +271,7 @@ typedef struct Final
 	int64		last_version;	/* of the board */
 } Final;
 
-/* False where it is gone, or final already. */
+/* False where it is gone, or final already, or an administrator's transaction has it in its hands: others are behind it. */
 static bool
 lock_season(const Board *board, int32 season, Final *final)
 {
@@ -277,20 +292,38 @@ lock_season(const Board *board, int32 season, Final *final)
 	return true;
 }
 
-/* Step 4, for one of them. */
-static void
+/* Without those who were gone by the time that names were read. */
+static Datum
+shown_ids(const Listing *listing)
+{
+	ListedRow  *shown = palloc(sizeof(ListedRow) * Max(listing->found, 1));
+	int			count = 0;
+
+	for (int i = 0; i < listing->found; i++)
+	{
+		if (listing->rows[i].user_id)
+			shown[count++] = listing->rows[i];
+	}
+	return listing_ids(shown, count);
+}
+
+/* Step 4, for one of them; false where it couldn't be had. */
+static bool
 finish_season(const Board *board, int32 season)
 {
 	Final		final;
-	Listing		listing;
+	bool		locked;
 
 	SPI_connect();
-	if (lock_season(board, season, &final))
+	locked = lock_season(board, season, &final);
+	if (locked)
 	{
+		Listing		listing;
 		char	   *entries = document_entries(board, season, &listing);
-		Datum		values[5];
+		Datum		values[6];
 
-		if (final.document == NULL || document_is_open(final.document) || !document_shows(final.document, entries) || !document_counts(final.document, listing.players))
+		if (final.document == NULL || document_is_open(final.document) || !document_is_of(final.document, board) ||
+			!document_shows(final.document, entries) || !document_counts(final.document, listing.players))
 		{
 			final.version = final.last_version + 1;
 			final.document = document_assemble(board, season, &final.span, final.version, GetCurrentTimestamp(), listing.players, entries);
@@ -300,30 +333,38 @@ finish_season(const Board *board, int32 season)
 		values[2] = Int64GetDatum(listing.players);
 		values[3] = Int64GetDatum(final.version);
 		values[4] = CStringGetTextDatum(final.document);
+		values[5] = shown_ids(&listing);
 		plan_write(&finish_plan, values, NULL, SPI_OK_UPDATE);
 	}
 	SPI_finish();
 	MemoryContextSwitchTo(worker_turn_context());
+	return locked;
 }
 
+/* As many as a moment allows: lists are to be published, too. What is left is noted again. */
 static void
 finish_noted(void)
 {
 	Oid			score_table;
+	int64		until = worker_clock_ms() + SLICE_MS;
+	int			done = 0;
+	bool		skipped = false;
 
 	publisher_begin_chore(CHORE_PATIENCE_MS);
 	config_begin_call();
 	score_table = tables_id(TABLE_SCORE);
-	for (int i = 0; i < ended_count; i++)
+	for (; done < ended_count && (done == 0 || worker_clock_ms() < until); done++)
 	{
-		const Board *board = config_board_by_id(ended[i].board_id);
+		const Board *board = config_board_by_id(ended[done].board_id);
 
-		if (board)
-			finish_season(board, ended[i].season);
+		if (board && !finish_season(board, ended[done].season))
+			skipped = true;
 	}
 	publisher_commit_chore();
-	for (int i = 0; i < ended_count; i++)
+	for (int i = 0; i < done; i++)
 		rank_index_free(score_table, ended[i].board_id, ended[i].season);
+	if (skipped)
+		look_at = worker_clock_ms() + LONGEST_LOOK_MS;
 }
 
 static void

@@ -11,6 +11,10 @@
 #include "base/config_cache.h"
 #include "base/season.h"
 
+/* Of board $1, whose name is $3: the last that any of its documents has had. */
+#define SEASONS_LAST_VERSION \
+	"greatest((SELECT max(o.version) FROM scoreboard.season o WHERE o.board_id = $1), (SELECT t.version FROM scoreboard.top t WHERE t.board = $3), 0)::bigint"
+
 /*
  * Before the first list of a season is stored, in that transaction: records the season, and what ends with it. The last document that was stored
  * stays with its season; NULL: there is none.

@@ -49,10 +49,10 @@ document_append_percentile(StringInfo text, int64 behind, int64 players)
 	appendStringInfoString(text, number);
 }
 
-void
-document_append_player(StringInfo text, const ListedRow *row)
+static void
+append_names(StringInfo text, const ListedRow *row)
 {
-	appendStringInfo(text, "\"rank\":" INT64_FORMAT ",\"userId\":", row->at.rank);
+	appendStringInfoString(text, ",\"userId\":");
 	document_append_string(text, row->user_id);
 	appendStringInfoString(text, ",\"displayName\":");
 	document_append_string(text, row->display_name);
@@ -61,6 +61,13 @@ document_append_player(StringInfo text, const ListedRow *row)
 		appendStringInfoString(text, ",\"avatarUrl\":");
 		document_append_string(text, row->avatar_url);
 	}
+}
+
+void
+document_append_player(StringInfo text, const ListedRow *row)
+{
+	appendStringInfo(text, "\"rank\":" INT64_FORMAT, row->at.rank);
+	append_names(text, row);
 	appendStringInfo(text, ",\"score\":" INT64_FORMAT, row->at.key.score);
 	if (row->at.key.subscore != NO_SUBSCORE)
 		appendStringInfo(text, ",\"subscore\":" INT64_FORMAT, row->at.key.subscore);
@@ -164,6 +171,14 @@ document_counts(const char *document, int64 players)
 	return entries && (size_t) (entries - document) >= length && strncmp(entries - length, member, length) == 0;
 }
 
+bool
+document_is_of(const char *document, const Board *board)
+{
+	char	   *begin = psprintf("{\"board\":\"%s\",", board->name);
+
+	return strncmp(document, begin, strlen(begin)) == 0;
+}
+
 /* Before it there is nothing but the board's name, whose characters are limited. */
 bool
 document_is_open(const char *document)
@@ -171,9 +186,9 @@ document_is_open(const char *document)
 	return strstr(document, ",\"seasonEnd\":null,") != NULL;
 }
 
-/* Behind the object that begins at text. */
+/* Behind the object that begins at text; NULL where it doesn't end. */
 static const char *
-skip_object(const char *text)
+object_end(const char *text)
 {
 	int			depth = 0;
 	bool		in_string = false;
@@ -189,7 +204,59 @@ skip_object(const char *text)
 		else if (!in_string && *text == '}' && --depth == 0)
 			return text + 1;
 	}
-	elog(ERROR, "a stored document ends within an entry");
+	return NULL;
+}
+
+static const char *
+skip_object(const char *text)
+{
+	const char *end = object_end(text);
+
+	if (end == NULL)
+		elog(ERROR, "a stored document ends within an entry");
+	return end;
+}
+
+/* Within strings quotation marks are escaped, so these members are found where they are. */
+static bool
+append_renamed(StringInfo text, const char *entry, const char *end, const ListedRow *row)
+{
+	const char *names = strstr(entry, ",\"userId\":");
+	const char *score = strstr(entry, ",\"score\":");
+
+	if (names == NULL || score == NULL || names > score || score >= end)
+		return false;
+	appendBinaryStringInfo(text, entry, (int) (names - entry));
+	append_names(text, row);
+	appendBinaryStringInfo(text, score, (int) (end - score));
+	return true;
+}
+
+char *
+document_renamed(const char *document, const ListedRow *rows, int count)
+{
+	StringInfoData text;
+	const char *at = find_entries(document);
+
+	if (at == NULL)
+		return NULL;
+	at += strlen("\"entries\":[");
+	initStringInfo(&text);
+	appendStringInfoString(&text, "\"entries\":[");
+	for (int i = 0; i < count; i++)
+	{
+		const char *end = *at == '{' ? object_end(at) : NULL;
+
+		if (end == NULL || rows[i].user_id == NULL || !append_renamed(&text, at, end, &rows[i]))
+			return NULL;
+		at = end;
+		if (i < count - 1 && *at++ != ',')
+			return NULL;
+		if (i < count - 1)
+			appendStringInfoChar(&text, ',');
+	}
+	appendStringInfoChar(&text, ']');
+	return strcmp(at, "]}") == 0 ? text.data : NULL;
 }
 
 char *

@@ -23,6 +23,12 @@
  */
 extern char *document_entries(const Board *board, int32 season, Listing *listing);
 
+/*
+ * The same of a stored document's list, with other users, names and pictures: those of as many rows as it has entries. NULL where it hasn't
+ * as many, or isn't one.
+ */
+extern char *document_renamed(const char *document, const ListedRow *rows, int count);
+
 /* The whole document around such a text. */
 extern char *document_assemble(const Board *board, int32 season, const CalendarSpan *span, int64 version,
 							   TimestampTz updated_at, int64 players, const char *entries);
@@ -32,6 +38,9 @@ extern bool document_shows(const char *document, const char *entries);
 
 /* Does it say that there are so many players? */
 extern bool document_counts(const char *document, int64 players);
+
+/* Is it a board's of that name? */
+extern bool document_is_of(const char *document, const Board *board);
 
 /* Is the end of its season not in it? */
 extern bool document_is_open(const char *document);

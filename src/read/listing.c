@@ -45,8 +45,8 @@ listing_label(const char *display_name, int64 player_id)
 	return display_name ? pstrdup(display_name) : psprintf("Player " INT64_FORMAT, player_id);
 }
 
-static Datum
-ids_of(const ListedRow *rows, int count)
+Datum
+listing_ids(const ListedRow *rows, int count)
 {
 	Datum	   *ids = palloc(sizeof(Datum) * count);
 
@@ -63,7 +63,7 @@ listing_name(ListedRow *rows, int count)
 
 	if (count == 0)
 		return;
-	values[0] = ids_of(rows, count);
+	values[0] = listing_ids(rows, count);
 	SPI_connect();
 	plan_read_committed(&names_plan, values, NULL, 0);
 	for (int i = 0; i < count; i++)
@@ -130,7 +130,7 @@ listing_complete(const Board *board, int32 season, Listing *listing)
 
 	if (listing->found == 0)
 		return true;
-	values[2] = ids_of(listing->rows, listing->found);
+	values[2] = listing_ids(listing->rows, listing->found);
 	SPI_connect();
 	plan_read_committed(&scores_plan, values, NULL, 0);
 	for (int i = 0; i < listing->found; i++)

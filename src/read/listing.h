@@ -40,6 +40,9 @@ extern void listing_range(const Board *board, int32 season, int64 skip, int coun
  */
 extern bool listing_complete(const Board *board, int32 season, Listing *listing);
 
+/* An array of these rows' players. */
+extern Datum listing_ids(const ListedRow *rows, int count);
+
 /* Fills in the players of rows that have their keys. */
 extern void listing_name(ListedRow *rows, int count);
 

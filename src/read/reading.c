@@ -179,7 +179,7 @@ check_visibility(Reading *reading)
 }
 
 static SavedPlan season_plan = {
-	.text = "SELECT FROM scoreboard.season WHERE board_id = $1 AND season = $2",
+	.text = "SELECT FROM scoreboard.season WHERE board_id = $1 AND season = $2 AND purged_at IS NULL",
 	.nargs = 2, .types = {INT4OID, INT4OID}
 };
 

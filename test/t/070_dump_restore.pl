@@ -125,6 +125,7 @@ SELECT string_agg(concat_ws(' ', a.name, has_function_privilege('dump_player', p
 FROM scoreboard.api_function a JOIN pg_proc p ON p.proname = a.name
 EOT
 wait_until($node, 'game', q{(SELECT count(*) FILTER (WHERE final) = 2 AND count(*) = 4 FROM scoreboard.season)}, 'seasons are recorded, and those that ended are final');
+wait_until($node, 'game', 'NOT EXISTS (SELECT FROM scoreboard.profile_change)', 'and new names are looked after');
 my $before = $node->safe_psql('game', $all_rows);
 my $rights_before = $node->safe_psql('game', $rights);
 my $version = version($node, 'game', 'global');

@@ -49,11 +49,36 @@ wait_until($node, $db, final($first + 1, 1), 'a session that stays holds up no s
 like(slurp_file($node->logfile, $seen), qr/scoreboard ended the session of process \d+.*\n.*It held up a season's end for longer than scoreboard.moderation_wait \(700 ms\)/, 'it was ended, and the log says so');
 eval { $late->quit };
 
+# An administrator's transaction that stays open over a player's season holds up no other's end.
+sql(q{INSERT INTO scoreboard.board (name, period, publish_interval_ms) VALUES ('held', 'reset', 10), ('other', 'reset', 10)});
+sql(qq{SELECT scoreboard_increment_for('$_->[0]', 'WIN', 'h1-$_->[1]', '$_->[1]')}) foreach [ 'pat', 'held' ], [ 'pat', 'other' ], [ 'sam', 'held' ];
+sql(q{SELECT scoreboard_reset_season('held')});
+sub final_reset { my ($board, $players) = @_; return "EXISTS (SELECT FROM scoreboard.season JOIN scoreboard.board USING (board_id) WHERE name = '$board' AND season = 1 AND final AND players = $players)"; }
+wait_until($node, $db, final_reset('held', 2), 'a season has ended');
+sql(q{UPDATE scoreboard.season SET final = false FROM scoreboard.board WHERE board.board_id = season.board_id AND name = 'held' AND season = 1});
+my $administrator = $node->background_psql($db);
+$administrator->query_safe(q{BEGIN; SELECT 1 FROM scoreboard.season JOIN scoreboard.board USING (board_id) WHERE name = 'held' AND season = 1 FOR UPDATE OF season});
+$seen = -s $node->logfile;
+sql(q{SELECT scoreboard_reset_season('other')});
+wait_until($node, $db, final_reset('other', 1), 'another board\'s season becomes final meanwhile');
+$administrator->query_safe('COMMIT');
+$administrator->quit;
+wait_until($node, $db, final_reset('held', 2), 'and so does this one when it is let go');
+unlike(slurp_file($node->logfile, $seen), qr/lock timeout/, 'nothing was waited for');
+
+# Seasons that nobody has recorded, as where no publisher ran over their ends: all of them are, with their scores.
+my $running = season();
+sql(qq{INSERT INTO scoreboard.score (board_id, season, player_id, score, reached_at) SELECT board_id, $running + n, player_id, n, now()
+	FROM scoreboard.board, scoreboard.player, generate_series(1, 3) AS n WHERE name = 'daily' AND user_id = 'ann';
+	UPDATE scoreboard.board SET title = 'slept' WHERE name = 'daily'});
+wait_until($node, $db, final($running + $_, $_ == 0 ? 0 : 1), "season $_ of those that were slept through is final") foreach 0 .. 2;
+is(season(), $running + 3, 'the last of them runs');
+
 # What was begun is not left after a crash, whether it has scores or not.
 kill_and_start($node);
 wait_for_version($node, $db, 'daily', 1);
-is(season(), $first + 2, 'a season that has begun runs on after a crash');
-is(sql(q{SELECT season - } . $first . q{ FROM scoreboard_increment_for('ann', 'WIN', 'a3', 'daily')}), '2', 'actions count in it');
+is(season(), $running + 3, 'a season that has begun runs on after a crash');
+is(sql(q{SELECT season - } . $running . q{ FROM scoreboard_increment_for('ann', 'WIN', 'a3', 'daily')}), '3', 'actions count in it');
 
 $node->stop;
 done_testing();
