@@ -10,7 +10,8 @@
  *
  * best and latest: what came before the action adds up to the score that it found. From there on later records are gone through in their order, actions combined
  * by the operator with what they were worth, corrections added (to nothing they add nothing, as scoreboard_adjust() refuses them there), until the same score by the same action stands there as with the action:
- * then all that follows is as it was. That needs every later record, so it is refused where one of them was purged.
+ * then all that follows is as it was. That needs every later record, so it is refused where one of them was purged. It needs their order, too, which
+ * only their moments tell: where they don't lead to what was counted, a clock was set back in between, and it is refused.
  * Those that were purged before are no matter: their sum is exact, and who set the score last among them is known.
  *
  * Locks: none of its own; the caller holds the player's.
@@ -58,17 +59,17 @@ static SavedPlan setter_plan = {
 	.nargs = 4, .types = {INT8OID, INT4OID, INT4OID, TIMESTAMPTZOID}
 };
 
-/* The records before the action: their sum, and how many; and is one later than it gone? */
+/* The records before the action: their sum, how many there are that a correction may follow, and is one later than it gone? */
 static SavedPlan before_plan = {
-	.text = "SELECT coalesce(sum(points), 0)::bigint, count(*), coalesce(max(purged_until) >= $4, false) FROM ("
-	" SELECT " COUNTED " AS points, NULL::timestamptz AS purged_until FROM scoreboard.action WHERE " HERE " AND " COUNTS " AND created_at <= $4 AND (created_at, action_id) < ($4, $5)"
-	" UNION ALL SELECT " COUNTED ", NULL FROM " CREDITS " WHERE " HERE " AND " COUNTS " AND (created_at, action_id) < ($4, $5)"
-	" UNION ALL SELECT " COUNTED ", NULL FROM scoreboard.adjustment WHERE " HERE " AND " CORRECTS " AND made_at < $4"
-	" UNION ALL SELECT applied_points, purged_until FROM scoreboard.balance WHERE " HERE ") AS records",
+	.text = "SELECT coalesce(sum(points), 0)::bigint, count(*) FILTER (WHERE stands), coalesce(max(purged_until) >= $4, false) FROM ("
+	" SELECT " COUNTED " AS points, true AS stands, NULL::timestamptz AS purged_until FROM scoreboard.action WHERE " HERE " AND " COUNTS " AND created_at <= $4 AND (created_at, action_id) < ($4, $5)"
+	" UNION ALL SELECT " COUNTED ", true, NULL FROM " CREDITS " WHERE " HERE " AND " COUNTS " AND (created_at, action_id) < ($4, $5)"
+	" UNION ALL SELECT " COUNTED ", false, NULL FROM scoreboard.adjustment WHERE " HERE " AND kind = 'adjust' AND made_at < $4"
+	" UNION ALL SELECT applied_points, true, purged_until FROM scoreboard.balance WHERE " HERE ") AS records",
 	.nargs = 5, .types = {INT8OID, INT4OID, INT4OID, TIMESTAMPTZOID, TEXTOID}
 };
 
-/* The records behind a moment and id, in their order. */
+/* The records behind a moment and id, in their order. A correction that counts for nothing may count again: the lowest score had stopped it. */
 static SavedPlan later_plan = {
 	.text = "SELECT kind::text, id::text, moment::timestamptz, points::bigint, subscore::bigint, detail::text, counted::bigint, sets_score FROM ("
 	" SELECT 'action' AS kind, action_id AS id, created_at AS moment, coalesce(points, fixed_points) AS points, subscore, detail, " COUNTED " AS counted, sets_score"
@@ -76,7 +77,7 @@ static SavedPlan later_plan = {
 	" UNION ALL SELECT 'credit', action_id, created_at, coalesce(points, fixed_points), subscore, detail, " COUNTED ", sets_score"
 	"  FROM " CREDITS " WHERE " HERE " AND " COUNTS " AND created_at >= $4"
 	" UNION ALL SELECT 'adjust', adjustment_id::text COLLATE \"C\", made_at, points, NULL, NULL, " COUNTED ", false"
-	"  FROM scoreboard.adjustment WHERE " HERE " AND " CORRECTS " AND made_at >= $4) AS later"
+	"  FROM scoreboard.adjustment WHERE " HERE " AND kind = 'adjust' AND made_at >= $4) AS later"
 	" WHERE (moment, id COLLATE \"C\") > ($4, $5) ORDER BY moment, id COLLATE \"C\"",
 	.nargs = 5, .types = {INT8OID, INT4OID, INT4OID, TIMESTAMPTZOID, TEXTOID}
 };
@@ -208,6 +209,18 @@ take_away(const ReplayCredit *credit, const Board *board, const LedgerScore *old
 
 /* ---------- best and latest ---------- */
 
+/* Do these points, added to what stood there with the action, make of it what the log has? */
+static bool
+follows(Replay *replay, bool exists, int64 points, int64 counted, Refusal *refusal)
+{
+	LedgerScore found = {.exists = exists, .score = replay->with};
+
+	replay->with += counted;
+	return replay->with == routing_combined(replay->board, &found, points) ||
+		refuse(refusal, REFUSAL_INVALID_REQUEST, "Correct its score with scoreboard_adjust().",
+			   "in which order actions of the player were counted on board \"%s\" is not known: the clock was set back in between, or the log was changed", replay->board->name);
+}
+
 static bool
 begin(Replay *replay, Refusal *refusal)
 {
@@ -230,9 +243,9 @@ begin(Replay *replay, Refusal *refusal)
 		.score = DatumGetInt64(plan_datum(row, desc, 1))
 	};
 	replay->without.extras = extras_before(credit, credit->created_at);
-	replay->with = replay->without.score + credit->counted;
+	replay->with = replay->without.score;
 	replay->same_setter = !credit->set_score;
-	return true;
+	return follows(replay, replay->without.exists, credit->points, credit->counted, refusal);
 }
 
 /* All that follows is as it was. */
@@ -268,11 +281,14 @@ apply(Replay *replay, const Record *record, Refusal *refusal)
 
 	if (!change_check_score(next, refusal))
 		return false;
+	if (correction)
+		replay->with += record->counted;
+	else if (!follows(replay, true, record->points, record->counted, refusal))
+		return false;
 	if (next - without->score != record->counted || sets_score != record->sets_score)
 		recount(replay->credit, record->kind, record->id, next - without->score, sets_score);
 	without->exists = true;
 	without->score = next;
-	replay->with += record->counted;
 	if (sets_score)
 	{
 		without->extras.subscore = record->extras.subscore;

@@ -21,6 +21,7 @@ typedef struct ReplayCredit
 	TimestampTz created_at;		/* of the action */
 	int32		board_id;
 	int32		season;
+	int64		points;			/* that it was worth */
 	bool		named;			/* it stands in the action's row, else in one of scoreboard.credit */
 	int64		counted;
 	bool		set_score;

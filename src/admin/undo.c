@@ -293,6 +293,7 @@ read_credits(const Undoing *undoing, int *count)
 			.player_id = undoing->player_id,
 			.action_id = undoing->action_id,
 			.created_at = undoing->action.created_at,
+			.points = undoing->action.points,
 			.board_id = DatumGetInt32(plan_datum(row, desc, 1)),
 			.season = DatumGetInt32(plan_datum(row, desc, 2)),
 			.named = DatumGetBool(plan_datum(row, desc, 3)),

@@ -94,6 +94,20 @@ SELECT pg_temp.undo('un:cy', 'l1');
 SELECT * FROM pg_temp.scores WHERE board = 'un.latest';
 SELECT * FROM pg_temp.findings;
 
+-- What the lowest score took of a correction comes back with what stood there before.
+SELECT pg_temp.act('un:cy', 'un.latest', 'l5', 50), pg_temp.act('un:cy', 'un.latest', 'l6', 0), pg_temp.act('un:cy', 'un.latest', 'l7', 20), (SELECT score FROM scoreboard_adjust('un:cy', 'un.latest', -10, 'why', 'un-15'));
+SELECT pg_temp.undo('un:cy', 'l7'), pg_temp.undo('un:cy', 'l6'), pg_temp.undo('un:cy', 'l5');
+SELECT * FROM pg_temp.scores WHERE board = 'un.latest';
+-- A clock that was set back between two actions: which of them came last isn't known, and where it doesn't matter, neither does the clock.
+SELECT pg_temp.act('un:cy', 'un.latest', 'l8', 10), pg_temp.act('un:cy', 'un.best', 'l8b', 10), pg_temp.act('un:cy', 'un.best', 'l8c', 5) \g /dev/null
+UPDATE scoreboard.action SET created_at = created_at + interval '1 hour' WHERE action_id IN ('l8', 'l8b', 'l8c');
+SELECT pg_temp.act('un:cy', 'un.latest', 'l9', 20), pg_temp.act('un:cy', 'un.best', 'l9b', 20);
+SELECT pg_temp.undo('un:cy', 'l8'), pg_temp.undo('un:cy', 'l9'), pg_temp.undo('un:cy', 'l8b'), pg_temp.undo('un:cy', 'l8c');
+SELECT * FROM pg_temp.scores WHERE board IN ('un.latest', 'un.best') AND user_id = 'un:cy';
+SELECT * FROM pg_temp.findings;
+DELETE FROM scoreboard.action WHERE action_id IN ('l8', 'l9', 'l8b', 'l8c', 'l9b');
+DELETE FROM scoreboard.score WHERE player_id = (SELECT player_id FROM scoreboard.player WHERE user_id = 'un:cy') AND board_id IN (SELECT board_id FROM scoreboard.board WHERE name IN ('un.latest', 'un.best'));
+
 -- What was lost is found again.
 CREATE TEMP TABLE kept AS SELECT s.* FROM scoreboard.score s JOIN scoreboard.player USING (player_id) WHERE user_id LIKE 'un:%';
 UPDATE scoreboard.score s SET score = s.score + 1, subscore = 99, detail = 'wrong' FROM kept k WHERE k.player_id = s.player_id AND k.board_id = s.board_id AND k.season = s.season;

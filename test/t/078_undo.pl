@@ -38,9 +38,9 @@ note("seed $seed, $steps steps");
 
 my %board = (
 	'u.sum' => { operator => 'sum', lowest => 0, towards => [ 'u.best', 'u.latest', 'u.total' ] },
-	'u.race' => { operator => 'best', low => 1, lowest => -100, towards => ['u.total'] },
+	'u.race' => { operator => 'best', low => 1, lowest => -20, towards => ['u.total'] },
 	'u.best' => { operator => 'best', lowest => -100, subscores => 1, towards => [] },
-	'u.latest' => { operator => 'latest', lowest => -100, towards => [] },
+	'u.latest' => { operator => 'latest', lowest => -20, towards => [] },
 	'u.total' => { operator => 'sum', lowest => -30, towards => [] });
 my @boards = sort keys %board;
 my @players = map { "p$_" } 1 .. 3;
