@@ -3,7 +3,8 @@
  *
  * A row of scoreboard.kept_version holds who stood where with which score, by player_id: names, and who may be shown, are those of
  * the day on which somebody asks (read/past.c). The publisher adds it in the transaction that stores the document. Nothing
- * is added where the same stood there before, so neither a start, which publishes everything, nor a new name adds a row.
+ * is added where the same stood there before, so neither a start, which publishes everything, nor a new name adds a row. What was kept of moments
+ * that are still to come, before the clock was set back, goes: nothing of it will have stood then.
  *
  * Who forgets a player takes it out of all rows that are committed. A list that was built before may still have it: so the publisher locks
  * the table before it builds one, and who forgets waits for that lock. The publisher itself never waits: it publishes
@@ -42,7 +43,10 @@ static SavedPlan table_plan = {
 };
 
 static SavedPlan store_plan = {
-	.text = "INSERT INTO scoreboard.kept_version (board_id, kept_at, version, season, season_start, season_end, players, ranks, player_ids, scores, subscores, details)"
+	.text = "WITH later AS (DELETE FROM scoreboard.kept_version k USING (SELECT l.kept_at, l.version FROM scoreboard.kept_version l"
+	"  WHERE l.board_id = $1 AND l.kept_at > $2 ORDER BY l.kept_at LIMIT 1000 FOR UPDATE SKIP LOCKED) AS l"
+	"  WHERE k.board_id = $1 AND k.kept_at = l.kept_at AND k.version = l.version)"
+	" INSERT INTO scoreboard.kept_version (board_id, kept_at, version, season, season_start, season_end, players, ranks, player_ids, scores, subscores, details)"
 	" SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 WHERE NOT EXISTS ("
 	"SELECT FROM (SELECT k.* FROM scoreboard.kept_version k WHERE k.board_id = $1 AND k.kept_at BETWEEN $13 AND $2 ORDER BY k.kept_at DESC, k.version DESC LIMIT 1) AS last"
 	" WHERE last.season = $4 AND last.ranks = $8 AND last.player_ids = $9 AND last.scores = $10 AND last.subscores IS NOT DISTINCT FROM $11 AND last.details IS NOT DISTINCT FROM $12)"

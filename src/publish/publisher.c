@@ -96,6 +96,9 @@
 /* A list that couldn't be kept just now is looked at again after so long. */
 #define UNKEPT_LOOK_MS 500
 
+/* After an error, all others are published first, and its own pause gets longer. */
+#define UNKEPT_BACK_OFF_MS 1000
+
 /* What a cycle reads of a board, and what becomes of it. */
 typedef struct BoardRow
 {
@@ -125,6 +128,7 @@ typedef enum CycleStep
 {
 	STEP_READING,
 	STEP_BOARD,					/* cycle.current */
+	STEP_KEEPING,				/* its list */
 	STEP_COMMITTING
 } CycleStep;
 
@@ -143,6 +147,8 @@ typedef struct Cycle
 
 static int64 all_not_before = 0;	/* back-off after an error that no board is to blame for */
 static int	all_failures = 0;
+static int64 keep_not_before = 0;	/* no list is kept */
+static bool keep_reported = false;	/* that it failed */
 static int64 notify_not_before = 0;
 static bool queue_full_reported = false;
 
@@ -444,8 +450,10 @@ publish_list(const Cycle *cycle, BoardRow *row, bool leap, const PublishedList *
 }
 
 static bool
-may_keep(Cycle *cycle)
+may_keep(Cycle *cycle, const BoardRow *row)
 {
+	if (Max(keep_not_before, row->known->keep_not_before) > cycle->look.began)
+		return false;
 	if (!cycle->asked_to_keep)
 		cycle->may_keep = kept_begin();
 	cycle->asked_to_keep = true;
@@ -478,8 +486,12 @@ publish_board(Cycle *cycle, BoardRow *row)
 	Listing		listing = {0};
 	PublishedList list;
 	bool		leap = row->known->version == 0 || !row->stored;
-	bool		keep = row->keeps && may_keep(cycle);	/* before the list is built */
+	bool		keep;
 
+	/* Before the list is built. */
+	cycle->step = STEP_KEEPING;
+	keep = row->keeps && may_keep(cycle, row);
+	cycle->step = STEP_BOARD;
 	row->unkept = row->keeps && !keep;
 	list = row->board.kind == BOARD_MERGED ? merging_list(&row->board) : merging_own_list(&row->board, row->season, &listing);
 	cycle->done = lappend(cycle->done, row);
@@ -487,8 +499,10 @@ publish_board(Cycle *cycle, BoardRow *row)
 		seasons_begin(&row->board, row->season, &row->span, row->stored ? row->stored_season : row->season, row->stored_version, row->stored_document);
 	if (leap || !is_published(row, &list))
 		publish_list(cycle, row, leap, &list);
+	cycle->step = STEP_KEEPING;
 	if (keep)
 		keep_list(row, &listing);
+	cycle->step = STEP_BOARD;
 }
 
 static void
@@ -529,6 +543,21 @@ run_cycle(Cycle *cycle)
  * ------------------------------------------------------------------------ */
 
 static void
+set_unkept(const BoardRow *row, int64 now)
+{
+	PublishedBoard *known = row->known;
+
+	if (row->unkept)
+		schedule_set_unkept(known, Max(known->keep_not_before, now + UNKEPT_LOOK_MS));
+	if (row->unkept || !row->keeps)
+		return;
+	known->keep_failures = 0;
+	if (keep_reported)
+		ereport(LOG, (errmsg("scoreboard keeps versions of lists again")));
+	keep_reported = false;
+}
+
+static void
 cycle_succeeded(const Cycle *cycle)
 {
 	int64		now = worker_clock_ms();
@@ -541,7 +570,8 @@ cycle_succeeded(const Cycle *cycle)
 		BoardRow   *row = lfirst(cell);
 		PublishedBoard *known = row->known;
 
-		schedule_set_pending(known, row->unkept);
+		schedule_set_pending(known, false);
+		set_unkept(row, now);
 		known->failures = 0;
 		if (row->new_version != 0)
 		{
@@ -552,7 +582,7 @@ cycle_succeeded(const Cycle *cycle)
 		}
 
 		/* Where lists are dear (counted by SQL), half of our time is rest; a commit that waits for a standby costs nothing. */
-		known->not_before = Max(cycle->look.began + LOOK_INTERVAL_MS, now + (row->unkept ? Max(rest, UNKEPT_LOOK_MS) : rest));
+		known->not_before = Max(cycle->look.began + LOOK_INTERVAL_MS, now + rest);
 	}
 	all_failures = 0;
 	schedule_forget_gone();
@@ -578,6 +608,24 @@ report_full_queue(const ErrorData *error)
 			 errhint("End the session that listens and sits in a long transaction; the server's log names it.")));
 }
 
+/* What stood once is worth less than what stands now: the cycle is run again without keeping anything. */
+static void
+keeping_failed(const Cycle *cycle, const ErrorData *error, int64 now)
+{
+	PublishedBoard *known = cycle->current;
+
+	keep_not_before = now + UNKEPT_BACK_OFF_MS;
+	known->keep_not_before = now + worker_back_off_ms(known->keep_failures++, UNKEPT_BACK_OFF_MS, LONGEST_BACK_OFF_MS);
+	if (keep_reported)
+		return;
+	keep_reported = true;
+	/* Its detail may show who stands in the list. */
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("scoreboard publishes \"%s\" without keeping versions of its list: %s", known->name, error->message),
+			 errdetail("scoreboard_leaderboard_at() doesn't know the lists of meanwhile. It is tried again.")));
+}
+
 /*
  * Decides who waits how long. True if the error is to be logged as it is.
  * Everything stays pending.
@@ -593,6 +641,11 @@ cycle_failed(Cycle *cycle, const ErrorData *error)
 	{
 		notify_not_before = now + QUEUE_FULL_MS;
 		report_full_queue(error);
+		return false;
+	}
+	if (cycle->step == STEP_KEEPING && !worker_was_ended())
+	{
+		keeping_failed(cycle, error, now);
 		return false;
 	}
 	if (cycle->step == STEP_BOARD && cycle->current != NULL)

@@ -60,6 +60,7 @@ schedule_init(void)
 void
 schedule_set_pending(PublishedBoard *known, bool pending)
 {
+	known->keep_at = 0;
 	if (known->pending == pending)
 		return;
 	known->pending = pending;
@@ -67,6 +68,13 @@ schedule_set_pending(PublishedBoard *known, bool pending)
 		dlist_push_tail(&pending_boards, &known->in_pending);
 	else
 		dlist_delete(&known->in_pending);
+}
+
+void
+schedule_set_unkept(PublishedBoard *known, int64 keep_at)
+{
+	schedule_set_pending(known, true);
+	known->keep_at = keep_at;
 }
 
 void
@@ -184,12 +192,19 @@ schedule_end_seasons(TimestampTz now)
 	return Min((next_season_end - now) / 1000 + 1, WORKER_LONGEST_SLEEP_MS);
 }
 
-int64
-schedule_due_at(const PublishedBoard *known)
+/* When it may be published once it is touched. */
+static int64
+publishable_at(const PublishedBoard *known)
 {
 	if (known->published_at == 0)
 		return known->not_before;
 	return Max(known->not_before, known->published_at + known->interval_ms);
+}
+
+int64
+schedule_due_at(const PublishedBoard *known)
+{
+	return Max(publishable_at(known), known->keep_at);
 }
 
 /* ------------------------------------------------------------------------
@@ -232,7 +247,7 @@ choose_touched(Choice *choice)
 		if (at_bit[bit] == NULL)
 			choose_at(choice, bit, look_not_before);
 		for (PublishedBoard *known = at_bit[bit]; known; known = known->next_at_bit)
-			choose_at(choice, bit, Min(schedule_due_at(known), known->seen_at + WAITING_LOOK_MS));
+			choose_at(choice, bit, Min(publishable_at(known), known->seen_at + WAITING_LOOK_MS));
 	}
 }
 

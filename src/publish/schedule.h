@@ -30,6 +30,9 @@ typedef struct PublishedBoard
 	int64		published_at;	/* 0: not yet */
 	int64		not_before;		/* end of a rest or a back-off */
 	int			failures;		/* in a row */
+	int64		keep_at;		/* it is pending only to have its list kept, and not before; 0: to be published */
+	int64		keep_not_before;	/* back-off after its list couldn't be kept */
+	int			keep_failures;	/* in a row */
 	int64		seen;			/* number of the last cycle that read its row */
 	int64		seen_at;
 	TimestampTz season_ends;	/* by the calendar; DT_NOEND: it doesn't */
@@ -62,6 +65,9 @@ extern void schedule_set_backlog(const int32 *board_ids, int count);
 /* The board by that name, made pending where it is new here; seen in this look. */
 extern PublishedBoard *schedule_know(const Look *look, int32 board_id, const char *name);
 extern void schedule_set_pending(PublishedBoard *known, bool pending);
+
+/* It was published, but its list is still to be kept: it is looked at again then, or sooner where it is touched. */
+extern void schedule_set_unkept(PublishedBoard *known, int64 keep_at);
 
 /* While many wait for their ranks, no more of the backlog joins them. */
 extern void schedule_set_waiting(PublishedBoard *known, bool waiting);

@@ -26,9 +26,9 @@ PG_FUNCTION_INFO_V1(scoreboard_leaderboard_at);
 
 /* The version that stood then, in a row for each entry. One row at least, if the board is there. */
 static SavedPlan past_plan = {
-	.text = "SELECT b.kept_since IS NOT NULL, k.version, k.season, k.season_start, k.season_end, k.kept_at, k.players,"
+	.text = "SELECT b.kept_since IS NOT NULL, k.version::bigint, k.season::int, k.season_start::timestamptz, k.season_end::timestamptz, k.kept_at::timestamptz, k.players::bigint,"
 	" p.user_id::text, CASE WHEN NOT p.anonymous THEN p.display_name::text END, CASE WHEN NOT p.anonymous THEN p.avatar_url::text END,"
-	" e.rank, e.player_id, e.score, coalesce(e.subscore, 9223372036854775807), e.detail"
+	" e.rank::bigint, e.player_id::bigint, e.score::bigint, coalesce(e.subscore::bigint, 9223372036854775807), e.detail::text"
 	" FROM scoreboard.board b LEFT JOIN LATERAL (SELECT * FROM scoreboard.kept_version k WHERE k.board_id = b.board_id AND k.kept_at BETWEEN b.kept_since AND $2"
 	"   ORDER BY k.kept_at DESC, k.version DESC LIMIT 1) k ON true"
 	" LEFT JOIN LATERAL unnest(k.ranks, k.player_ids, k.scores, k.subscores, k.details) WITH ORDINALITY AS e (rank, player_id, score, subscore, detail, n) ON true"

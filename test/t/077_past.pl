@@ -85,5 +85,33 @@ sql(q{SELECT scoreboard_increment_for('fay', 'WIN', 'f1', 'kept', 5)});
 wait_until($node, $db, list('kept') . q{ = 'fay dan cid ann'}, 'who deletes rows holds up nothing');
 $holder->query_safe(q{ROLLBACK});
 $holder->quit;
+
+# What was kept of moments to come, by a clock that was set back since, will never have stood.
+$holder = $node->background_psql($db);
+sql(q{UPDATE scoreboard.kept_version SET kept_at = kept_at + interval '1 hour' WHERE (board_id, kept_at) IN (SELECT board_id, max(kept_at) FROM scoreboard.kept_version GROUP BY 1)});
+$holder->query_safe(q{BEGIN; SELECT FROM scoreboard.kept_version WHERE board_id = (SELECT board_id FROM scoreboard.board WHERE name = 'daily') FOR UPDATE});
+sql(q{SELECT scoreboard_increment_for('gus', 'WIN', 'g' || board_id, name, 6) FROM scoreboard.board WHERE name IN ('kept', 'daily')});
+wait_until($node, $db, list('kept') . q{ = 'gus fay dan cid ann'}, 'the list of now is kept');
+wait_until($node, $db, list('daily') . q{ = 'gus ann'}, 'on the board too whose rows somebody holds');
+my $to_come = q{SELECT count(*) FROM scoreboard.kept_version JOIN scoreboard.board USING (board_id) WHERE kept_at > clock_timestamp() AND name = };
+is(sql("$to_come 'kept'"), 0, 'and nothing of moments to come');
+$holder->query_safe(q{ROLLBACK});
+$holder->quit;
+sql(q{SELECT scoreboard_increment_for('gus', 'WIN', 'more', 'daily', 1)});
+wait_until($node, $db, "($to_come 'daily') = 0", 'nor there once they are free');
+
+# An administrator has added a column to the table that we know nothing of: lists are published all the same, and kept again once it is mended.
+my $log = -s $node->logfile;
+sql(q{ALTER TABLE scoreboard.kept_version ADD COLUMN note text NOT NULL DEFAULT '', ALTER COLUMN version TYPE numeric; ALTER TABLE scoreboard.kept_version ALTER COLUMN note DROP DEFAULT});
+is(sql(q{SELECT scoreboard_leaderboard_at('kept', clock_timestamp()) ->> 'version' = version::text FROM scoreboard.top WHERE board = 'kept'}), 't', 'a version of another type is itself');
+sql(q{SELECT scoreboard_increment_for('hal', 'WIN', 'h' || board_id, name, 7) FROM scoreboard.board WHERE name IN ('kept', 'b1', 'b2')});
+wait_for_list($node, $db, $_->[0], $_->[1]) foreach [ 'kept', '7 6 5 4 3 1' ], [ 'b1', '7 1' ], [ 'b2', '7 1' ];
+is(sql('SELECT ' . list('kept')), 'gus fay dan cid ann', 'published, not kept');
+my $said = slurp_file($node->logfile, $log);
+like($said, qr/without keeping versions of its list: null value in column "note"/, 'the log says so');
+unlike($said, qr/Failing row/, 'and nothing of what stands there');
+sql(q{ALTER TABLE scoreboard.kept_version DROP COLUMN note, ALTER COLUMN version TYPE bigint});
+wait_until($node, $db, list($_->[0]) . " = '$_->[1]'", "$_->[0] is kept again") foreach [ 'kept', 'hal gus fay dan cid ann' ], [ 'b1', 'hal ann' ], [ 'b2', 'hal ann' ];
+like(slurp_file($node->logfile, $log), qr/keeps versions of lists again/, 'and the log says that');
 $node->stop;
 done_testing();
