@@ -149,7 +149,8 @@ give_up(BatchEntry *entry)
 {
 	const BatchAnswer answer = {503, NULL, 1};
 
-	log_warn("increment given up", LOG_TEXT("request_id", entry->id), LOG_NUMBER("tries", entry->tries));
+	log_warn("increment given up", LOG_TEXT("request_id", entry->id), LOG_NUMBER("tries", entry->tries),
+			 LOG_TEXT("advice", "answered with UNAVAILABLE, and may have been counted: the client tries again under its key; a line about the database says why"));
 	finish(entry, &answer);
 }
 
@@ -234,7 +235,8 @@ answered(Batch *batch, const PGresult *result)
 	for (int i = 0; i < batch->count; i++)
 		if (batch->entries[i])
 		{
-			log_error("increment without an answer", LOG_TEXT("request_id", batch->entries[i]->id));
+			log_error("increment without an answer", LOG_TEXT("request_id", batch->entries[i]->id),
+					  LOG_TEXT("advice", "answered with INTERNAL: scoreboard_submit() left it out; the extension does not fit this bridge"));
 			finish(batch->entries[i], &none);
 		}
 }
@@ -265,6 +267,7 @@ refused(Batch *batch, const PGresult *result)
 	else if (batch->entries[0])
 	{
 		log_error("increment failed", LOG_TEXT("request_id", batch->entries[0]->id), LOG_TEXT("sqlstate", sqlstate),
+				  LOG_TEXT("advice", "answered with INTERNAL: a defect, or a table that was changed; the server's log has more"),
 				  LOG_TEXT("reason", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
 		finish(batch->entries[0], &failed);
 	}

@@ -373,7 +373,8 @@ boards_apply(Bridge *bridge, const DocumentRow *row)
 	frame = frame_of_document(board->name, row->document, number);
 	if (frame == NULL)
 	{
-		log_error("document not understood", LOG_TEXT("board", board->name), LOG_NUMBER("version", number));
+		log_error("document not understood", LOG_TEXT("board", board->name), LOG_NUMBER("version", number),
+				  LOG_TEXT("advice", "clients keep the last list; somebody wrote to scoreboard.top, or the extension is newer than this bridge"));
 		return false;
 	}
 	count_publication(bridge, board, number, row->document);

@@ -114,7 +114,10 @@ set_live(Feed *feed, bool live)
 	if (feed->live == live)
 		return;
 	feed->live = live;
-	log_info(live ? "listening to the database" : "the lists may be old");
+	if (live)
+		log_info("listening to the database");
+	else
+		log_info("the lists may be old", LOG_TEXT("advice", "streams are told, and reads of lists go on from memory; a line about the database says why"));
 	hub_live(feed->bridge, live);
 }
 
@@ -321,7 +324,8 @@ follow_scout(Feed *feed)
 {
 	int			left = pg_connection_host(feed->connection);
 
-	log_warn("the database is on another host now");
+	log_warn("the database is on another host now",
+			 LOG_TEXT("advice", "a failover: its lists are read anew and clients stay connected; make sure that the old one takes no writes"));
 	if (feed->state != FEED_WAITING)
 		pg_hosts_silent(feed->bridge->hosts, left);
 	pg_connection_free(feed->connection);

@@ -254,7 +254,8 @@ accept_one(Bridge *bridge, int fd, bool scraper)
 	if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
 		return false;
 	/* Out of descriptors: the queue waits in the kernel instead of spinning here. */
-	log_warn("accept paused", LOG_TEXT("reason", strerror(errno)));
+	log_warn("accept paused", LOG_TEXT("reason", strerror(errno)),
+			 LOG_TEXT("advice", "new clients wait until descriptors are free; raise the limit of open files, or lower --max-connections"));
 	pause_accepting(bridge->listener, FULL_PAUSE_MS);
 	return false;
 }

@@ -252,13 +252,13 @@ ring_put(const char *line, size_t length)
 static bool
 ring_confess(void)
 {
-	const LogField fields[] = {LOG_NUMBER("count", dropped)};
+	const LogField fields[] = {LOG_NUMBER("count", dropped), LOG_TEXT("advice", "whoever reads standard error is too slow")};
 	char		line[LINE_MAX_BYTES];
 	size_t		length;
 
 	if (dropped == 0)
 		return true;
-	length = make_line(line, LOG_WARN, "log lines dropped", fields, 1);
+	length = make_line(line, LOG_WARN, "log lines dropped", fields, 2);
 	if (!ring_put(line, length))
 		return false;
 	dropped = 0;
@@ -449,7 +449,7 @@ log_library(int level, const char *line)
 	if (now != second)
 	{
 		if (left_out)
-			log_warn("library messages left out", LOG_NUMBER("count", left_out));
+			log_warn("library messages left out", LOG_NUMBER("count", left_out), LOG_TEXT("advice", "more of the kind that stands before"));
 		second = now;
 		lines = left_out = 0;
 	}

@@ -124,7 +124,8 @@ limit_files(Options *options)
 		return true;
 	options->max_connections = room;
 	log_warn("fewer connections than wanted", LOG_NUMBER("wanted", wanted),
-			 LOG_NUMBER("open_files", limit.rlim_cur), LOG_NUMBER("connections", options->max_connections));
+			 LOG_NUMBER("open_files", limit.rlim_cur), LOG_NUMBER("connections", options->max_connections),
+			 LOG_TEXT("advice", "raise the limit of open files: ulimit -n, or systemd's LimitNOFILE"));
 	return true;
 }
 
@@ -213,7 +214,7 @@ on_signal(uv_signal_t *handle, int number)
 	}
 	if (program->bridge.workers->count > 1)
 		return;
-	log_warn("ended at once");
+	log_warn("ended at once", LOG_TEXT("advice", "a second signal came: clients saw their connections break, and increments under way have no answer"));
 	log_end();
 	_exit(1);
 }

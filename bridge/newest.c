@@ -70,7 +70,8 @@ newest_board(Bridge *bridge, const char *name)
 	shared_unlock(&newest->lock);
 	if (board)
 		return board;
-	log_warn("more boards than workers can compare", LOG_TEXT("board", name), LOG_NUMBER("boards", PLACES));
+	log_warn("more boards than workers can compare", LOG_TEXT("board", name), LOG_NUMBER("boards", PLACES),
+			 LOG_TEXT("advice", "a client of this board that changes workers may see its list go back for a moment; run more bridges of fewer boards, or one worker"));
 	board = calloc(1, sizeof(*board));
 	if (board == NULL)
 		abort();

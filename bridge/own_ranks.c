@@ -218,6 +218,7 @@ answered(void *data, PgEnd end, const PGresult *result)
 		tell_all(own->bridge, result);
 	else if (end == PG_REFUSED)
 		log_warn("own ranks not read", LOG_TEXT("sqlstate", PQresultErrorField(result, PG_DIAG_SQLSTATE)),
+				 LOG_TEXT("advice", "streams go on without me.update, and the next round asks again; the server's log has more"),
 				 LOG_TEXT("reason", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
 }
 

@@ -111,7 +111,8 @@ take_file(Pages *pages, const char *directory, const char *name)
 	page->type = type_of(name);
 	if (!read_page(page, file, (size_t) info.st_size))
 	{
-		log_error("page not read", LOG_TEXT("file", file), LOG_TEXT("reason", strerror(errno)));
+		log_error("page not read", LOG_TEXT("file", file), LOG_TEXT("reason", strerror(errno)),
+				  LOG_TEXT("advice", "the bridge does not start without it: make it readable, or take it out of --www"));
 		free(page->read);
 		return false;
 	}
@@ -151,7 +152,8 @@ pages_start(Bridge *bridge)
 	dir = opendir(directory);
 	if (dir == NULL)
 	{
-		log_error("directory of pages not read", LOG_TEXT("directory", directory), LOG_TEXT("reason", strerror(errno)));
+		log_error("directory of pages not read", LOG_TEXT("directory", directory), LOG_TEXT("reason", strerror(errno)),
+				  LOG_TEXT("advice", "the bridge does not start without it: mend --www, or leave it out"));
 		return false;
 	}
 	while (fine && (entry = readdir(dir)) != NULL)

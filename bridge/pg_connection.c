@@ -165,7 +165,7 @@ go_down(PgConnection *connection, bool was_up)
 {
 	if (!connection->complained)
 		log_warn(was_up ? "database connection lost" : "database not reached", LOG_TEXT("reason", connection->reason),
-				 LOG_TEXT("host", connection->host));
+				 LOG_TEXT("host", connection->host), LOG_TEXT("advice", "it is tried again for ever, and a line says when it is reached"));
 	connection->complained = true;
 	if (was_up)
 	{

@@ -460,7 +460,8 @@ worker_down(PgConnection *connection, bool was_up)
 	if (was_up || any || pool->open || ++pool->failures < FAILURES_EACH * pool->worker_count)
 		return;
 	pool->open = true;
-	log_warn("increments are refused until the database is back");
+	log_warn("increments are refused until the database is back",
+			 LOG_TEXT("advice", "clients get UNAVAILABLE at once; one connection goes on trying, and the lines before say why it fails"));
 	for (int i = 0; i < pool->worker_count; i++)
 		pg_connection_hold(pool->workers[i].connection, &pool->workers[i] != worker);
 }

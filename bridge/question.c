@@ -89,6 +89,7 @@ exchange_refused(Exchange *exchange, PgEnd end, const PGresult *result)
 	else
 	{
 		log_error("request failed", LOG_TEXT("request_id", exchange->id), LOG_TEXT("sqlstate", sqlstate),
+				  LOG_TEXT("advice", "answered with INTERNAL: a defect, or the extension is older than this bridge; the server's log has more"),
 				  LOG_TEXT("reason", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
 		exchange_problem(exchange, &failed);
 	}

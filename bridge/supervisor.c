@@ -104,7 +104,8 @@ start_worker(Supervisor *supervisor, int number)
 	charge->started = workers_clock();
 	if (pid < 0)
 	{
-		log_error("worker not started", LOG_NUMBER("worker", number + 1), LOG_TEXT("reason", strerror(errno)));
+		log_error("worker not started", LOG_NUMBER("worker", number + 1), LOG_TEXT("reason", strerror(errno)),
+				  LOG_TEXT("advice", "the others serve meanwhile; raise the limit of processes or memory"));
 		charge->due = charge->started + LONGEST_PAUSE_MS;
 		return;
 	}
@@ -197,9 +198,11 @@ worker_ended(Supervisor *supervisor, int number, int how)
 		return;
 	plan_restart(charge);
 	if (WIFSIGNALED(how))
-		log_error("worker died", LOG_NUMBER("worker", number + 1), LOG_NUMBER("signal", WTERMSIG(how)), LOG_NUMBER("pause_ms", charge->due - workers_clock()));
+		log_error("worker died", LOG_NUMBER("worker", number + 1), LOG_NUMBER("signal", WTERMSIG(how)), LOG_NUMBER("pause_ms", charge->due - workers_clock()),
+				  LOG_TEXT("advice", "it is started again after the pause; signal 9: the memory limit, or somebody's kill; another: a defect, keep the core"));
 	else
-		log_error("worker ended", LOG_NUMBER("worker", number + 1), LOG_NUMBER("status", WEXITSTATUS(how)), LOG_NUMBER("pause_ms", charge->due - workers_clock()));
+		log_error("worker ended", LOG_NUMBER("worker", number + 1), LOG_NUMBER("status", WEXITSTATUS(how)), LOG_NUMBER("pause_ms", charge->due - workers_clock()),
+				  LOG_TEXT("advice", "it is started again after the pause; its own lines before say why"));
 	if (supervisor->announced || begun)
 		return;
 	supervisor->failed = true;
@@ -277,7 +280,7 @@ look_after(Supervisor *supervisor)
 	log_flush();
 	if (take_signal(supervisor, sigtimedwait(&signals, NULL, &wait)))
 		return;
-	log_warn("ended at once");
+	log_warn("ended at once", LOG_TEXT("advice", "a second signal came: clients saw their connections break, and increments under way have no answer"));
 	supervisor->failed = true;
 	tell_all(supervisor, SIGKILL);
 	while (waitpid(-1, NULL, 0) > 0)

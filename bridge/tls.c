@@ -249,7 +249,8 @@ tls_reload(Bridge *bridge)
 
 	if (ctx == NULL)
 	{
-		log_error("certificate not replaced", LOG_TEXT("reason", reason));
+		log_error("certificate not replaced", LOG_TEXT("reason", reason),
+				  LOG_TEXT("advice", "the old one is kept: mend the files and send SIGHUP again, before it expires"));
 		return;
 	}
 	SSL_CTX_free(bridge->tls->ctx);

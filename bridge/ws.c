@@ -525,7 +525,8 @@ take_over(Socket *socket, Client *client)
 		socket->fd = client_release(client, &socket->seat);
 	else if (!relay_open(client, &socket->relay, &socket->fd, relay_drained, socket))
 	{
-		log_warn("no WebSocket over TLS", LOG_TEXT("reason", strerror(errno)));
+		log_warn("no WebSocket over TLS", LOG_TEXT("reason", strerror(errno)),
+				 LOG_TEXT("advice", "that client was closed; each takes three descriptors: raise the limit of open files, or lower --max-connections"));
 		client_close(client);
 		return false;
 	}
@@ -616,7 +617,7 @@ ws_start(Bridge *bridge)
 	ws->context = lws_create_context(&info);
 	if (ws->context == NULL)
 	{
-		log_error("libwebsockets did not start");
+		log_error("libwebsockets did not start", LOG_TEXT("advice", "its own lines before say why; mostly memory or the limit of open files"));
 		return false;
 	}
 	info.port = CONTEXT_PORT_NO_LISTEN_SERVER;

@@ -93,7 +93,9 @@ end_session(int pid, VirtualTransactionId vxid, const char *what)
 	if (kill(pid, SIGTERM) != 0)
 	{
 		ereport(WARNING,
-				(errmsg("could not end the session of process %d: %m", pid)));
+				(errmsg("could not end the session of process %d: %m", pid),
+				 errdetail("It holds up %s.", what),
+				 errhint("Try again; if it stays, end it by the operating system.")));
 		return false;
 	}
 	report_ended(pid, role, what);

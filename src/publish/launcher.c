@@ -271,7 +271,7 @@ report_exhaustion(void)
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("scoreboard can't start a publisher: no background worker is free"),
 			 errdetail("Lists of at least one database are not published until one is."),
-			 errhint("Increase the configuration parameter \"max_worker_processes\": scoreboard needs one for each database that has the extension, one for its launcher, one more to look into new databases, and one more while ranks of a large table are built.")));
+			 errhint("Increase the configuration parameter \"max_worker_processes\": scoreboard needs one for each database that has the extension, one for its launcher, one more to look into new databases, and one more for each of these while it is at work: building ranks of a large table, looking for anomalies, purging, verifying by night.")));
 }
 
 static bool

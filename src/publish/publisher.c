@@ -591,7 +591,9 @@ cycle_succeeded(const Cycle *cycle)
 	if (notified && queue_full_reported)
 	{
 		queue_full_reported = false;
-		ereport(LOG, (errmsg("scoreboard sends notifications again")));
+		ereport(LOG,
+				(errmsg("scoreboard sends notifications again"),
+				 errdetail("Gateways hear of new lists at once, as before.")));
 	}
 }
 

@@ -8,7 +8,7 @@
 LONGEST_FILE=900
 
 ANALYSERS="clang_tidy cppcheck shellcheck"
-STATIC_CHECKS="compiler_warnings whitespace $ANALYSERS javascript versions errcodes
+STATIC_CHECKS="compiler_warnings whitespace $ANALYSERS javascript versions errcodes log_lines
 	file_length plain_room registry_hosts leftovers test_names"
 
 run_static()
@@ -139,6 +139,22 @@ check_errcodes()
 		statement != "" { statement = statement $0 }
 		statement != "" && /;[ \t]*$/ {
 			if (statement !~ /errcode/) { print FILENAME ":" line ": ereport without errcode"; bad = 1 }
+			statement = ""
+		}
+		END { exit bad }'
+}
+
+# A line of the log is worth reading where it says what it means or what to do.
+check_log_lines()
+{
+	# shellcheck disable=SC2016 # awk's
+	our_files \( -path './src/*.c' -o -path './bridge/*.c' \) | xargs awk '
+		FNR == 1 { statement = "" }
+		/ereport\((LOG|WARNING),?$/ { statement = " "; line = FNR; wanted = "err(detail|hint)\\(" }
+		/log_(warn|error)\("/ { statement = " "; line = FNR; wanted = "\"advice\"" }
+		statement != "" { statement = statement $0 }
+		statement != "" && /;[ \t]*$/ {
+			if (statement !~ wanted) { print FILENAME ":" line ": a line of the log without advice"; bad = 1 }
 			statement = ""
 		}
 		END { exit bad }'
