@@ -2532,6 +2532,8 @@ BEGIN
         END IF;
         RETURN (board, made.season, made.season + 1, made.made_at, true);
     END IF;
+    -- Before its seasons, which the publisher records many of in one transaction: it skips boards that are locked, and waits for none.
+    PERFORM FROM scoreboard.board b WHERE b.board_id = reset_id FOR NO KEY UPDATE;
     ended := greatest(1, scoreboard.season_begun(reset_id));
     moment := clock_timestamp();
     INSERT INTO scoreboard.season AS s (board_id, season, began_at, ended_at) SELECT reset_id, ended, b.created_at, moment FROM scoreboard.board b WHERE b.board_id = reset_id

@@ -75,7 +75,7 @@ static SavedPlan missed_plan = {
 };
 
 static SavedPlan add_plan = {
-	.text = "INSERT INTO scoreboard.season (board_id, season, began_at) SELECT b.board_id, $2, $3 FROM scoreboard.board b WHERE b.board_id = $1 FOR KEY SHARE SKIP LOCKED"
+	.text = "INSERT INTO scoreboard.season (board_id, season, began_at) SELECT b.board_id, $2, $3 FROM scoreboard.board b WHERE b.board_id = $1 FOR SHARE SKIP LOCKED"
 	" ON CONFLICT (board_id, season) DO NOTHING",
 	.nargs = 3, .types = {INT4OID, INT4OID, TIMESTAMPTZOID}
 };
