@@ -20,6 +20,7 @@
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "admin/verification.h"
@@ -93,6 +94,17 @@ kinds_as_json(const VerificationRecord *record)
 	return text.data;
 }
 
+/*
+ * A check has to end also where a synchronous standby is away, and its record is worth less than its answer. But what else the
+ * transaction has written, or may write yet, is for its own setting.
+ */
+static void
+wait_for_no_standby(void)
+{
+	if (!IsTransactionBlock() && !TransactionIdIsValid(GetTopTransactionIdIfAny()) && synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
+		(void) set_config_option("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+}
+
 void
 verification_store(const VerificationRecord *record)
 {
@@ -103,6 +115,7 @@ verification_store(const VerificationRecord *record)
 
 	if (XactReadOnly || RecoveryInProgress())
 		return;
+	wait_for_no_standby();
 	plan_write(&store_plan, values, NULL, SPI_OK_INSERT);
 	if (record->nightly)
 		plan_write(&replace_plan, values, NULL, SPI_OK_DELETE);
