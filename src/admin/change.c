@@ -43,7 +43,7 @@ change_check_reference(const char *reference, Refusal *refusal)
 bool
 change_check_score(int64 score, Refusal *refusal)
 {
-	return (score <= SCOREBOARD_SCORE_MAX && score >= -SCOREBOARD_SCORE_MAX) ||
+	return form_is_score(score) ||
 		refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
 			   "the score would leave the range of -9007199254740991 to 9007199254740991");
 }

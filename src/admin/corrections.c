@@ -23,6 +23,7 @@
 #include "admin/change.h"
 #include "admin/moderation.h"
 #include "base/config_cache.h"
+#include "base/form.h"
 #include "base/hidden_statement.h"
 #include "base/plan.h"
 #include "base/season.h"
@@ -78,7 +79,7 @@ read_arguments(FunctionCallInfo fcinfo, Correction *correction, Refusal *refusal
 	correction->reference = text_to_cstring(PG_GETARG_TEXT_PP(4));
 	if (!change_check_user_id(correction->user_id, refusal))
 		return false;
-	if (correction->points == 0 || correction->points > SCOREBOARD_SCORE_MAX || correction->points < -SCOREBOARD_SCORE_MAX)
+	if (correction->points == 0 || !form_is_score(correction->points))
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
 					  "points must lie between -9007199254740991 and 9007199254740991 and not be 0");
 	return change_check_reason(correction->reason, refusal) && change_check_reference(correction->reference, refusal);

@@ -195,7 +195,7 @@ read_players(Import *import, Refusal *refusal)
 		if (!form_is_id(import->user_id[i]))
 			return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
 						  "user id number %d must have 1 to 255 characters, none of them a control character", i + 1);
-		if (import->score[i] > SCOREBOARD_SCORE_MAX || import->score[i] < -SCOREBOARD_SCORE_MAX)
+		if (!form_is_score(import->score[i]))
 			return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
 						  "score number %d must lie between -9007199254740991 and 9007199254740991", i + 1);
 	}

@@ -1,5 +1,5 @@
 /*
- * base/form.c - the form of names and ids
+ * base/form.c - the form of names, ids and numbers
  *
  * Leaf: looks at bytes, knows no table.
  *
@@ -93,6 +93,12 @@ form_is_id(const char *text)
 	int			blanks;
 
 	return count_characters(text, SCOREBOARD_ID_MAX, false, &blanks) > 0;
+}
+
+bool
+form_is_score(int64 value)
+{
+	return value >= -SCOREBOARD_SCORE_MAX && value <= SCOREBOARD_SCORE_MAX;
 }
 
 bool

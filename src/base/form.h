@@ -1,5 +1,5 @@
 /*
- * base/form.h - the form of names and ids (SPEC section 1); all texts are valid UTF-8
+ * base/form.h - the form of names, ids and numbers (SPEC section 1); all texts are valid UTF-8
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -16,6 +16,9 @@ extern bool form_is_name(const char *text);
 
 /* 1-255 characters without U+0000-001F, U+007F-009F: user_id and action_id */
 extern bool form_is_id(const char *text);
+
+/* Within what every JSON reader holds exactly, ±(2^53-1): scores, points, subscores */
+extern bool form_is_score(int64 value);
 
 /* 1 to max visible ASCII characters */
 extern bool form_is_visible_ascii(const char *text, int max);

@@ -292,7 +292,7 @@ same_place(const ScoreRow *a, const ScoreRow *b)
 static void
 check_range(const char *column, int64 value)
 {
-	if (value > SCOREBOARD_SCORE_MAX || value < -SCOREBOARD_SCORE_MAX)
+	if (!form_is_score(value))
 		ereport(ERROR,
 				(errcode(ERRCODE_CHECK_VIOLATION),
 				 errmsg("%s must lie between -9007199254740991 and 9007199254740991", column),

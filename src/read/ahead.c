@@ -15,22 +15,17 @@
 #include "fmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/form.h"
 #include "base/hidden_statement.h"
 #include "rank/scan.h"
 #include "read/reading.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_ahead);
 
-static bool
-in_range(int64 value)
-{
-	return value >= -SCOREBOARD_SCORE_MAX && value <= SCOREBOARD_SCORE_MAX;
-}
-
 static int64
 read_score(FunctionCallInfo fcinfo)
 {
-	if (PG_ARGISNULL(1) || !in_range(PG_GETARG_INT64(1)))
+	if (PG_ARGISNULL(1) || !form_is_score(PG_GETARG_INT64(1)))
 		reading_refuse(REFUSAL_INVALID_REQUEST, NULL, "score must lie between -9007199254740991 and 9007199254740991");
 	return PG_GETARG_INT64(1);
 }
@@ -41,7 +36,7 @@ read_moment(FunctionCallInfo fcinfo)
 {
 	if (PG_ARGISNULL(2))
 		return DT_NOEND;
-	if (!in_range(PG_GETARG_INT64(2)))
+	if (!form_is_score(PG_GETARG_INT64(2)))
 		reading_refuse(REFUSAL_INVALID_REQUEST, "On this board it is the moment at which the score was reached.",
 					   "second_key must be microseconds since 1970, between -9007199254740991 and 9007199254740991");
 	return PG_GETARG_INT64(2) - EPOCH_DIFFERENCE;
@@ -52,7 +47,7 @@ read_subscore(FunctionCallInfo fcinfo)
 {
 	if (PG_ARGISNULL(2))
 		return NO_SUBSCORE;
-	if (!in_range(PG_GETARG_INT64(2)))
+	if (!form_is_score(PG_GETARG_INT64(2)))
 		reading_refuse(REFUSAL_INVALID_REQUEST, "On this board it is the subscore.",
 					   "second_key must lie between -9007199254740991 and 9007199254740991");
 	return PG_GETARG_INT64(2);

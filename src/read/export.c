@@ -46,7 +46,7 @@ is_second_key(RankOrder order, int64 moment)
 {
 	if (order.tie_break == TIE_MOMENT)
 		return IS_VALID_TIMESTAMP(moment);
-	return moment == NO_SUBSCORE || (moment >= -SCOREBOARD_SCORE_MAX && moment <= SCOREBOARD_SCORE_MAX);
+	return moment == NO_SUBSCORE || form_is_score(moment);
 }
 
 /* False where no page of this board can have ended with it. */
@@ -61,7 +61,7 @@ parse_cursor(const char *text, RankOrder order, RankTreeKey *key)
 	key->order = strtoll(plain, &end, 10);
 	key->moment = *end == ':' ? strtoll(end + 1, &end, 10) : 0;
 	key->player = *end == ':' ? strtoll(end + 1, &end, 10) : 0;
-	return strcmp(cursor_text(key), text) == 0 && key->order >= -SCOREBOARD_SCORE_MAX && key->order <= SCOREBOARD_SCORE_MAX &&
+	return strcmp(cursor_text(key), text) == 0 && form_is_score(key->order) &&
 		is_second_key(order, key->moment);
 }
 

@@ -11,7 +11,6 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
-#include "scoreboard.h"
 #include "base/form.h"
 #include "write/request.h"
 
@@ -33,16 +32,13 @@ check_names(const Request *request, Refusal *refusal)
 static bool
 check_numbers(const Request *request, Refusal *refusal)
 {
-	if (request->has_points &&
-		(request->points > SCOREBOARD_SCORE_MAX || request->points < -SCOREBOARD_SCORE_MAX))
+	if (request->has_points && !form_is_score(request->points))
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
 					  "points must lie between -9007199254740991 and 9007199254740991");
-	if (request->has_subscore &&
-		(request->subscore > SCOREBOARD_SCORE_MAX || request->subscore < -SCOREBOARD_SCORE_MAX))
+	if (request->has_subscore && !form_is_score(request->subscore))
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
 					  "subscore must lie between -9007199254740991 and 9007199254740991");
-	if (request->has_issued_at &&
-		(request->issued_at < 0 || request->issued_at > SCOREBOARD_SCORE_MAX))
+	if (request->has_issued_at && (request->issued_at < 0 || !form_is_score(request->issued_at)))
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, "Give whole seconds since 1970-01-01 00:00 UTC.",
 					  "issued_at must lie between 0 and 9007199254740991");
 	if (request->receipt && !request->has_issued_at)

@@ -16,6 +16,7 @@
 
 #include "access/htup_details.h"
 
+#include "base/form.h"
 #include "base/season.h"
 #include "rank/order.h"
 #include "write/routing.h"
@@ -51,7 +52,7 @@ next_score(const Board *board, const LedgerScore *old, int64 points, int64 *scor
 	else
 		next = routing_combined(board, old, points);
 
-	if (next > SCOREBOARD_SCORE_MAX || next < -SCOREBOARD_SCORE_MAX)
+	if (!form_is_score(next))
 		return refuse(refusal, REFUSAL_INVALID_REQUEST, NULL,
 					  "the score on board \"%s\" would leave the range of -9007199254740991 to 9007199254740991", board->name);
 	*score = next;
