@@ -198,19 +198,11 @@ remove_score(const ReplayCredit *credit)
 		ledger_raise_serialization_failure();
 }
 
-static bool
-same_extras(const LedgerExtras *a, const LedgerExtras *b)
-{
-	if (a->subscore != b->subscore || (a->detail == NULL) != (b->detail == NULL))
-		return false;
-	return a->detail == NULL || strcmp(a->detail, b->detail) == 0;
-}
-
 /* The row of ledger_find_score(), which was asked last. */
 static bool
 write_score(const Undoing *undoing, const ReplayCredit *credit, Ledger *ledger, const LedgerScore *old, LedgerScore *new, Refusal *refusal)
 {
-	if (new->exists && old->score == new->score && same_extras(&old->extras, &new->extras))
+	if (ledger_same_score(old, new))
 		return true;
 	if (!new->exists)
 		remove_score(credit);

@@ -303,6 +303,16 @@ ledger_find_action(Ledger *ledger, int64 player_id, const char *action_id, Ledge
 		fill_action(action, table);
 }
 
+bool
+ledger_same_score(const LedgerScore *a, const LedgerScore *b)
+{
+	if (a->exists != b->exists || a->score != b->score || a->extras.subscore != b->extras.subscore)
+		return false;
+	if (a->extras.detail == NULL || b->extras.detail == NULL)
+		return a->extras.detail == b->extras.detail;
+	return strcmp(a->extras.detail, b->extras.detail) == 0;
+}
+
 void
 ledger_find_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id, LedgerScore *score)
 {

@@ -112,6 +112,9 @@ extern void ledger_find_player(Ledger *ledger, const char *user_id, LedgerPlayer
 extern void ledger_find_action(Ledger *ledger, int64 player_id, const char *action_id, LedgerAction *action);
 extern void ledger_find_score(Ledger *ledger, int32 board_id, int32 season, int64 player_id, LedgerScore *score);
 
+/* Is there nothing to write? When it was reached follows from the rest. */
+extern bool ledger_same_score(const LedgerScore *a, const LedgerScore *b);
+
 /* After ledger_find_score(), where others are looked for before this one is written. */
 extern void ledger_keep_score(Ledger *ledger, LedgerScore *score);
 

@@ -70,20 +70,6 @@ routing_sets_score(const Board *board, const LedgerScore *old, int64 points, con
 }
 
 static bool
-same_extras(const LedgerExtras *a, const LedgerExtras *b)
-{
-	if (a->subscore != b->subscore || (a->detail == NULL) != (b->detail == NULL))
-		return false;
-	return a->detail == NULL || strcmp(a->detail, b->detail) == 0;
-}
-
-static bool
-changes_score(const Credit *credit)
-{
-	return !credit->old.exists || credit->old.score != credit->new.score || !same_extras(&credit->old.extras, &credit->new.extras);
-}
-
-static bool
 weigh(Credit *credit, const Board *board, const RoutedAction *action, Ledger *ledger, const LedgerPlayer *player, Refusal *refusal)
 {
 	LedgerScore *old = &credit->old;
@@ -190,7 +176,7 @@ routing_weigh(Routing *routing, const RoutedAction *action, Ledger *ledger, cons
 static void
 write_score(const Credit *credit, Ledger *ledger, const LedgerPlayer *player)
 {
-	if (changes_score(credit))
+	if (!ledger_same_score(&credit->old, &credit->new))
 		ledger_set_score(ledger, credit->board->board_id, credit->season, player->player_id, &credit->old, &credit->new, !player->hidden);
 }
 
