@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "executor/spi.h"
 #include "mb/pg_wchar.h"
 
 #include "scoreboard.h"
@@ -77,6 +78,16 @@ change_record(SavedPlan *plan, Datum *values, const char *nulls, bool *recorded,
 						  "an open transaction has just used the reference");
 	*recorded = recording.recorded;
 	return true;
+}
+
+bool
+change_was_made(SavedPlan *plan, Datum *values, Refusal *refusal)
+{
+	refusal->code = REFUSAL_NONE;
+	plan_read(plan, values, NULL, 1);
+	if (SPI_processed == 0)
+		return false;
+	return DatumGetBool(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)) || change_refuse_reference(refusal);
 }
 
 bool

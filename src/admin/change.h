@@ -22,6 +22,12 @@ extern bool change_check_score(int64 score, Refusal *refusal);
  */
 extern bool change_record(SavedPlan *plan, Datum *values, const char *nulls, bool *recorded, Refusal *refusal);
 
+/*
+ * With SPI connected, asks a statement about the row of a reference, whose first column says whether it is of this very change: true if so,
+ * the row is SPI's. False with the refusal where it was used for another one; the code is REFUSAL_NONE where it wasn't used.
+ */
+extern bool change_was_made(SavedPlan *plan, Datum *values, Refusal *refusal);
+
 /* The reference was used for another change. */
 extern bool change_refuse_reference(Refusal *refusal);
 

@@ -119,30 +119,20 @@ take_stored(Correction *correction, HeapTuple row, TupleDesc desc)
 	correction->replayed = true;
 }
 
-/*
- * True where the reference was used for this very correction: what it did is in *correction. False with the refusal where it was used
- * for something else; the code is REFUSAL_NONE where it wasn't used.
- */
+/* As change_was_made(); what it did is in *correction. */
 static bool
 was_made(Correction *correction, Refusal *refusal)
 {
 	Datum		values[5];
-	bool		used;
-	bool		same = false;
+	bool		made;
 
-	refusal->code = REFUSAL_NONE;
 	set_values(correction, values);
 	SPI_connect();
-	plan_read(&find_plan, values, NULL, 1);
-	used = SPI_processed > 0;
-	if (used)
-		same = DatumGetBool(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-	if (same)
+	made = change_was_made(&find_plan, values, refusal);
+	if (made)
 		take_stored(correction, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
 	SPI_finish();
-	if (used && !same)
-		return change_refuse_reference(refusal);
-	return same;
+	return made;
 }
 
 static bool

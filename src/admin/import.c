@@ -253,20 +253,15 @@ content_datum(const Import *import)
 	return PointerGetDatum(content);
 }
 
-/* As in admin/corrections.c: true for this very import, else the code says whether the reference was used for something else. */
 static bool
 was_made(Import *import, Refusal *refusal)
 {
 	Datum		values[3] = {CStringGetTextDatum(import->reference), Int32GetDatum(import->board->board_id), content_datum(import)};
 	HeapTuple	row;
 
-	refusal->code = REFUSAL_NONE;
-	plan_read(&find_plan, values, NULL, 1);
-	if (SPI_processed == 0)
+	if (!change_was_made(&find_plan, values, refusal))
 		return false;
 	row = SPI_tuptable->vals[0];
-	if (!DatumGetBool(plan_datum(row, SPI_tuptable->tupdesc, 1)))
-		return change_refuse_reference(refusal);
 	import->season = DatumGetInt32(plan_datum(row, SPI_tuptable->tupdesc, 2));
 	import->made_at = DatumGetTimestampTz(plan_datum(row, SPI_tuptable->tupdesc, 3));
 	import->replayed = true;

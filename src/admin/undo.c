@@ -123,12 +123,10 @@ read_arguments(FunctionCallInfo fcinfo, Undoing *undoing, Refusal *refusal)
 		(undoing->reference == NULL || change_check_reference(undoing->reference, refusal));
 }
 
-/* As in admin/corrections.c: true for this very undo, else the code says whether the reference was used for something else. */
 static bool
 was_made(Undoing *undoing, Refusal *refusal)
 {
 	Datum		values[3];
-	HeapTuple	row;
 
 	refusal->code = REFUSAL_NONE;
 	if (undoing->reference == NULL)
@@ -136,13 +134,9 @@ was_made(Undoing *undoing, Refusal *refusal)
 	values[0] = CStringGetTextDatum(undoing->reference);
 	values[1] = Int64GetDatum(undoing->player_id);
 	values[2] = CStringGetTextDatum(undoing->action_id);
-	plan_read(&find_plan, values, NULL, 1);
-	if (SPI_processed == 0)
+	if (!change_was_made(&find_plan, values, refusal))
 		return false;
-	row = SPI_tuptable->vals[0];
-	if (!DatumGetBool(plan_datum(row, SPI_tuptable->tupdesc, 1)))
-		return change_refuse_reference(refusal);
-	undoing->undone_at = DatumGetTimestampTz(plan_datum(row, SPI_tuptable->tupdesc, 2));
+	undoing->undone_at = DatumGetTimestampTz(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));
 	undoing->replayed = true;
 	return true;
 }
