@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "admin/change.h"
+#include "admin/records.h"
 #include "admin/replay.h"
 #include "base/plan.h"
 #include "write/routing.h"
@@ -35,9 +36,6 @@
 #define PAGE_RECORDS 1000
 
 #define HERE "player_id = $1 AND board_id = $2 AND season = $3"
-#define COUNTED "coalesce(counted_points, applied_points)"
-#define COUNTS "(undone_at IS NULL OR counted_points <> 0)"
-#define CORRECTS "(kind = 'adjust' AND counted_points IS DISTINCT FROM 0)"
 #define CREDITS "scoreboard.credit c JOIN (SELECT player_id, action_id, created_at, points, fixed_points, subscore, detail FROM scoreboard.action) AS a USING (player_id, action_id)"
 
 /* Is there anything left that the player has a score for? */

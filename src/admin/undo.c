@@ -26,6 +26,7 @@
 #include "scoreboard.h"
 #include "admin/change.h"
 #include "admin/moderation.h"
+#include "admin/records.h"
 #include "admin/replay.h"
 #include "base/arguments.h"
 #include "base/config_cache.h"
@@ -61,8 +62,8 @@ static SavedPlan find_plan = {
 
 static SavedPlan credits_plan = {
 	.text = "SELECT board_id::int, season::int, named, counted::bigint, sets_score FROM ("
-	" SELECT board_id, season, true AS named, coalesce(counted_points, applied_points) AS counted, sets_score FROM scoreboard.action WHERE player_id = $1 AND action_id = $2"
-	" UNION ALL SELECT board_id, season, false, coalesce(counted_points, applied_points), sets_score FROM scoreboard.credit WHERE player_id = $1 AND action_id = $2) AS c"
+	" SELECT board_id, season, true AS named, " COUNTED " AS counted, sets_score FROM scoreboard.action WHERE player_id = $1 AND action_id = $2"
+	" UNION ALL SELECT board_id, season, false, " COUNTED ", sets_score FROM scoreboard.credit WHERE player_id = $1 AND action_id = $2) AS c"
 	" ORDER BY board_id",
 	.nargs = 2, .types = {INT8OID, TEXTOID}
 };

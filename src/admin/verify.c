@@ -33,6 +33,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "admin/records.h"
 #include "admin/verification.h"
 #include "base/config_cache.h"
 #include "base/hidden_statement.h"
@@ -76,11 +77,6 @@ typedef struct PlayerFinding
 	char	   *expected;
 	char	   *found;
 } PlayerFinding;
-
-/* What a record counts for: as it was applied, unless scoreboard_undo() has changed that. One that was undone doesn't stand for a score. */
-#define COUNTED "coalesce(counted_points, applied_points)"
-#define COUNTS "(undone_at IS NULL OR counted_points <> 0)"
-#define CORRECTS "(kind = 'adjust' AND counted_points IS DISTINCT FROM 0)"
 
 /* Of board $1, without the seasons that were purged (admin/season_retention.c), whatever the log still says of them. */
 #define LAST_PURGED "coalesce((SELECT max(e.season) FROM scoreboard.season e WHERE e.board_id = $1 AND e.purged_at IS NOT NULL)::bigint, -2147483649)"
