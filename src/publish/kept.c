@@ -31,6 +31,7 @@
 #include "base/plan.h"
 #include "base/tables.h"
 #include "publish/kept.h"
+#include "publish/publisher_transaction.h"
 #include "publish/worker.h"
 
 /* Rows, or ten times as many boards, of one transaction of the purger's. */
@@ -39,7 +40,7 @@
 #define PURGE_INTERVAL_MS 600000
 
 static SavedPlan table_plan = {
-	.text = "SELECT 'scoreboard.kept_version'::regclass::oid, scoreboard.restore_under_way()"
+	.text = "SELECT 'scoreboard.kept_version'::regclass::oid"
 };
 
 static SavedPlan store_plan = {
@@ -75,7 +76,7 @@ kept_begin(void)
 	SPI_connect();
 	plan_read(&table_plan, NULL, NULL, 1);
 	table = DatumGetObjectId(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-	restoring = DatumGetBool(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));
+	restoring = publisher_sees_restore();
 	SPI_finish();
 	return !restoring && ConditionalLockRelationOid(table, RowExclusiveLock);
 }

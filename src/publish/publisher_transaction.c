@@ -11,17 +11,21 @@
 #include "access/xact.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
+#include "executor/spi.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/snapmgr.h"
 
 #include "scoreboard.h"
+#include "base/plan.h"
 #include "publish/publisher_transaction.h"
 #include "publish/slots.h"
 #include "publish/worker.h"
 
 static Oid	own_extension = InvalidOid;
+
+static SavedPlan restoring_plan = {.text = "SELECT scoreboard.restore_under_way()"};
 
 /* False if the extension is gone, or is another one than when we started. */
 static bool
@@ -91,4 +95,11 @@ publisher_commit_chore(void)
 {
 	publisher_commit_transaction();
 	LockTimeout = 0;
+}
+
+bool
+publisher_sees_restore(void)
+{
+	plan_read(&restoring_plan, NULL, NULL, 1);
+	return DatumGetBool(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 }

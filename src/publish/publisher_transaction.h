@@ -20,4 +20,10 @@ extern void publisher_commit_transaction(void);
 extern void publisher_begin_chore(int patience_ms);
 extern void publisher_commit_chore(void);
 
+/*
+ * With SPI connected: is a dump being restored? Its rows must find our tables empty. Who reads rows that it may bring asks in
+ * the same statement instead: scoreboard.restore_under_way().
+ */
+extern bool publisher_sees_restore(void);
+
 #endif

@@ -61,8 +61,6 @@ static int	ended_count = 0;
 static SeizeHolders *writers = NULL;	/* before step 2 */
 static int64 waiting_since = 0;
 
-static SavedPlan restoring_plan = {.text = "SELECT scoreboard.restore_under_way()"};
-
 /* From the latest on; those before the last that is recorded have rows, or are purged. */
 static SavedPlan missed_plan = {
 	.text = "WITH RECURSIVE recorded (season) AS (SELECT coalesce(max(e.season), -2147483648) FROM scoreboard.season e WHERE e.board_id = $1 AND e.season < $2),"
@@ -152,17 +150,6 @@ end_season(const Board *board, int32 season, int32 next_season, int64 version, c
 	event_season_ended(board->board_id, season, next_season, DatumGetTimestampTz(values[2]));
 }
 
-/*
- * A dump's rows must find the tables of seasons and events empty. It brings the seasons that it knows; one that has begun since is recorded when
- * its list changes, or at our next start.
- */
-static bool
-restore_under_way(void)
-{
-	plan_read(&restoring_plan, NULL, NULL, 1);
-	return DatumGetBool(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-}
-
 static void
 begin_season(const Board *board, int32 season, const CalendarSpan *span, int32 stored_season, int64 stored_version, const char *stored_document)
 {
@@ -189,7 +176,8 @@ void
 seasons_begin(const Board *board, int32 season, const CalendarSpan *span, int32 stored_season, int64 stored_version, const char *stored_document)
 {
 	SPI_connect();
-	if (!restore_under_way())
+	/* A dump brings the seasons that it knows; one that has begun since is recorded when its list changes, or at our next start. */
+	if (!publisher_sees_restore())
 		begin_season(board, season, span, stored_season, stored_version, stored_document);
 	SPI_finish();
 	MemoryContextSwitchTo(worker_turn_context());
