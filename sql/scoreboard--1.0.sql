@@ -1247,9 +1247,9 @@ END
 $$;
 COMMENT ON FUNCTION scoreboard.outlives_retention() IS 'refuses proofs that live longer than actions are kept (arguments: how long, what, SQLSTATE)';
 
-CREATE FUNCTION scoreboard.retention_changed() RETURNS trigger
-    AS 'MODULE_PATHNAME', 'scoreboard_retention_changed' LANGUAGE C;
-COMMENT ON FUNCTION scoreboard.retention_changed() IS 'has the publisher look after commit whether actions, seasons or kept versions are to be purged, or documents of ended seasons made anew';
+CREATE FUNCTION scoreboard.chores_due() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'scoreboard_chores_due' LANGUAGE C;
+COMMENT ON FUNCTION scoreboard.chores_due() IS 'has the publisher look after commit whether actions, seasons or kept versions are to be purged, or documents of ended seasons made anew';
 
 CREATE FUNCTION scoreboard.profiles_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp AS $$
@@ -1363,7 +1363,7 @@ END
 $$;
 CREATE TRIGGER check_settings BEFORE INSERT OR UPDATE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.board_check();
 CREATE TRIGGER retained AFTER INSERT OR UPDATE OF season_retention ON scoreboard.board FOR EACH ROW WHEN (NEW.season_retention IS NOT NULL)
-    EXECUTE FUNCTION scoreboard.retention_changed();
+    EXECUTE FUNCTION scoreboard.chores_due();
 CREATE TRIGGER reopen_seasons AFTER UPDATE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.board_shown_anew();
 CREATE TRIGGER touched AFTER INSERT OR UPDATE OR DELETE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.board_touched();
 CREATE TRIGGER truncated AFTER TRUNCATE ON scoreboard.board FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.board_touched();
@@ -1390,7 +1390,7 @@ CREATE TRIGGER board_goes BEFORE DELETE ON scoreboard.board FOR EACH STATEMENT E
 CREATE TRIGGER keep_score AFTER DELETE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.keep_references('score', 'board_id');
 CREATE TRIGGER keep_season AFTER DELETE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.keep_references('season', 'board_id');
 CREATE TRIGGER keeps BEFORE INSERT OR UPDATE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.board_keeps();
-CREATE TRIGGER purge_kept AFTER UPDATE OF keep_versions OR DELETE OR TRUNCATE ON scoreboard.board FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.retention_changed();
+CREATE TRIGGER purge_kept AFTER UPDATE OF keep_versions OR DELETE OR TRUNCATE ON scoreboard.board FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.chores_due();
 CREATE TRIGGER check_form BEFORE UPDATE OF state ON scoreboard.player FOR EACH ROW EXECUTE FUNCTION scoreboard.check_form();
 DO $$
 DECLARE
@@ -1425,7 +1425,7 @@ END
 $$;
 -- After check_form, by its name
 CREATE TRIGGER check_proofs BEFORE INSERT OR UPDATE ON scoreboard.retention FOR EACH ROW EXECUTE FUNCTION scoreboard.retention_check();
-CREATE TRIGGER changed AFTER INSERT OR UPDATE ON scoreboard.retention FOR EACH ROW EXECUTE FUNCTION scoreboard.retention_changed();
+CREATE TRIGGER changed AFTER INSERT OR UPDATE ON scoreboard.retention FOR EACH ROW EXECUTE FUNCTION scoreboard.chores_due();
 -- Nothing is kept for less than 7 days, so most proofs needn't ask.
 CREATE TRIGGER outlives_retention AFTER INSERT OR UPDATE OF receipt_max_age ON scoreboard.action_type FOR EACH ROW WHEN (NEW.receipt_max_age > interval '6 days')
     EXECUTE FUNCTION scoreboard.outlives_retention('($1).receipt_max_age + interval ''1 day''', 'a receipt of that age', 'check_violation');
@@ -1442,7 +1442,7 @@ CREATE TRIGGER listed AFTER UPDATE ON scoreboard.player REFERENCING OLD TABLE AS
     FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.player_listed();
 CREATE TRIGGER renamed AFTER UPDATE ON scoreboard.player REFERENCING OLD TABLE AS old_players NEW TABLE AS new_players
     FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.profiles_changed();
-CREATE TRIGGER changed AFTER INSERT ON scoreboard.profile_change FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.retention_changed();
+CREATE TRIGGER changed AFTER INSERT ON scoreboard.profile_change FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.chores_due();
 CREATE TRIGGER truncated AFTER TRUNCATE ON scoreboard.player FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.player_changed();
 ALTER TABLE scoreboard.player ENABLE ALWAYS TRIGGER changed, ENABLE ALWAYS TRIGGER truncated;
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON scoreboard.score FOR EACH ROW EXECUTE FUNCTION scoreboard.score_changed();

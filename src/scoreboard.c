@@ -21,7 +21,6 @@
 
 #include "compat.h"
 #include "scoreboard.h"
-#include "admin/retention.h"
 #include "base/row_hints.h"
 #include "base/season.h"
 #include "base/config_cache.h"
@@ -30,6 +29,7 @@
 #include "base/refusal_log.h"
 #include "base/tables.h"
 #include "publish/auditor.h"
+#include "publish/chores_due.h"
 #include "publish/launcher.h"
 #include "publish/slots.h"
 #include "rank/board.h"
@@ -436,7 +436,7 @@ _PG_init(void)
 	receipt_init();
 	rank_index_init();
 	replicated_init();
-	retention_init();
+	chores_due_init();
 	event_init();
 	launcher_init();
 }

@@ -26,9 +26,7 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "storage/block.h"
@@ -39,10 +37,7 @@
 #include "admin/retention.h"
 #include "base/locks.h"
 #include "base/plan.h"
-#include "publish/publisher.h"
 #include "write/ledger.h"
-
-PG_FUNCTION_INFO_V1(scoreboard_retention_changed);
 
 #define WINDOW_BLOCKS 64
 #define STEP_ROWS 100			/* each may be another player's, whom a batch of increments waits 20 ms for */
@@ -153,33 +148,6 @@ static SavedPlan remove_plan = {
 };
 
 /* ---------- when ---------- */
-
-static bool changed = false;	/* by this transaction */
-
-/* Trigger: who waits for a minute to pass thinks that it doesn't work. */
-Datum
-scoreboard_retention_changed(PG_FUNCTION_ARGS)
-{
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		elog(ERROR, "scoreboard.retention_changed() is a trigger function");
-	changed = true;
-	PG_RETURN_POINTER(NULL);
-}
-
-static void
-transaction_event(XactEvent event, void *arg)
-{
-	if (changed && event == XACT_EVENT_COMMIT)
-		publisher_wake();
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-		changed = false;
-}
-
-void
-retention_init(void)
-{
-	RegisterXactCallback(transaction_event, NULL);
-}
 
 bool
 retention_is_due(void)

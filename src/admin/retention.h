@@ -17,7 +17,4 @@ extern bool retention_is_due(void);
  */
 extern bool retention_step(void);
 
-/* Once per process, from _PG_init: a transaction callback. */
-extern void retention_init(void);
-
 #endif
