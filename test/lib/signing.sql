@@ -89,6 +89,22 @@ CREATE OR REPLACE FUNCTION sign.written() RETURNS text LANGUAGE sql VOLATILE AS 
     FROM scoreboard.score
 $$;
 
+-- Waits until it is so: for two minutes, since what is waited for may be a midnight that passes.
+CREATE OR REPLACE FUNCTION sign.becomes(condition text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    holds boolean;
+BEGIN
+    FOR round IN 1..12000 LOOP
+        EXECUTE 'SELECT ' || condition INTO holds;
+        IF holds THEN
+            RETURN 'yes';
+        END IF;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    RETURN 'waited in vain';
+END
+$$;
+
 -- Waits until every board's ranks are answered from the index: a new board's are null for a moment.
 CREATE OR REPLACE FUNCTION sign.wait_for_ranks() RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 DECLARE

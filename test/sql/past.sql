@@ -8,20 +8,6 @@
 SET scoreboard.rate_limit = 0;
 SET scoreboard.burst_limit = 0;
 SET client_min_messages = warning;
-CREATE FUNCTION pg_temp.becomes(condition text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    holds boolean;
-BEGIN
-    FOR round IN 1..1500 LOOP
-        EXECUTE 'SELECT ' || condition INTO holds;
-        IF holds THEN
-            RETURN 'yes';
-        END IF;
-        PERFORM pg_sleep(0.01);
-    END LOOP;
-    RETURN 'waited in vain';
-END
-$$;
 -- A list in short, and whether it is what it was
 CREATE FUNCTION pg_temp.short(document json) RETURNS text LANGUAGE sql AS $$
     SELECT coalesce(string_agg(concat_ws(' ', e ->> 'rank', e ->> 'userId', e ->> 'score', e ->> 'subscore', e ->> 'detail'), ', ' ORDER BY n), 'nobody') FROM json_array_elements(document -> 'entries') WITH ORDINALITY AS x (e, n)
@@ -33,7 +19,7 @@ $$;
 CREATE TABLE sign.moment (name text PRIMARY KEY, at timestamptz);
 CREATE FUNCTION pg_temp.stands(board text, list text, moment text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-    answer text := pg_temp.becomes(format('pg_temp.at(%L, clock_timestamp()) = %L', board, list));
+    answer text := sign.becomes(format('pg_temp.at(%L, clock_timestamp()) = %L', board, list));
 BEGIN
     INSERT INTO sign.moment VALUES (moment, clock_timestamp()) ON CONFLICT (name) DO UPDATE SET at = excluded.at;
     RETURN answer || CASE WHEN answer <> 'yes' THEN ' for ' || list || ', found ' || pg_temp.at(board, clock_timestamp()) ELSE '' END;
@@ -45,13 +31,13 @@ INSERT INTO scoreboard.board (name, publish_interval_ms) VALUES ('past', 10), ('
 SELECT sign.wait_for_ranks();
 -- Not kept: the error says which setting it is.
 SELECT score FROM scoreboard_increment_for('past:ann', 'AWARD', 'p-1', 'past', 10, subscore => 7, detail => 'here');
-SELECT pg_temp.becomes($$(SELECT document LIKE '%past:ann%' FROM scoreboard.top WHERE board = 'past')$$);
+SELECT sign.becomes($$(SELECT document LIKE '%past:ann%' FROM scoreboard.top WHERE board = 'past')$$);
 SELECT scoreboard_leaderboard_at('past', now());
 UPDATE scoreboard.board SET keep_versions = '59 minutes' WHERE name = 'past';
 INSERT INTO sign.moment VALUES ('before', clock_timestamp());
 UPDATE scoreboard.board SET keep_versions = '1 day' WHERE name = 'past' RETURNING kept_since > now() - interval '1 minute' AS since_now;
 -- From now on, the list that stands already too.
-SELECT pg_temp.becomes($$pg_temp.kept('past') = 1$$) AS kept;
+SELECT sign.becomes($$pg_temp.kept('past') = 1$$) AS kept;
 SELECT pg_temp.stands('past', '1 past:ann 10 7 here', 'ann');
 SELECT scoreboard_leaderboard_at('past', (SELECT at FROM sign.moment WHERE name = 'before'));
 SELECT score FROM scoreboard_increment_for('past:bob', 'AWARD', 'p-2', 'past', 20);
@@ -66,7 +52,7 @@ SELECT (SELECT string_agg(k, ' ') FROM json_object_keys(d) k) AS members, d -> '
 SELECT pg_temp.at('past', clock_timestamp(), 1) AS one, pg_temp.at('past', clock_timestamp(), 1000) AS all;
 -- A new name is no new version, and is shown in the old ones.
 SELECT scoreboard_set_profile('past:bob', 'Bob', 'https://img.test/bob');
-SELECT pg_temp.becomes($$(SELECT document LIKE '%"Bob"%' FROM scoreboard.top WHERE board = 'past')$$);
+SELECT sign.becomes($$(SELECT document LIKE '%"Bob"%' FROM scoreboard.top WHERE board = 'past')$$);
 SELECT d -> 'entries' -> 0 ->> 'displayName' AS name, d -> 'entries' -> 0 ->> 'avatarUrl' AS avatar, pg_temp.kept('past') AS versions FROM sign.moment, scoreboard_leaderboard_at('past', at) d WHERE name = 'bob';
 SELECT scoreboard_set_listed(true, true, sign.token('past:bob')) ->> 'anonymous' AS anonymous;
 SELECT d -> 'entries' -> 0 ->> 'displayName' LIKE 'Player %' AS label, d -> 'entries' -> 0 -> 'avatarUrl' AS avatar FROM sign.moment, scoreboard_leaderboard_at('past', at) d WHERE name = 'bob';
@@ -105,15 +91,15 @@ SELECT count(*) FILTER (WHERE details @> '{here}') AS details, count(*) FILTER (
     OR cardinality(scores) <> cardinality(ranks) OR cardinality(subscores) <> cardinality(ranks) OR cardinality(details) <> cardinality(ranks)) AS uneven FROM scoreboard.kept_version;
 SELECT regexp_replace(pg_temp.then('past', 'cid'), 'forgotten-[0-9a-f]+', 'somebody') AS cid, pg_temp.then('past', 'ann') AS ann;
 -- Nothing is kept without the setting, and what was kept before a time without it is no list of that time.
-SELECT pg_temp.becomes($$pg_temp.at('past', clock_timestamp()) NOT LIKE '%past:ann%'$$);
+SELECT sign.becomes($$pg_temp.at('past', clock_timestamp()) NOT LIKE '%past:ann%'$$);
 UPDATE scoreboard.board SET keep_versions = NULL WHERE name = 'past' RETURNING kept_since;
 SELECT sign.outcome($$SELECT scoreboard_leaderboard_at('past', now())$$);
-SELECT pg_temp.becomes($$pg_temp.kept('past') = 0$$) AS purged;
+SELECT sign.becomes($$pg_temp.kept('past') = 0$$) AS purged;
 SELECT score FROM scoreboard_increment_for('past:dan', 'AWARD', 'p-4', 'past', 40);
-SELECT pg_temp.becomes($$(SELECT document LIKE '%past:dan%' FROM scoreboard.top WHERE board = 'past')$$);
+SELECT sign.becomes($$(SELECT document LIKE '%past:dan%' FROM scoreboard.top WHERE board = 'past')$$);
 SELECT pg_temp.kept('past') AS versions;
 UPDATE scoreboard.board SET keep_versions = '2 hours', kept_since = '2000-01-01' WHERE name = 'past';
-SELECT pg_temp.becomes($$pg_temp.kept('past') = 1$$) AS from_now;
+SELECT sign.becomes($$pg_temp.kept('past') = 1$$) AS from_now;
 SELECT sign.outcome($$SELECT scoreboard_leaderboard_at('past', (SELECT at FROM sign.moment WHERE name = 'again'))$$);
 -- Rows of before a gap that the purge hasn't got to yet answer nothing.
 INSERT INTO scoreboard.kept_version SELECT board_id, now() - interval '1 day', 1, 1, '-infinity', 'infinity', 0, '{}', '{}', '{}' FROM scoreboard.board WHERE name = 'past';
@@ -125,18 +111,18 @@ UPDATE scoreboard.board SET kept_since = now() - interval '90 days' WHERE name =
 ALTER TABLE scoreboard.board ENABLE TRIGGER keeps;
 INSERT INTO scoreboard.kept_version SELECT board_id, now() - h * interval '1 hour', 1, 1, '-infinity', 'infinity', h, '{}', '{}', '{}' FROM scoreboard.board, generate_series(2, 1500) h WHERE name = 'past';
 UPDATE scoreboard.board SET keep_versions = '720 hours 10 minutes' WHERE name = 'past';
-SELECT pg_temp.becomes($$(SELECT max(players) = 721 FROM scoreboard.kept_version k JOIN scoreboard.board b USING (board_id) WHERE b.name = 'past')$$) AS purged;
+SELECT sign.becomes($$(SELECT max(players) = 721 FROM scoreboard.kept_version k JOIN scoreboard.board b USING (board_id) WHERE b.name = 'past')$$) AS purged;
 SELECT (scoreboard_leaderboard_at('past', now() - interval '720 hours 5 minutes') ->> 'players')::int AS then;
 -- A label board has its template's setting; a removed board takes nothing into its next life, and all of its versions go.
 UPDATE scoreboard.board SET title = 'Past', keep_versions = '1 hour' WHERE name = 'past';
 SELECT count(*) FROM scoreboard_set_label_boards('past', 'country', '{de}');
-SELECT pg_temp.becomes(format('pg_temp.kept(%L) = 1', name)) AS labels_board, kept_since > now() - interval '1 minute' AS since_now FROM scoreboard.board JOIN scoreboard.label_board USING (board_id) WHERE value = 'de' AND keep_versions = '1 hour';
+SELECT sign.becomes(format('pg_temp.kept(%L) = 1', name)) AS labels_board, kept_since > now() - interval '1 minute' AS since_now FROM scoreboard.board JOIN scoreboard.label_board USING (board_id) WHERE value = 'de' AND keep_versions = '1 hour';
 SELECT board_id AS old FROM scoreboard.board WHERE name = 'past' \gset
 DELETE FROM scoreboard.board WHERE name LIKE 'past%';
 INSERT INTO scoreboard.board (name, keep_versions, publish_interval_ms) VALUES ('past', '1 hour', 10);
-SELECT pg_temp.becomes($$pg_temp.kept('past') = 1$$) AS kept, pg_temp.at('past', clock_timestamp()) AS new;
+SELECT sign.becomes($$pg_temp.kept('past') = 1$$) AS kept, pg_temp.at('past', clock_timestamp()) AS new;
 SELECT sign.outcome($$SELECT scoreboard_leaderboard_at('past', (SELECT at FROM sign.moment WHERE name = 'again'))$$);
-SELECT pg_temp.becomes($$NOT EXISTS (SELECT FROM scoreboard.kept_version WHERE board_id = $$ || :old || ')') AS purged;
+SELECT sign.becomes($$NOT EXISTS (SELECT FROM scoreboard.kept_version WHERE board_id = $$ || :old || ')') AS purged;
 DELETE FROM scoreboard.board WHERE name LIKE 'past%';
-SELECT pg_temp.becomes($$NOT EXISTS (SELECT FROM scoreboard.kept_version k WHERE NOT EXISTS (SELECT FROM scoreboard.board b WHERE b.board_id = k.board_id))$$) AS purged;
+SELECT sign.becomes($$NOT EXISTS (SELECT FROM scoreboard.kept_version k WHERE NOT EXISTS (SELECT FROM scoreboard.board b WHERE b.board_id = k.board_id))$$) AS purged;
 DROP TABLE sign.moment;

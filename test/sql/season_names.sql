@@ -8,29 +8,14 @@ SET scoreboard.rate_limit = 0;
 SET scoreboard.burst_limit = 0;
 SET client_min_messages = warning;
 \set SHOW_CONTEXT never
--- Waits until it is so.
-CREATE FUNCTION pg_temp.becomes(condition text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    holds boolean;
-BEGIN
-    FOR round IN 1..6000 LOOP
-        EXECUTE 'SELECT ' || condition INTO holds;
-        IF holds THEN
-            RETURN 'yes';
-        END IF;
-        PERFORM pg_sleep(0.01);
-    END LOOP;
-    RETURN 'waited in vain';
-END
-$$;
 CREATE VIEW pg_temp.ended AS SELECT b.name, e.season, e.final, e.version, e.document::json AS document FROM scoreboard.season e JOIN scoreboard.board b USING (board_id)
     WHERE b.name LIKE 'sn-%' AND e.ended_at IS NOT NULL;
 CREATE FUNCTION pg_temp.final(board text, season integer) RETURNS text LANGUAGE sql AS $$
-    SELECT pg_temp.becomes(format('EXISTS (SELECT FROM pg_temp.ended e WHERE e.name = %L AND e.season = %s AND e.final)', board, season))
+    SELECT sign.becomes(format('EXISTS (SELECT FROM pg_temp.ended e WHERE e.name = %L AND e.season = %s AND e.final)', board, season))
 $$;
 -- Nothing is on its way to any of them
 CREATE FUNCTION pg_temp.settled() RETURNS text LANGUAGE sql AS $$
-    SELECT pg_temp.becomes('NOT EXISTS (SELECT FROM scoreboard.profile_change) AND NOT EXISTS (SELECT FROM scoreboard.season e WHERE e.stale OR e.ended_at IS NOT NULL AND NOT e.final AND e.purged_at IS NULL)')
+    SELECT sign.becomes('NOT EXISTS (SELECT FROM scoreboard.profile_change) AND NOT EXISTS (SELECT FROM scoreboard.season e WHERE e.stale OR e.ended_at IS NOT NULL AND NOT e.final AND e.purged_at IS NULL)')
 $$;
 CREATE FUNCTION pg_temp.entry(board text, season integer, n integer) RETURNS text LANGUAGE sql AS $$
     SELECT regexp_replace((e.document -> 'entries' -> n)::text, 'Player \d+', 'Player n') FROM pg_temp.ended e WHERE e.name = entry.board AND e.season = entry.season
@@ -55,16 +40,16 @@ $$;
 
 -- A new name and picture; one that needs to be escaped; none; without them by choice; and back
 SELECT scoreboard_set_profile('nm:x', E'A "b" \\ ,"score":1', 'https://img.test/after.png');
-SELECT pg_temp.becomes($$pg_temp.entry('sn-a', 1, 0) LIKE '%after.png%'$$), pg_temp.settled();
+SELECT sign.becomes($$pg_temp.entry('sn-a', 1, 0) LIKE '%after.png%'$$), pg_temp.settled();
 SELECT pg_temp.entry('sn-a', 1, n) FROM generate_series(0, 3) n;
 SELECT * FROM pg_temp.newer();
 SELECT e.document ->> 'version' = e.version::text AS own_version, e.document ->> 'players' AS players FROM pg_temp.ended e WHERE e.name = 'sn-a';
 SELECT scoreboard_set_profile('nm:x', 'After', NULL);
-SELECT pg_temp.becomes($$pg_temp.entry('sn-a', 1, 0) LIKE '%"displayName":"After","score"%'$$);
+SELECT sign.becomes($$pg_temp.entry('sn-a', 1, 0) LIKE '%"displayName":"After","score"%'$$);
 UPDATE scoreboard.player SET anonymous = true WHERE user_id = 'nm:x';
-SELECT pg_temp.becomes($$pg_temp.entry('sn-a', 1, 0) LIKE '%"displayName":"Player %'$$);
+SELECT sign.becomes($$pg_temp.entry('sn-a', 1, 0) LIKE '%"displayName":"Player %'$$);
 UPDATE scoreboard.player SET anonymous = false WHERE user_id = 'nm:x';
-SELECT pg_temp.becomes($$pg_temp.entry('sn-a', 1, 0) LIKE '%"displayName":"After"%'$$);
+SELECT sign.becomes($$pg_temp.entry('sn-a', 1, 0) LIKE '%"displayName":"After"%'$$);
 SELECT pg_temp.settled();
 SELECT * FROM pg_temp.newer();
 -- What is rolled back changes nothing, what changes nothing makes no version.
@@ -80,19 +65,19 @@ SELECT pg_temp.settled();
 SELECT count(*) FROM (SELECT * FROM pg_temp.versions() EXCEPT TABLE at) AS changed;
 -- Several seasons, several players, one statement
 UPDATE scoreboard.player SET display_name = 'Player of ' || user_id WHERE user_id IN ('nm:x', 'nm:y', 'nm:z');
-SELECT pg_temp.becomes($$pg_temp.entry('sn-b', 1, 0) LIKE '%Player of nm:y%'$$), pg_temp.settled();
+SELECT sign.becomes($$pg_temp.entry('sn-b', 1, 0) LIKE '%Player of nm:y%'$$), pg_temp.settled();
 SELECT pg_temp.entry('sn-a', 1, n) FROM generate_series(0, 2) n;
 SELECT * FROM scoreboard_verify('sn-a');
 -- A document that somebody damaged is made anew from the scores.
 UPDATE scoreboard.season e SET document = replace(document, '"score":5', '"points":5') FROM scoreboard.board b WHERE b.board_id = e.board_id AND b.name = 'sn-a' AND e.season = 1;
 SELECT scoreboard_set_profile('nm:x', 'Mended', NULL);
-SELECT pg_temp.becomes($$pg_temp.entry('sn-a', 1, 0) LIKE '%Mended%"score":5%'$$);
+SELECT sign.becomes($$pg_temp.entry('sn-a', 1, 0) LIKE '%Mended%"score":5%'$$);
 
 -- The board's own
 UPDATE scoreboard.board SET name = 'sn-c', ties = 'shared' WHERE name = 'sn-a';
-SELECT pg_temp.becomes($$(SELECT e.final AND e.document ->> 'board' = 'sn-c' AND e.document -> 'entries' -> 2 ->> 'rank' = '2' FROM pg_temp.ended e WHERE e.name = 'sn-c')$$);
+SELECT sign.becomes($$(SELECT e.final AND e.document ->> 'board' = 'sn-c' AND e.document -> 'entries' -> 2 ->> 'rank' = '2' FROM pg_temp.ended e WHERE e.name = 'sn-c')$$);
 UPDATE scoreboard.board SET top_size = 1 WHERE name = 'sn-c';
-SELECT pg_temp.becomes($$(SELECT e.final AND json_array_length(e.document -> 'entries') = 1 FROM pg_temp.ended e WHERE e.name = 'sn-c')$$);
+SELECT sign.becomes($$(SELECT e.final AND json_array_length(e.document -> 'entries') = 1 FROM pg_temp.ended e WHERE e.name = 'sn-c')$$);
 SELECT * FROM scoreboard_verify('sn-c');
 -- Who doesn't stand in it any more changes it no more.
 SELECT pg_temp.settled();
@@ -105,8 +90,8 @@ SELECT count(*) FROM (SELECT * FROM pg_temp.versions() EXCEPT TABLE at) AS chang
 -- Forgotten: no trace
 SELECT scoreboard_set_profile('nm:x', 'Last', NULL);
 SELECT f.mode FROM scoreboard_forget('nm:x') f;
-SELECT pg_temp.becomes($$(SELECT e.final AND e.document -> 'entries' -> 0 ->> 'userId' <> 'nm:x' FROM pg_temp.ended e WHERE e.name = 'sn-c')$$), pg_temp.settled();
+SELECT sign.becomes($$(SELECT e.final AND e.document -> 'entries' -> 0 ->> 'userId' <> 'nm:x' FROM pg_temp.ended e WHERE e.name = 'sn-c')$$), pg_temp.settled();
 SELECT f.mode FROM scoreboard_forget('nm:y', 'anonymise') f;
-SELECT pg_temp.becomes($$(SELECT count(*) = 0 FROM pg_temp.ended e WHERE e.document::text ~ 'nm:y|nm:x|Player of' OR NOT e.final)$$), pg_temp.settled();
+SELECT sign.becomes($$(SELECT count(*) = 0 FROM pg_temp.ended e WHERE e.document::text ~ 'nm:y|nm:x|Player of' OR NOT e.final)$$), pg_temp.settled();
 SELECT * FROM scoreboard_verify('sn-b');
 DELETE FROM scoreboard.board WHERE name LIKE 'sn-%';

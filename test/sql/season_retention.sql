@@ -8,27 +8,12 @@ SET scoreboard.rate_limit = 0;
 SET scoreboard.burst_limit = 0;
 SET client_min_messages = warning;
 \set SHOW_CONTEXT never
--- Waits until it is so.
-CREATE FUNCTION pg_temp.becomes(condition text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    holds boolean;
-BEGIN
-    FOR round IN 1..12000 LOOP
-        EXECUTE 'SELECT ' || condition INTO holds;
-        IF holds THEN
-            RETURN 'yes';
-        END IF;
-        PERFORM pg_sleep(0.01);
-    END LOOP;
-    RETURN 'waited in vain';
-END
-$$;
 CREATE VIEW pg_temp.seasons AS SELECT b.name, e.* FROM scoreboard.season e JOIN scoreboard.board b USING (board_id) WHERE b.name LIKE 'sr-%';
 CREATE FUNCTION pg_temp.final(board text, season integer) RETURNS text LANGUAGE sql AS $$
-    SELECT pg_temp.becomes(format('EXISTS (SELECT FROM pg_temp.seasons e WHERE e.name = %L AND e.season = %s AND e.final)', board, season))
+    SELECT sign.becomes(format('EXISTS (SELECT FROM pg_temp.seasons e WHERE e.name = %L AND e.season = %s AND e.final)', board, season))
 $$;
 -- Until nothing is to be purged any more
-CREATE FUNCTION pg_temp.purged() RETURNS text LANGUAGE sql AS $$ SELECT pg_temp.becomes('NOT EXISTS (SELECT FROM scoreboard.seasons_to_purge())') $$;
+CREATE FUNCTION pg_temp.purged() RETURNS text LANGUAGE sql AS $$ SELECT sign.becomes('NOT EXISTS (SELECT FROM scoreboard.seasons_to_purge())') $$;
 -- As if it had ended so long ago
 CREATE FUNCTION pg_temp.age(board text, season integer, age interval) RETURNS void LANGUAGE sql AS $$
     UPDATE scoreboard.season e SET ended_at = clock_timestamp() - age FROM scoreboard.board b WHERE b.board_id = e.board_id AND b.name = board AND e.season = age.season
@@ -91,7 +76,7 @@ SELECT * FROM pg_temp.differences();
 SELECT b.season, b.players FROM scoreboard_boards() b WHERE b.board LIKE 'sr-%' ORDER BY b.board;
 -- The running one goes on, in every way.
 SELECT r.season, r.score, r.rank FROM scoreboard_increment_for('sr:2', 'AWARD', 's4', 'sr-reset', 1) r;
-SELECT pg_temp.becomes(format($$(SELECT t.version > %s AND t.players = 2 FROM scoreboard.top t WHERE t.board = 'sr-reset')$$, :greatest));
+SELECT sign.becomes(format($$(SELECT t.version > %s AND t.players = 2 FROM scoreboard.top t WHERE t.board = 'sr-reset')$$, :greatest));
 SELECT a.season, a.score FROM scoreboard_adjust('sr:2', 'sr-reset', 4, 'test', 'sr-adjust') a;
 SELECT * FROM pg_temp.differences();
 SELECT sign.outcome($$UPDATE scoreboard.board SET period = 'day' WHERE name = 'sr-all'$$);
@@ -108,7 +93,7 @@ SELECT * FROM pg_temp.differences();
 -- Actions that are purged after their season leave no balance of it; those of a season that stands do.
 UPDATE scoreboard.action a SET created_at = a.created_at - interval '60 days' FROM scoreboard.board b WHERE b.board_id = a.board_id AND b.name LIKE 'sr-%';
 SELECT scoreboard_set_retention('30 days');
-SELECT pg_temp.becomes('NOT scoreboard.purge_due()');
+SELECT sign.becomes('NOT scoreboard.purge_due()');
 SELECT * FROM pg_temp.rows();
 SELECT * FROM pg_temp.differences();
 -- A season that ends then has its balances purged, too.

@@ -41,30 +41,15 @@ SELECT sign.outcome($$SELECT scoreboard.calendar_season('day', 'UTC', 'infinity'
 CREATE FUNCTION pg_temp.of_now(board text) RETURNS integer LANGUAGE sql AS $$
     SELECT CASE WHEN period IN ('forever', 'reset') THEN 1 ELSE (scoreboard.calendar_season(period, time_zone, clock_timestamp())).season END FROM scoreboard.board b WHERE b.name = board
 $$;
--- Waits until it is so.
-CREATE FUNCTION pg_temp.becomes(condition text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    holds boolean;
-BEGIN
-    FOR round IN 1..12000 LOOP
-        EXECUTE 'SELECT ' || condition INTO holds;
-        IF holds THEN
-            RETURN 'yes';
-        END IF;
-        PERFORM pg_sleep(0.01);
-    END LOOP;
-    RETURN 'waited in vain';
-END
-$$;
 -- Boards of each period count in the season of now. Not over a midnight: that is waited for.
-SELECT pg_temp.becomes($$(SELECT min(c.season_ends) > clock_timestamp() + interval '60 seconds'
+SELECT sign.becomes($$(SELECT min(c.season_ends) > clock_timestamp() + interval '60 seconds'
     FROM unnest(ARRAY['UTC', 'Europe/Berlin', 'America/Sao_Paulo', 'Pacific/Apia', 'Asia/Tokyo']) zone, LATERAL scoreboard.calendar_season('day', zone, clock_timestamp()) c)$$);
 INSERT INTO scoreboard.board (name, period, time_zone, publish_interval_ms) VALUES ('s-day', 'day', 'UTC', 10), ('s-week', 'week', 'Europe/Berlin', 10),
     ('s-month', 'month', 'America/Sao_Paulo', 10), ('s-apia', 'day', 'Pacific/Apia', 10), ('s-reset', 'reset', 'UTC', 10), ('s-forever', 'forever', 'UTC', 10);
 SELECT sign.wait_for_ranks();
 SELECT b.name, r.season = pg_temp.of_now(b.name) AS of_now, r.score, r.rank
 FROM scoreboard.board b, LATERAL scoreboard_increment_for('sn:a', 'AWARD', 'a1-' || b.name, b.name, 5) r WHERE b.name LIKE 's-%' ORDER BY 1;
-SELECT pg_temp.becomes($$(SELECT count(*) = 6 FROM scoreboard.top t JOIN scoreboard.board b ON b.name = t.board WHERE b.name LIKE 's-%' AND t.players = 1
+SELECT sign.becomes($$(SELECT count(*) = 6 FROM scoreboard.top t JOIN scoreboard.board b ON b.name = t.board WHERE b.name LIKE 's-%' AND t.players = 1
     AND t.season = pg_temp.of_now(b.name) AND (t.document::json ->> 'season')::int = t.season)$$);
 SELECT b.board, b.period, b.players, b.season = pg_temp.of_now(b.board) AS of_now FROM scoreboard_boards() b WHERE b.board LIKE 's-%' ORDER BY 1;
 SELECT s.board, s.season = pg_temp.of_now(s.board) AS of_now, s.rank_state, s.players FROM scoreboard_stats() s WHERE s.board LIKE 's-%' ORDER BY 1;
@@ -79,12 +64,12 @@ FROM scoreboard.top t JOIN scoreboard.board b ON b.name = t.board WHERE b.name I
 SELECT t.version AS v1, t.season AS s1 FROM scoreboard.top t WHERE t.board = 's-day' \gset
 INSERT INTO scoreboard.season (board_id, season, began_at) SELECT board_id, :s1 + 1, now() FROM scoreboard.board WHERE name = 's-day';
 UPDATE scoreboard.board SET title = 'Daily' WHERE name = 's-day';
-SELECT pg_temp.becomes(format($$(SELECT t.season = %s + 1 AND t.players = 0 AND t.version > %s AND t.document LIKE '%%"entries":[]}' FROM scoreboard.top t WHERE t.board = 's-day')$$, :s1, :v1));
+SELECT sign.becomes(format($$(SELECT t.season = %s + 1 AND t.players = 0 AND t.version > %s AND t.document LIKE '%%"entries":[]}' FROM scoreboard.top t WHERE t.board = 's-day')$$, :s1, :v1));
 -- Left neither by the clock nor by the calendar
 SELECT r.season - :s1 AS season, r.previous_score, r.score, r.rank FROM scoreboard_increment_for('sn:a', 'AWARD', 'a2', 's-day', 7) r;
 SELECT r.season - :s1 AS season, r.previous_score, r.score, r.rank FROM scoreboard_increment_for('sn:b', 'AWARD', 'a2', 's-day', 9) r;
-SELECT pg_temp.becomes($$(SELECT t.players = 2 FROM scoreboard.top t WHERE t.board = 's-day')$$);
-SELECT pg_temp.becomes(format($$(SELECT e.final AND e.players = 1 AND e.ended_at = c.season_ends AND e.began_at = c.season_begins FROM scoreboard.board b JOIN scoreboard.season e USING (board_id),
+SELECT sign.becomes($$(SELECT t.players = 2 FROM scoreboard.top t WHERE t.board = 's-day')$$);
+SELECT sign.becomes(format($$(SELECT e.final AND e.players = 1 AND e.ended_at = c.season_ends AND e.began_at = c.season_begins FROM scoreboard.board b JOIN scoreboard.season e USING (board_id),
     LATERAL scoreboard.calendar_season('day', 'UTC', now()) c WHERE b.name = 's-day' AND e.season = %s)$$, :s1));
 -- It costs no shared memory any more.
 SELECT r.state FROM scoreboard.board b, LATERAL scoreboard.rank_state(b.board_id, :s1) r WHERE b.name = 's-day';
@@ -112,7 +97,7 @@ SELECT r.season, r.score FROM scoreboard_increment_for('sn:b', 'AWARD', 'r1', 's
 SELECT r.board, r.season, r.next_season, r.replayed FROM scoreboard_reset_season('s-reset', 'summer', 's-reset-1') r;
 SELECT r.board, r.season, r.next_season, r.replayed FROM scoreboard_reset_season('s-reset', 'summer', 's-reset-1') r;
 SELECT r.season, r.previous_score, r.score FROM scoreboard_increment_for('sn:b', 'AWARD', 'r2', 's-reset', 1) r;
-SELECT pg_temp.becomes($$(SELECT e.final AND e.players = 2 AND e.document::json -> 'entries' -> 1 ->> 'userId' = 'sn:b' AND e.version <> t.version AND t.players = 1 AND t.season = 2
+SELECT sign.becomes($$(SELECT e.final AND e.players = 2 AND e.document::json -> 'entries' -> 1 ->> 'userId' = 'sn:b' AND e.version <> t.version AND t.players = 1 AND t.season = 2
         AND (e.document::json ->> 'seasonEnd') = (t.document::json ->> 'seasonStart')
     FROM scoreboard.season e JOIN scoreboard.board b USING (board_id) JOIN scoreboard.top t ON t.board = b.name WHERE b.name = 's-reset' AND e.season = 1)$$);
 SELECT sign.outcome($$SELECT scoreboard_reset_season('s-week')$$);
@@ -130,7 +115,7 @@ SELECT a.kind, a.season, a.reason, a.made_by = session_user AS by_me FROM scoreb
 SELECT * FROM scoreboard_verify('s-reset');
 -- Who is hidden or forgotten leaves the seasons that ended, too; another content is another version.
 CREATE FUNCTION pg_temp.final(players integer, first text) RETURNS text LANGUAGE sql AS $$
-    SELECT pg_temp.becomes(format('(SELECT e.final AND e.players = %s AND e.document::json -> ''entries'' -> 0 ->> ''userId'' = %L AND e.version = (e.document::json ->> ''version'')::bigint'
+    SELECT sign.becomes(format('(SELECT e.final AND e.players = %s AND e.document::json -> ''entries'' -> 0 ->> ''userId'' = %L AND e.version = (e.document::json ->> ''version'')::bigint'
         ' FROM scoreboard.season e JOIN scoreboard.board b USING (board_id) WHERE b.name = ''s-reset'' AND e.season = 1)', players, first))
 $$;
 SELECT e.version AS v1 FROM scoreboard.season e JOIN scoreboard.board b USING (board_id) WHERE b.name = 's-reset' AND e.season = 1 \gset
@@ -145,7 +130,7 @@ SELECT pg_temp.final(2, 'sn:a');
 SELECT sign.outcome($$UPDATE scoreboard.board SET period = 'week' WHERE name = 's-day'$$);
 SELECT sign.outcome($$UPDATE scoreboard.board SET time_zone = 'Asia/Tokyo' WHERE name = 's-week'$$);
 INSERT INTO scoreboard.board (name, period, publish_interval_ms) VALUES ('s-moved', 'day', 10);
-SELECT pg_temp.becomes($$EXISTS (SELECT FROM scoreboard.season JOIN scoreboard.board USING (board_id) WHERE name = 's-moved')$$);
+SELECT sign.becomes($$EXISTS (SELECT FROM scoreboard.season JOIN scoreboard.board USING (board_id) WHERE name = 's-moved')$$);
 UPDATE scoreboard.board SET period = 'month', time_zone = 'Asia/Tokyo' WHERE name = 's-moved';
 SELECT r.season = pg_temp.of_now('s-moved') AS of_now FROM scoreboard_increment_for('sn:b', 'AWARD', 'moved', 's-moved', 1) r;
 SELECT f.mode FROM scoreboard_forget('sn:a') f;
@@ -155,6 +140,6 @@ SELECT t.version AS moved FROM scoreboard.top t WHERE t.board = 's-day' \gset
 DELETE FROM scoreboard.board WHERE name = 's-day';
 SELECT count(*) FROM scoreboard.season e WHERE NOT EXISTS (SELECT FROM scoreboard.board b WHERE b.board_id = e.board_id);
 INSERT INTO scoreboard.board (name, period, publish_interval_ms) VALUES ('s-day', 'day', 10);
-SELECT pg_temp.becomes(format($$(SELECT t.players = 0 AND t.version > %s AND t.season = pg_temp.of_now('s-day') FROM scoreboard.top t WHERE t.board = 's-day')$$, :moved));
+SELECT sign.becomes(format($$(SELECT t.players = 0 AND t.version > %s AND t.season = pg_temp.of_now('s-day') FROM scoreboard.top t WHERE t.board = 's-day')$$, :moved));
 SELECT sign.outcome(format($$SELECT scoreboard_top('s-day', season => %s)$$, :s1 + 1));
 DELETE FROM scoreboard.board WHERE name LIKE 's-%';

@@ -140,24 +140,12 @@ SELECT * FROM pg_temp.findings;
 -- A season that has ended gets its document anew; the running one has nothing to do with it.
 SELECT season FROM scoreboard_reset_season('un.week');
 SELECT pg_temp.act('un:dan', 'un.week', 'd5', 33);
-CREATE FUNCTION pg_temp.becomes(condition text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    good boolean;
-BEGIN
-    FOR i IN 1 .. 3000 LOOP
-        EXECUTE 'SELECT ' || condition INTO good;
-        IF good THEN RETURN 'yes'; END IF;
-        PERFORM pg_sleep(0.01);
-    END LOOP;
-    RETURN 'never';
-END
-$$;
 -- (A statement of psql's own is a transaction: the publisher must see the commit.)
-SELECT pg_temp.becomes($$(SELECT final AND document::json -> 'entries' -> 0 ->> 'score' = '40' FROM scoreboard.season JOIN scoreboard.board USING (board_id) WHERE name = 'un.week' AND season = 1)$$);
+SELECT sign.becomes($$(SELECT final AND document::json -> 'entries' -> 0 ->> 'score' = '40' FROM scoreboard.season JOIN scoreboard.board USING (board_id) WHERE name = 'un.week' AND season = 1)$$);
 SELECT pg_temp.undo('un:dan', 'd3', 'un-9');
-SELECT pg_temp.becomes($$(SELECT final AND document::json -> 'entries' -> 0 ->> 'score' = '10' FROM scoreboard.season JOIN scoreboard.board USING (board_id) WHERE name = 'un.week' AND season = 1)$$);
+SELECT sign.becomes($$(SELECT final AND document::json -> 'entries' -> 0 ->> 'score' = '10' FROM scoreboard.season JOIN scoreboard.board USING (board_id) WHERE name = 'un.week' AND season = 1)$$);
 SELECT pg_temp.undo('un:dan', 'd1');
-SELECT pg_temp.becomes($$(SELECT final AND players = 0 AND json_array_length(document::json -> 'entries') = 0 FROM scoreboard.season JOIN scoreboard.board USING (board_id) WHERE name = 'un.week' AND season = 1)$$);
+SELECT sign.becomes($$(SELECT final AND players = 0 AND json_array_length(document::json -> 'entries') = 0 FROM scoreboard.season JOIN scoreboard.board USING (board_id) WHERE name = 'un.week' AND season = 1)$$);
 SELECT user_id, score FROM scoreboard_top('un.week');
 SELECT * FROM pg_temp.scores WHERE user_id = 'un:dan';
 -- A board that is gone has nothing to take back; the others have.

@@ -8,25 +8,10 @@ SET scoreboard.rate_limit = 0;
 SET scoreboard.burst_limit = 0;
 SET client_min_messages = warning;
 \set SHOW_CONTEXT never
--- Waits until it is so.
-CREATE FUNCTION pg_temp.becomes(condition text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    holds boolean;
-BEGIN
-    FOR round IN 1..6000 LOOP
-        EXECUTE 'SELECT ' || condition INTO holds;
-        IF holds THEN
-            RETURN 'yes';
-        END IF;
-        PERFORM pg_sleep(0.01);
-    END LOOP;
-    RETURN 'waited in vain';
-END
-$$;
 CREATE VIEW pg_temp.ours AS SELECT b.name, s.season, p.user_id, s.score, s.subscore, s.detail, s.listed FROM scoreboard.score s JOIN scoreboard.board b USING (board_id) JOIN scoreboard.player p USING (player_id) WHERE b.name LIKE 'vs-%';
 CREATE VIEW pg_temp.documents AS SELECT b.name, e.season, e.players, e.document::json -> 'players' #>> '{}' AS shown_players, (e.document::json -> 'entries')::text AS entries
     FROM scoreboard.season e JOIN scoreboard.board b USING (board_id) WHERE b.name LIKE 'vs-%' AND e.ended_at IS NOT NULL AND e.final;
-CREATE FUNCTION pg_temp.all_final(n integer) RETURNS text LANGUAGE sql AS $$ SELECT pg_temp.becomes(format('(SELECT count(*) = %s FROM pg_temp.documents)', n)) $$;
+CREATE FUNCTION pg_temp.all_final(n integer) RETURNS text LANGUAGE sql AS $$ SELECT sign.becomes(format('(SELECT count(*) = %s FROM pg_temp.documents)', n)) $$;
 CREATE FUNCTION pg_temp.verify() RETURNS TABLE (board text, season integer, finding text, user_id text, expected text, found text, repaired boolean) LANGUAGE sql VOLATILE AS $$
     SELECT v.* FROM scoreboard.board b, LATERAL scoreboard_verify(b.name) v WHERE b.name LIKE 'vs-%' ORDER BY 1, 2, 3, 4
 $$;
@@ -78,7 +63,7 @@ SELECT pg_temp.damage('vs-sum', 1, 'vs:imported', 'delete');
 -- A season that was purged is none, whatever the log says.
 UPDATE scoreboard.season e SET ended_at = ended_at - interval '2 hours' FROM scoreboard.board b WHERE b.board_id = e.board_id AND b.name LIKE 'vs-%' AND e.season = 1;
 UPDATE scoreboard.board SET season_retention = '1 hour' WHERE name LIKE 'vs-%';
-SELECT pg_temp.becomes('NOT EXISTS (SELECT FROM scoreboard.seasons_to_purge())');
+SELECT sign.becomes('NOT EXISTS (SELECT FROM scoreboard.seasons_to_purge())');
 SELECT season, count(*) FROM pg_temp.ours GROUP BY 1 ORDER BY 1;
 SELECT * FROM pg_temp.verify();
 SELECT * FROM pg_temp.repair();
