@@ -21,10 +21,9 @@ sub make_functions
 	my ($database) = @_;
 
 	$node->safe_psql($database, q{
-		CREATE FUNCTION rank_state(board_id int, season int, OUT state text, OUT players bigint, OUT unsettled bigint, OUT memory bigint)
-			AS 'scoreboard', 'scoreboard_rank_state' LANGUAGE c;
-		CREATE FUNCTION rank_verify(board_id int, season int) RETURNS boolean AS 'scoreboard', 'scoreboard_rank_verify' LANGUAGE c;
-		CREATE FUNCTION rank_check(board_id int, season int) RETURNS text AS 'scoreboard', 'scoreboard_rank_check' LANGUAGE c;
+		-- The extension's own, as they are, but for the time when it is gone as well
+		DO $$ BEGIN EXECUTE (SELECT string_agg(replace(pg_get_functiondef(p.oid), 'scoreboard.' || p.proname, 'public.' || p.proname), ';') FROM pg_proc p
+			WHERE p.pronamespace = 'scoreboard'::regnamespace AND p.proname IN ('rank_state', 'rank_verify', 'rank_check')); END $$;
 		-- What decides between equal scores before player_id does
 		CREATE FUNCTION tie(ties text, subscore bigint, reached_at timestamptz) RETURNS numeric LANGUAGE sql AS $$
 			SELECT CASE ties WHEN 'subscore high' THEN coalesce(-subscore, 1e18) WHEN 'subscore low' THEN coalesce(subscore, 1e18) ELSE extract(epoch FROM reached_at) END $$});
