@@ -45,9 +45,14 @@ export class OwnPlace {
   /** An own increment was counted. */
   counted() { this.ask(OWN_MS); }
 
-  /** me.update is ahead of the next view(): rank and score are shown at once, who stands around them a moment later. */
+  /** me.update is ahead of the next view(): rank and score are shown at once, who stands around them a moment later. One that says the same takes nothing away. */
   hear({ rank, score, players }) {
-    if (this.#drawn) this.#draw({ ...this.#drawn, players, next: rank === 1 ? null : undefined, own: { ...this.#drawn.own, rank, score } });
+    if (this.#drawn) {
+      const { own, next } = this.#drawn;
+      const unmoved = own.rank === rank && own.score === score;
+      const unknown = rank === 1 ? null : undefined;
+      this.#draw({ ...this.#drawn, players, next: unmoved ? next : unknown, own: { ...own, rank, score } });
+    }
     this.ask(OWN_MS);
   }
 

@@ -125,6 +125,28 @@ test('the own place: rank, distance, neighbours; it moves with the own points', 
   assert.equal(await page.$$eval('[data-own]', (found) => found.length), 0);
 });
 
+test('an own place that is told again stays as it is', async () => {
+  let told = 0;
+  page.on('websocket', (socket) => socket.on('framereceived', ({ payload }) => { told += String(payload).includes('"me.update"') ? 1 : 0; }));
+  await award(crowd(30));
+  await visit();
+  await signIn(tokenFor(cluster, 'p20'));
+  await until('the distance to be there', async () => /^10 behind/.test(await text('own-next')));
+  await page.evaluate(() => {
+    window.blanks = 0;
+    const next = document.getElementById('own-next');
+    new MutationObserver(() => { window.blanks += next.textContent === '' ? 1 : 0; }).observe(next, { childList: true });
+  });
+  await until('the place to be told', () => told > 0);
+  const { port } = new URL(bridge.url);
+  const before = told;
+  await bridge.stop();
+  bridge = await startBridge(cluster, ['--www', WWW, '--listen', `127.0.0.1:${port}`]);
+  await until('the place to be told again', () => told > before);
+  assert.match(await text('own-next'), /^10 behind/);
+  assert.equal(await page.evaluate(() => window.blanks), 0);
+});
+
 test('the own place is never behind the list', async () => {
   await award(crowd(5));
   await visit();
