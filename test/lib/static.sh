@@ -25,7 +25,7 @@ run_static()
 			count 1 0
 		else
 			count 0 1
-			say "static: $name failed"
+			failed "static: $name failed" "$WORK/logs/static-$name"
 			show_log "$WORK/logs/static-$name" 80
 		fi
 	done

@@ -8,6 +8,7 @@
 
 PASSED=0 # of the suite at work
 FAILED=0
+FAILURES=() # of the whole run: lines for its end, where the sum alone would send the reader back through everything
 
 SUITE_LIMIT=1200 # seconds; one that hangs shall end as a failure
 FUZZ_SECONDS=${FUZZ_SECONDS:-2}
@@ -17,6 +18,19 @@ count()
 {
 	PASSED=$((PASSED + $1))
 	FAILED=$((FAILED + $2))
+}
+
+# failed LABEL LOG: said now and, with LOG's first failures or else its end, once more when the run is over
+failed()
+{
+	local line failure='^ *not ok|^test .*FAILED|^diff '
+
+	say "$1"
+	FAILURES+=("$1")
+	while IFS= read -r line
+	do
+		FAILURES+=("    | ${line:0:240}")
+	done < <(if grep -qE "$failure" "$2"; then grep -E -A 9 "$failure" "$2" | head -n 12; else tail -n 4 "$2"; fi)
 }
 
 # limited COMMAND...: ended after $SUITE_LIMIT, and hearing Ctrl-C's signal, to which the shell makes background jobs deaf.
@@ -68,7 +82,7 @@ run_programs()
 		if ! compile_program "$file" "$program" >"$log" 2>&1
 		then
 			count 0 1
-			say "$file does not compile"
+			failed "$file does not compile" "$log"
 			show_log "$log"
 			continue
 		fi
@@ -101,7 +115,7 @@ count_tap()
 	count "$passed" "$failed"
 	if [ "$failed" -gt 0 ]
 	then
-		say "$3 failed (exit status $1)"
+		failed "$3 failed (exit status $1)" "$2"
 		grep -E -A 12 '^not ok\b' "$2" | head -n 60 | sed 's/^/    | /'
 		show_log "$2" 30
 	fi
@@ -164,12 +178,13 @@ run_pg_regress()
 	# One line a test: "test NAME ... ok" up to 15, TAP from 16 on.
 	count "$(matches "$log" '^(test .*\.\.\. ok\b|ok [0-9])')" "$(matches "$log" '^(test .*\.\.\. FAILED|not ok [0-9])')"
 	[ $status -eq 0 ] && return
-	say "$suite failed in locale $locale"
 	[ "$FAILED" -gt 0 ] || count 0 1
 	if [ -s "$out/regression.diffs" ]
 	then
+		failed "$suite failed in locale $locale" "$out/regression.diffs"
 		head -n 150 "$out/regression.diffs" | sed 's/^/    | /'
 	else
+		failed "$suite failed in locale $locale" "$log"
 		show_log "$log" 20
 		[ ! -s "$out/log/postmaster.log" ] || show_log "$out/log/postmaster.log" 30
 	fi
@@ -239,6 +254,7 @@ build_sanitized()
 		make -C "$build" -j"$(nproc)" bridge BRIDGE_CFLAGS="${SANITIZE[*]}"
 	then
 		count 0 1
+		failed 'the bridge with sanitizers does not compile' "$WORK/logs/bridge-build"
 		show_log "$WORK/logs/bridge-build"
 		return 1
 	fi
@@ -260,7 +276,7 @@ count_sanitizers()
 	do
 		[ -e "$report" ] || continue
 		count 0 1
-		say "the bridge's sanitizers report:"
+		failed "the bridge's sanitizers report:" "$report"
 		show_log "$report" 40
 	done
 }
@@ -305,7 +321,7 @@ run_node()
 		if [ $status -ne 0 ]
 		then
 			[ "$(node_total fail "$log")" != 0 ] || [ "$(node_total cancelled "$log")" != 0 ] || count 0 1
-			say "$file failed"
+			failed "$file failed (exit status $status)" "$log"
 			# Each failed test up to the end of its details, "...".
 			awk '/^ *not ok/ { show = 1 } show { print "    | " substr($0, 1, 240) } /^ *\.\.\.$/ { show = 0 }' "$log" | head -n 150
 		fi
@@ -341,13 +357,14 @@ check()
 		"run_$suite"
 		if [ $((PASSED + FAILED)) -eq 0 ]
 		then
-			say "$suite: ran no test"
+			failed "$suite: ran no test" /dev/null
 			FAILED=1
 		fi
 		say "$suite: $PASSED passed, $FAILED failed ($(($(date +%s) - start)) s)"
 		total_passed=$((total_passed + PASSED))
 		total_failed=$((total_failed + FAILED))
 	done
+	[ ${#FAILURES[@]} -eq 0 ] || printf '%s\n' 'what failed:' "${FAILURES[@]}"
 	echo "$total_passed passed, $total_failed failed"
 	[ $total_failed -eq 0 ] && [ $total_passed -gt 0 ]
 }
