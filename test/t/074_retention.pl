@@ -200,10 +200,14 @@ wait_until($node, $db, 'actions_purged > ' . 60 * $players . ' FROM scoreboard.p
 wait_for_pass('in the end');
 verified('in the end');
 
-# A pass under way, in a database that goes
+# A pass under way, in a database that goes: one that is slow, so that it is still under way when we have seen it. Its copy is not.
 sql('SELECT scoreboard_set_retention()');
 old_actions('dropped', 15, 'NULL');
 my $purged = sql(q{SELECT actions_purged FROM scoreboard.purge});
+sql(<<"EOT");
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END';
+CREATE TRIGGER slow BEFORE UPDATE ON scoreboard.purge FOR EACH ROW WHEN (current_database() = '$db' AND NEW.actions_purged > $purged + 1000) EXECUTE FUNCTION slow();
+EOT
 sql(q{SELECT scoreboard_set_retention('10 days')});
 wait_until($node, $db, "actions_purged > $purged AND next_block IS NOT NULL FROM scoreboard.purge", 'a pass is under way');
 $node->safe_psql('postgres', "CREATE DATABASE copied TEMPLATE $db");
