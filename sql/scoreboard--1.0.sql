@@ -729,33 +729,8 @@ CREATE FUNCTION scoreboard.player_changed() RETURNS trigger
     AS 'MODULE_PATHNAME', 'scoreboard_player_changed' LANGUAGE C;
 COMMENT ON FUNCTION scoreboard.player_changed() IS 'has the publisher look at all boards after commit';
 
--- The error of a CHECK itself only names the constraint: what is allowed says the constraint's comment, before the row gets there. An
--- administrator's own constraints, which have none, keep PostgreSQL's error.
-CREATE FUNCTION scoreboard.check_form() RETURNS trigger LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    missing text;
-    broken oid;
-    checks text := (SELECT string_agg(format('(%s::oid, (%s))', c.oid, pg_get_expr(c.conbin, c.conrelid)), ', ') FROM pg_constraint c
-        WHERE c.conrelid = TG_RELID AND c.contype = 'c' AND obj_description(c.oid, 'pg_constraint') IS NOT NULL);
-BEGIN
-    SELECT a.attname INTO missing FROM pg_attribute a
-        WHERE a.attrelid = TG_RELID AND a.attnotnull AND NOT a.attisdropped AND to_jsonb(NEW) -> a.attname::text = 'null' ORDER BY a.attnum LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'not_null_violation', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = missing,
-            MESSAGE = format('%s of table %s.%s must not be null', missing, TG_TABLE_SCHEMA, TG_TABLE_NAME);
-    END IF;
-    IF checks IS NULL THEN
-        RETURN NEW;
-    END IF;
-    EXECUTE format('SELECT v.id FROM (SELECT ($1).*) AS r, LATERAL (VALUES %s) AS v(id, holds) WHERE NOT v.holds ORDER BY v.id LIMIT 1', checks) INTO broken USING NEW;
-    IF broken IS NOT NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME,
-            CONSTRAINT = (SELECT c.conname FROM pg_constraint c WHERE c.oid = broken), MESSAGE = obj_description(broken, 'pg_constraint');
-    END IF;
-    RETURN NEW;
-END
-$$;
+CREATE FUNCTION scoreboard.check_form() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'scoreboard_check_form' LANGUAGE C;
 COMMENT ON FUNCTION scoreboard.check_form() IS 'refuses a row that a constraint would refuse, with the constraint''s comment';
 
 CREATE FUNCTION scoreboard.refuse_change() RETURNS trigger LANGUAGE plpgsql
@@ -1361,13 +1336,15 @@ BEGIN
     END LOOP;
 END
 $$;
-CREATE TRIGGER check_settings BEFORE INSERT OR UPDATE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.board_check();
+-- Most boards are added in UTC, and keep no versions: by the hundred thousand.
+CREATE TRIGGER check_settings BEFORE INSERT ON scoreboard.board FOR EACH ROW WHEN (NEW.time_zone OPERATOR(pg_catalog.<>) 'UTC') EXECUTE FUNCTION scoreboard.board_check();
+CREATE TRIGGER check_new_settings BEFORE UPDATE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.board_check();
 CREATE TRIGGER retained AFTER INSERT OR UPDATE OF season_retention ON scoreboard.board FOR EACH ROW WHEN (NEW.season_retention IS NOT NULL)
     EXECUTE FUNCTION scoreboard.chores_due();
 CREATE TRIGGER reopen_seasons AFTER UPDATE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.board_shown_anew();
 CREATE TRIGGER touched AFTER INSERT OR UPDATE OR DELETE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.board_touched();
 CREATE TRIGGER truncated AFTER TRUNCATE ON scoreboard.board FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.board_touched();
-ALTER TABLE scoreboard.board ENABLE ALWAYS TRIGGER check_settings, ENABLE ALWAYS TRIGGER touched, ENABLE ALWAYS TRIGGER truncated;
+ALTER TABLE scoreboard.board ENABLE ALWAYS TRIGGER check_settings, ENABLE ALWAYS TRIGGER check_new_settings, ENABLE ALWAYS TRIGGER touched, ENABLE ALWAYS TRIGGER truncated;
 CREATE TRIGGER arrives BEFORE INSERT OR UPDATE OR DELETE ON scoreboard.top FOR EACH ROW EXECUTE FUNCTION scoreboard.top_arrives();
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON scoreboard.top FOR EACH ROW EXECUTE FUNCTION scoreboard.top_changed();
 ALTER TABLE scoreboard.top ENABLE ALWAYS TRIGGER arrives, ENABLE ALWAYS TRIGGER changed;
@@ -1389,7 +1366,7 @@ ALTER TABLE scoreboard.board ENABLE ALWAYS TRIGGER check_merging, ENABLE ALWAYS 
 CREATE TRIGGER board_goes BEFORE DELETE ON scoreboard.board FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.board_goes();
 CREATE TRIGGER keep_score AFTER DELETE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.keep_references('score', 'board_id');
 CREATE TRIGGER keep_season AFTER DELETE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.keep_references('season', 'board_id');
-CREATE TRIGGER keeps BEFORE INSERT OR UPDATE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.board_keeps();
+CREATE TRIGGER keeps BEFORE INSERT OR UPDATE ON scoreboard.board FOR EACH ROW WHEN (NEW.keep_versions IS NOT NULL OR NEW.kept_since IS NOT NULL) EXECUTE FUNCTION scoreboard.board_keeps();
 CREATE TRIGGER purge_kept AFTER UPDATE OF keep_versions OR DELETE OR TRUNCATE ON scoreboard.board FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.chores_due();
 CREATE TRIGGER check_form BEFORE UPDATE OF state ON scoreboard.player FOR EACH ROW EXECUTE FUNCTION scoreboard.check_form();
 DO $$

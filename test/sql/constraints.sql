@@ -65,6 +65,11 @@ INSERT INTO scoreboard.board (name) VALUES ('cons') ON CONFLICT DO NOTHING;
 ALTER TABLE scoreboard.board ADD CONSTRAINT own CHECK (name <> 'cons-own');
 SELECT pg_temp.refused($$INSERT INTO scoreboard.board (name) VALUES ('cons-own')$$) ~ '^23514.*own$' AS own;
 ALTER TABLE scoreboard.board DROP CONSTRAINT own;
+-- So does a column of its own that is made of others: it has its value after the triggers.
+ALTER TABLE scoreboard.board ADD COLUMN own text GENERATED ALWAYS AS (nullif(title, 'cons-own')) STORED NOT NULL;
+SELECT pg_temp.refused($$INSERT INTO scoreboard.board (name, title) VALUES ('cons-own', 'cons-good')$$) AS own, pg_temp.refused($$UPDATE scoreboard.board SET title = 'cons-own' WHERE name = 'cons-own'$$) ~ '^23502' AS nothing;
+ALTER TABLE scoreboard.board DROP COLUMN own;
+DELETE FROM scoreboard.board WHERE name = 'cons-own';
 -- A renamed type or board keeps its number, so that the past is found under its new name.
 SELECT sign.wait_for_ranks();
 SELECT score FROM scoreboard_increment_for('cons', 'AWARD', 'cons-1', 'cons', 5);
