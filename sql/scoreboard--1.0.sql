@@ -1355,7 +1355,7 @@ CREATE TRIGGER begin_routing BEFORE UPDATE OF counts_towards, merges OR DELETE O
 CREATE TRIGGER check_routing AFTER INSERT ON scoreboard.board FOR EACH ROW WHEN (NEW.counts_towards OPERATOR(pg_catalog.<>) '{}') EXECUTE FUNCTION scoreboard.routing_check();
 CREATE TRIGGER check_new_routing AFTER UPDATE OF counts_towards ON scoreboard.board FOR EACH ROW
     WHEN (OLD.counts_towards OPERATOR(pg_catalog.<>) NEW.counts_towards AND NEW.counts_towards OPERATOR(pg_catalog.<>) '{}') EXECUTE FUNCTION scoreboard.routing_check();
-CREATE TRIGGER follow_template AFTER UPDATE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.label_boards_follow();
+CREATE TRIGGER follow_template AFTER UPDATE ON scoreboard.board FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION scoreboard.label_boards_follow();
 CREATE TRIGGER end_routing AFTER DELETE ON scoreboard.board REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.routing_ends();
 ALTER TABLE scoreboard.board ENABLE ALWAYS TRIGGER check_routing, ENABLE ALWAYS TRIGGER check_new_routing;
 CREATE TRIGGER check_merging AFTER INSERT ON scoreboard.board FOR EACH ROW WHEN (NEW.remote OR NEW.merges OPERATOR(pg_catalog.<>) '{}') EXECUTE FUNCTION scoreboard.merging_check();
@@ -2173,7 +2173,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = 'label boards can be changed at isolation level READ COMMITTED only';
     END IF;
     LOCK TABLE scoreboard.board IN SHARE UPDATE EXCLUSIVE MODE;
-    SELECT b.board_id INTO of_template FROM scoreboard.board b WHERE b.name = template;
+    -- Whoever resets it has locked its row.
+    SELECT b.board_id INTO of_template FROM scoreboard.board b WHERE b.name = template FOR SHARE;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no board "%s"', left(template, 63)), DETAIL = '{"code":"NOT_FOUND"}', HINT = 'scoreboard.board lists the boards.';
     END IF;
@@ -2212,6 +2213,9 @@ BEGIN
             scoreboard.template_settings('', ''), scoreboard.template_settings('b.', '')) INTO made USING concat_ws('.', template, label, new_value), new_value, of_template;
         INSERT INTO scoreboard.label_board VALUES (of_template, label, new_value, made);
     END LOOP;
+    -- Of the template's number; where the calendar gives it there is nothing to say.
+    INSERT INTO scoreboard.season (board_id, season, began_at) SELECT l.board_id, n.season, clock_timestamp() FROM scoreboard.label_board l JOIN scoreboard.board b USING (board_id)
+        CROSS JOIN LATERAL (SELECT scoreboard.season_begun(of_template)) AS n (season) WHERE l.template_id = of_template AND b.period = 'reset' AND n.season > 1 AND scoreboard.season_begun(l.board_id) < 1;
     RETURN QUERY SELECT b.name FROM scoreboard.label_board l JOIN scoreboard.board b USING (board_id) WHERE l.template_id = of_template AND l.label = scoreboard_set_label_boards.label ORDER BY b.name;
 END
 $$;
@@ -2471,9 +2475,12 @@ The action stays in the log: its id can''t be used again, a retry has its answer
 Errors: INVALID_REQUEST (undone already; of best and latest, where later actions were purged)
   NOT_FOUND IDEMPOTENCY_MISMATCH UNAVAILABLE (somebody holds an ended season, or the reference).';
 
-CREATE FUNCTION scoreboard.seize_scores() RETURNS void
-    AS 'MODULE_PATHNAME', 'scoreboard_seize_scores' LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION scoreboard.seize_scores() IS 'nobody acts for players until the transaction ends; who holds it up for longer than scoreboard.moderation_wait is ended';
+CREATE FUNCTION scoreboard.record_reset(board_id integer, reason text, reference text) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'scoreboard_record_reset' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION scoreboard.record_reset(integer, text, text) IS 'notes under a reference that a board is reset; false where it was used';
+CREATE FUNCTION scoreboard.seize_season(template_id integer) RETURNS void
+    AS 'MODULE_PATHNAME', 'scoreboard_seize_season' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION scoreboard.seize_season(integer) IS 'nobody acts for players until the transaction ends; who holds it up for longer than scoreboard.moderation_wait is ended. Locks the board and its label boards';
 
 CREATE FUNCTION @extschema@.scoreboard_reset_season(board text, reason text DEFAULT '', reference text DEFAULT NULL)
 RETURNS @extschema@.scoreboard_reset LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -2481,6 +2488,7 @@ RETURNS @extschema@.scoreboard_reset LANGUAGE plpgsql SECURITY DEFINER SET searc
 DECLARE
     reset_id integer;
     period text;
+    template text;
     made scoreboard.adjustment;
     ended integer;
     moment timestamptz;
@@ -2493,7 +2501,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'scoreboard_reset_season() must run at the isolation level READ COMMITTED', DETAIL = '{"code":"INVALID_REQUEST"}',
             HINT = 'It has to see all that is committed.';
     END IF;
-    SELECT b.board_id, b.period INTO reset_id, period FROM scoreboard.board b WHERE b.name = board;
+    SELECT b.board_id, b.period, t.name INTO reset_id, period, template
+        FROM scoreboard.board b LEFT JOIN scoreboard.label_board l USING (board_id) LEFT JOIN scoreboard.board t ON t.board_id = l.template_id WHERE b.name = board;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = 'there is no such board', DETAIL = '{"code":"NOT_FOUND"}', HINT = 'The rows of scoreboard.board are the boards that exist.';
     END IF;
@@ -2501,33 +2510,48 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('seasons of board "%s" can''t be ended by hand: its period is %s', board, period), DETAIL = '{"code":"INVALID_REQUEST"}',
             HINT = 'Boards of period reset can.';
     END IF;
-    PERFORM scoreboard.seize_scores();
-    SELECT * INTO made FROM scoreboard.adjustment a WHERE a.reference = reference;
-    IF FOUND THEN
+    IF template IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('the season of label board "%s" ends with its template''s', board), DETAIL = '{"code":"INVALID_REQUEST"}',
+            HINT = format('Reset "%s".', template);
+    END IF;
+    IF reference IS NOT NULL AND NOT scoreboard.record_reset(reset_id, coalesce(reason, ''), reference) THEN
+        SELECT * INTO made FROM scoreboard.adjustment a WHERE a.reference = reference;
         IF (made.kind, made.board_id) IS DISTINCT FROM ('reset', reset_id) THEN
             PERFORM scoreboard.refuse_reference();
         END IF;
         RETURN (board, made.season, made.season + 1, made.made_at, true);
     END IF;
-    -- Before its seasons, which the publisher records many of in one transaction: it skips boards that are locked, and waits for none.
-    PERFORM FROM scoreboard.board b WHERE b.board_id = reset_id FOR NO KEY UPDATE;
+    PERFORM scoreboard.seize_season(reset_id);
+    IF NOT EXISTS (SELECT FROM scoreboard.board b WHERE b.board_id = reset_id AND b.period = period) THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT503', MESSAGE = format('board "%s" was changed meanwhile', board), DETAIL = '{"code":"UNAVAILABLE","retryAfter":1}', HINT = 'Look at it, and try again.';
+    END IF;
     ended := greatest(1, scoreboard.season_begun(reset_id));
     moment := clock_timestamp();
-    INSERT INTO scoreboard.season AS s (board_id, season, began_at, ended_at) SELECT reset_id, ended, b.created_at, moment FROM scoreboard.board b WHERE b.board_id = reset_id
-        ON CONFLICT (board_id, season) DO UPDATE SET ended_at = excluded.ended_at;
-    INSERT INTO scoreboard.season (board_id, season, began_at) VALUES (reset_id, ended + 1, moment);
-    INSERT INTO scoreboard.adjustment (reference, kind, board_id, season, reason, made_at) VALUES (reference, 'reset', reset_id, ended, coalesce(reason, ''), moment);
-    -- Backends read its season anew, and the publisher looks at it.
-    UPDATE scoreboard.board b SET period = b.period WHERE b.board_id = reset_id;
+    UPDATE scoreboard.adjustment a SET season = ended, made_at = moment WHERE a.reference = reference;
+    -- Each of them, to the same number; but no number comes again where one had more seasons than its template.
+    WITH resets AS (
+        SELECT b.board_id, b.created_at, r.running, greatest(ended, r.running) + 1 AS next FROM scoreboard.board b
+            CROSS JOIN LATERAL (SELECT CASE b.board_id WHEN reset_id THEN ended ELSE greatest(1, scoreboard.season_begun(b.board_id)) END) AS r (running)
+            WHERE b.board_id = reset_id OR b.board_id IN (SELECT l.board_id FROM scoreboard.label_board l WHERE l.template_id = reset_id)),
+    ends AS (
+        INSERT INTO scoreboard.season AS s (board_id, season, began_at, ended_at) SELECT r.board_id, r.running, r.created_at, moment FROM resets r
+            ON CONFLICT (board_id, season) DO UPDATE SET ended_at = excluded.ended_at),
+    begins AS (
+        INSERT INTO scoreboard.season (board_id, season, began_at) SELECT r.board_id, r.next, moment FROM resets r)
+    INSERT INTO scoreboard.adjustment (kind, board_id, season, reason, made_at) SELECT 'reset', r.board_id, r.running, coalesce(reason, ''), moment FROM resets r WHERE r.board_id <> reset_id OR reference IS NULL;
+    -- Backends read their seasons anew, and the publisher looks at them.
+    UPDATE scoreboard.board b SET period = b.period WHERE b.board_id = reset_id OR b.board_id IN (SELECT l.board_id FROM scoreboard.label_board l WHERE l.template_id = reset_id);
     RETURN (board, ended, ended + 1, moment, false);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_reset_season IS
 'Ends the running season of a board whose period is reset, and begins the next.
+Its label boards'' seasons end with it, and all begin the one of its number.
 Actions under way are waited for, scoreboard.moderation_wait at most: then their sessions end.
-Its final document stands in scoreboard.season a moment later.
+The final documents stand in scoreboard.season a moment later.
 reference: the same one again changes nothing.
-Errors: INVALID_REQUEST NOT_FOUND IDEMPOTENCY_MISMATCH.';
+Errors: INVALID_REQUEST (a label board: its template is reset) NOT_FOUND IDEMPOTENCY_MISMATCH
+  UNAVAILABLE (somebody holds a board, or the reference).';
 
 CREATE FUNCTION @extschema@.scoreboard_import(board text, user_ids text[], scores bigint[], reference text)
 RETURNS @extschema@.scoreboard_imported AS 'MODULE_PATHNAME', 'scoreboard_import'

@@ -318,7 +318,13 @@ take_scores(void *argument)
 bool
 seize_scores(void)
 {
-	return seize_try(SCORES_TURN_MS, take_scores, NULL);
+	return seize_scores_with(take_scores, NULL);
+}
+
+bool
+seize_scores_with(void (*take) (void *argument), void *argument)
+{
+	return seize_try(SCORES_TURN_MS, take, argument);
 }
 
 void

@@ -34,6 +34,7 @@ extern bool seize_try(int patience_ms, void (*take) (void *argument), void *argu
  */
 #define SEIZE_SCORES_MS 300
 extern bool seize_scores(void);
+extern bool seize_scores_with(void (*take) (void *argument), void *argument);	/* which takes it and more */
 extern void seize_scores_pause(void);
 
 /* Who held a lock at a moment, for a caller that doesn't wait in the lock's queue. */
