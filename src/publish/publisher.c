@@ -342,14 +342,6 @@ fill_backlog(void)
  * Publishing
  * ------------------------------------------------------------------------ */
 
-/* Milliseconds since 1970. */
-static int64
-version_of_clock(void)
-{
-	return GetCurrentTimestamp() / 1000
-		+ (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
-}
-
 /* One more than ever before; leaps to the clock, so that versions which nobody here knows of are passed too. */
 static int64
 next_version(const BoardRow *row, bool leap)
@@ -359,7 +351,7 @@ next_version(const BoardRow *row, bool leap)
 
 	if (leap)
 	{
-		int64		clock = version_of_clock();
+		int64		clock = worker_version_of_clock();
 
 		if (last > clock)
 			ereport(LOG,

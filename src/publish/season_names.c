@@ -4,7 +4,7 @@
  * Whoever changes how a player is shown adds a row to scoreboard.profile_change, in the same transaction (a trigger). The chore here takes
  * these rows and marks the documents that show such a player; then it makes the marked ones anew, as many as a moment allows. Both
  * stand in tables: nothing is lost with the process. Ranks and scores stay as they are in the stored document, so a season of a million players
- * costs no more than one of ten. A document that has changed gets the board's next version.
+ * costs no more than one of ten. A document that has changed gets a newer version than any of the board.
  *
  * Not while a dump is being restored, which may bring the seasons later.
  *
@@ -120,7 +120,7 @@ store(const Board *board, int32 season, HeapTuple row, TupleDesc desc)
 {
 	int64		players = DatumGetInt64(plan_datum(row, desc, 3));
 	char	   *document = plan_known_text(row, desc, 4);
-	int64		version = DatumGetInt64(plan_datum(row, desc, 6)) + 1;
+	int64		version = Max(DatumGetInt64(plan_datum(row, desc, 6)) + 1, worker_version_of_clock());
 	CalendarSpan span = {DatumGetTimestampTz(plan_datum(row, desc, 1)), DatumGetTimestampTz(plan_datum(row, desc, 2))};
 	int			count;
 	ListedRow  *rows = named_rows(plan_datum(row, desc, 5), &count);

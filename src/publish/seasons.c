@@ -10,8 +10,9 @@
  *   3 waits until they are gone; after scoreboard.moderation_wait it ends them, with a line in the log
  *   4 builds each list anew, stores it as final, and gives the season's rank tree back
  *
- * A document that has changed since it was published gets the board's next version. Whoever changes later what an ended season
- * shows (moderation, forgetting) makes its row not final again, under that row's lock, and has the board touched.
+ * A document that has changed since it was published gets a version that is newer than the board's last one, and than those that a server
+ * from which this one took over may have given. Whoever changes later what an ended season shows (moderation, forgetting) makes its row
+ * not final again, under that row's lock, and has the board touched.
  *
  * Runs in the publisher, and keeps its notes in its memory: another one begins again. Locks: a row of scoreboard.season, then
  * nothing but reads.
@@ -313,7 +314,7 @@ finish_season(const Board *board, int32 season)
 		if (final.document == NULL || document_is_open(final.document) || !document_is_of(final.document, board) ||
 			!document_shows(final.document, entries) || !document_counts(final.document, listing.players))
 		{
-			final.version = final.last_version + 1;
+			final.version = Max(final.last_version + 1, worker_version_of_clock());
 			final.document = document_assemble(board, season, &final.span, final.version, GetCurrentTimestamp(), listing.players, entries);
 		}
 		values[0] = Int32GetDatum(board->board_id);

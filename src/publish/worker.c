@@ -20,6 +20,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "publish/worker.h"
@@ -95,6 +96,13 @@ worker_clock_ms(void)
 
 	INSTR_TIME_SET_CURRENT(now);
 	return (int64) INSTR_TIME_GET_MILLISEC(now);
+}
+
+int64
+worker_version_of_clock(void)
+{
+	return GetCurrentTimestamp() / 1000
+		+ (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
 }
 
 int64

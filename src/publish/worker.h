@@ -15,6 +15,9 @@
 /* Milliseconds of a clock that nobody sets. */
 extern int64 worker_clock_ms(void);
 
+/* Milliseconds since 1970: what versions leap to where others may have been given that are unknown here, as by a server that is lost. */
+extern int64 worker_version_of_clock(void);
+
 /* min(first * 2^failures, longest), without overflow. */
 extern int64 worker_back_off_ms(int failures, int64 first, int64 longest);
 

@@ -8,35 +8,16 @@
 use strict;
 use warnings;
 
-use FindBin;
 use IPC::Open2;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes ();
-use Time::Local qw(timegm);
 
+use FalseClock;
 use ScoreboardTest;
 
 my $directory = PostgreSQL::Test::Utils::tempdir;
-my $clock = "$directory/clock";
-my $shim = "$directory/false_clock.so";
-system('gcc', '-std=c11', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', '-O1', '-o', $shim, "$FindBin::RealBin/false_clock.c") == 0 or BAIL_OUT('the shim does not compile');
-
-# From now on the server's clock shows that moment (UTC), and goes on.
-sub set_clock
-{
-	my ($year, $month, $day, $hour, $minute, $second) = @_;
-	my $offset = int(1e6 * (timegm($second, $minute, $hour, $day, $month - 1, $year) - Time::HiRes::time()));
-
-	open(my $file, -e $clock ? '+<' : '+>', $clock) or die $!;
-	syswrite($file, pack('q', $offset)) == 8 or die $!;
-	close($file);
-	return;
-}
-
-my %falsified = (LD_PRELOAD => $shim, FALSE_CLOCK => $clock);
-sub falsely { my ($code) = @_; local @ENV{ keys %falsified } = values %falsified; return $code->(); }
 
 set_clock(2026, 10, 24, 12, 0, 0);
 my $node = init_node('false_clock', conf => <<'EOT');

@@ -1,5 +1,5 @@
 /*
- * false_clock.c - a clock that a test sets, preloaded into a server (076_false_clock.pl)
+ * false_clock.c - a clock that a test sets, preloaded into a server (FalseClock.pm)
  *
  * $FALSE_CLOCK names a file of 8 bytes: how many microseconds the wall clock is off, an int64. It is mapped, so that whoever writes to the
  * file sets the clocks of all processes at once. The monotonic clock, timers and waits are true, as where an administrator sets a
