@@ -727,7 +727,7 @@ CREATE FUNCTION scoreboard.board_touched() RETURNS trigger
 COMMENT ON FUNCTION scoreboard.board_touched() IS 'has the publisher look at the board after commit';
 CREATE FUNCTION scoreboard.player_changed() RETURNS trigger
     AS 'MODULE_PATHNAME', 'scoreboard_player_changed' LANGUAGE C;
-COMMENT ON FUNCTION scoreboard.player_changed() IS 'has the publisher look at all boards after commit';
+COMMENT ON FUNCTION scoreboard.player_changed() IS 'has the publisher look after commit at the lists that show the player';
 
 CREATE FUNCTION scoreboard.check_form() RETURNS trigger
     AS 'MODULE_PATHNAME', 'scoreboard_check_form' LANGUAGE C;

@@ -120,6 +120,8 @@ typedef struct BoardRow
 	bool		unkept;			/* it couldn't be done in this cycle */
 	TimestampTz updated_at;		/* when new_version was */
 	bool		recorded;		/* the season that runs has its row, and none before it runs */
+	int32	   *shown;			/* bits of the players in the list that was built */
+	int			shown_count;
 	int64		new_version;	/* 0: not published in this cycle */
 } BoardRow;
 
@@ -473,6 +475,15 @@ is_published(const BoardRow *row, const PublishedList *list)
 }
 
 static void
+note_shown(BoardRow *row, const Listing *listing)
+{
+	row->shown_count = listing->found;
+	row->shown = palloc(Max(listing->found, 1) * sizeof(int32));
+	for (int i = 0; i < listing->found; i++)
+		row->shown[i] = TOUCH_BIT(listing->rows[i].at.key.player_id);
+}
+
+static void
 publish_board(Cycle *cycle, BoardRow *row)
 {
 	Listing		listing = {0};
@@ -486,6 +497,7 @@ publish_board(Cycle *cycle, BoardRow *row)
 	cycle->step = STEP_BOARD;
 	row->unkept = row->keeps && !keep;
 	list = row->board.kind == BOARD_MERGED ? merging_list(&row->board) : merging_own_list(&row->board, row->season, &listing);
+	note_shown(row, &listing);
 	cycle->done = lappend(cycle->done, row);
 	if (!row->recorded || (row->board.period != PERIOD_FOREVER && (leap || row->stored_season != row->season)))
 		seasons_begin(&row->board, row->season, &row->span, row->stored ? row->stored_season : row->season, row->stored_version, row->stored_document);
@@ -563,6 +575,7 @@ cycle_succeeded(const Cycle *cycle)
 		PublishedBoard *known = row->known;
 
 		schedule_set_pending(known, false);
+		schedule_set_shown(known, row->shown, row->shown_count);
 		set_unkept(row, now);
 		known->failures = 0;
 		if (row->new_version != 0)

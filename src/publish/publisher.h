@@ -8,6 +8,8 @@
 
 #include "postgres.h"
 
+#include "plain/touches.h"
+
 /*
  * A commit of this database changed what board_id's list may show. Called from
  * commit callbacks: allocates nothing, raises nothing, takes no lock that can
@@ -15,8 +17,11 @@
  */
 extern void publisher_touch(int32 board_id);
 
-/* The same for every board of this database (a profile, a setting, a ban). */
+/* The same for every board of this database. */
 extern void publisher_touch_all(void);
+
+/* The same for the boards whose lists show one of these players, at the bits of their ids. */
+extern void publisher_touch_players(const TouchSet *players);
 
 /*
  * Something beside publishing is to be done (publish/chores.c has the list of

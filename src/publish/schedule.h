@@ -36,6 +36,8 @@ typedef struct PublishedBoard
 	int64		seen;			/* number of the last cycle that read its row */
 	int64		seen_at;
 	TimestampTz season_ends;	/* by the calendar; DT_NOEND: it doesn't */
+	int32	   *shown;			/* bits of the players in its stored list; only schedule_set_shown() changes them */
+	int			shown_count;
 	struct PublishedBoard *next_at_bit;
 	dlist_node	in_pending;
 } PublishedBoard;
@@ -65,6 +67,9 @@ extern void schedule_set_backlog(const int32 *board_ids, int count);
 /* The board by that name, made pending where it is new here; seen in this look. */
 extern PublishedBoard *schedule_know(const Look *look, int32 board_id, const char *name);
 extern void schedule_set_pending(PublishedBoard *known, bool pending);
+
+/* Whom the list that was stored shows: when they are shown in another way, the board is made pending. Copies the bits of their ids. */
+extern void schedule_set_shown(PublishedBoard *known, const int32 *players, int count);
 
 /* It was published, but its list is still to be kept: it is looked at again then, or sooner where it is touched. */
 extern void schedule_set_unkept(PublishedBoard *known, int64 keep_at);

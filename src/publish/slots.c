@@ -70,6 +70,7 @@ typedef struct PublisherSlot
 	pg_atomic_uint32 built;		/* 1: the builder has done all it was started for */
 	pg_atomic_uint32 all_touched;	/* 1: every board is to be looked at */
 	Touches		touched;
+	Touches		players;		/* who are shown in another way */
 } PublisherSlot;
 
 typedef struct PublisherShared
@@ -179,6 +180,17 @@ publisher_touch(int32 board_id)
 	pg_memory_barrier();
 	slot = slot_of_my_database();
 	if (slot && touches_mark(&slot->touched, TOUCH_BIT(board_id)))
+		wake(&slot->latch);
+}
+
+void
+publisher_touch_players(const TouchSet *players)
+{
+	PublisherSlot *slot;
+
+	pg_memory_barrier();
+	slot = slot_of_my_database();
+	if (slot && touches_mark_set(&slot->players, players))
 		wake(&slot->latch);
 }
 
@@ -468,6 +480,24 @@ void
 slots_put_back_touched(const TouchSet *taken)
 {
 	(void) touches_mark_set(&shared->slots[own_slot].touched, taken);
+}
+
+bool
+slots_players_touched(void)
+{
+	TouchSet	marked;
+
+	touches_peek(&shared->slots[own_slot].players, &marked);
+	return touch_set_next(&marked, 0) >= 0;
+}
+
+void
+slots_take_players(TouchSet *taken)
+{
+	TouchSet	marked;
+
+	touches_peek(&shared->slots[own_slot].players, &marked);
+	touches_take(&shared->slots[own_slot].players, &marked, taken);
 }
 
 bool

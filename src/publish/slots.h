@@ -77,6 +77,10 @@ extern void slots_peek_touched(TouchSet *marked);
 extern void slots_take_touched(const TouchSet *wanted, TouchSet *taken);
 extern void slots_put_back_touched(const TouchSet *taken);
 
+/* Those of players who are shown in another way. Where they are taken, they are the taker's to remember. */
+extern bool slots_players_touched(void);
+extern void slots_take_players(TouchSet *taken);
+
 /* Was publisher_touch_all() called since this was last set to false? True at the start too. Setting is a full memory barrier. */
 extern bool slots_all_touched(void);
 extern void slots_set_all_touched(bool touched);

@@ -15,6 +15,8 @@
  * takes no heavyweight lock and reads no catalogue; all it needs was noted
  * before. Where noting itself fails (out of memory), the statement fails, as it should.
  *
+ * Players who are shown in another way are no notes: a set of them has a size, however many they are.
+ *
  * What fires no row trigger (ALTER TABLE with a rewrite, a disabled trigger,
  * DROP) is seen through object_access_hook and noted as "rebuild" or "free".
  * More than MAX_NOTES: what can be read again is dropped, and noted for a rebuild of everything.
@@ -49,6 +51,8 @@
 #include "scoreboard.h"
 #include "base/form.h"
 #include "base/tables.h"
+#include "plain/touches.h"
+#include "publish/publisher.h"
 #include "rank/commits.h"
 #include "rank/index.h"
 #include "rank/notes.h"
@@ -65,6 +69,7 @@ static int	note_count = 0;
 static int	note_capacity = 0;
 static bool notes_dropped = false;	/* there were more than MAX_NOTES */
 static bool marks_noted = false;	/* others than ADD, REMOVE, TOUCH; stays when they are cut off */
+static TouchSet *shown_anew = NULL;	/* players; those of a subtransaction that was rolled back stay in it */
 static int32 chain_heads[CHAINS];	/* newest note of each chain, or -1; valid while notes is set */
 
 /* Lengths of the array at the start of each open subtransaction that began after the first note. */
@@ -108,6 +113,7 @@ forget_notes(void)
 	notes = NULL;
 	note_count = note_capacity = 0;
 	notes_dropped = marks_noted = false;
+	shown_anew = NULL;
 	starts = NULL;
 	start_count = start_capacity = 0;
 }
@@ -422,30 +428,36 @@ scoreboard_board_touched(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
+static bool
+shown_otherwise(TriggerData *trigger, const TableLayout *layout)
+{
+	return column_changed(trigger, layout, PLAYER_DISPLAY_NAME) || column_changed(trigger, layout, PLAYER_AVATAR_URL) ||
+		column_changed(trigger, layout, PLAYER_STATE) || column_changed(trigger, layout, PLAYER_HIDDEN) ||
+		column_changed(trigger, layout, PLAYER_UNLISTED) || column_changed(trigger, layout, PLAYER_ANONYMOUS) ||
+		column_changed(trigger, layout, PLAYER_USER_ID);
+}
+
 /*
  * AFTER UPDATE OR DELETE FOR EACH ROW, and AFTER TRUNCATE, on scoreboard.player: what lists show of
- * a player. Which boards it stands on would cost a look-up for each; the
- * publisher only writes what really changed, so all are touched.
+ * a player. Which lists these are knows the publisher.
  */
 Datum
 scoreboard_player_changed(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = trigger_data(fcinfo, "scoreboard_player_changed");
-	bool		shown = !TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
+	const TableLayout *layout;
 
-	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 	{
-		const TableLayout *layout = tables_layout(TABLE_PLAYER, trigger->tg_relation, TABLE_SCAN);
-
-		shown = column_changed(trigger, layout, PLAYER_DISPLAY_NAME) || column_changed(trigger, layout, PLAYER_AVATAR_URL) ||
-			column_changed(trigger, layout, PLAYER_STATE) || column_changed(trigger, layout, PLAYER_HIDDEN) ||
-			column_changed(trigger, layout, PLAYER_UNLISTED) || column_changed(trigger, layout, PLAYER_ANONYMOUS) ||
-			column_changed(trigger, layout, PLAYER_USER_ID);
-	}
-	/* One such note is enough, and a thousand renames in a row are common in an import. */
-	if (shown && !(note_count > 0 && notes[note_count - 1].kind == NOTE_TOUCH &&
-				   notes[note_count - 1].board_id == 0))
 		add_note(NOTE_TOUCH, InvalidOid, 0, 0);
+		return PointerGetDatum(NULL);
+	}
+	layout = tables_layout(TABLE_PLAYER, trigger->tg_relation, TABLE_SCAN);
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) && !shown_otherwise(trigger, layout))
+		return PointerGetDatum(NULL);
+	if (shown_anew == NULL)
+		shown_anew = MemoryContextAllocZero(TopTransactionContext, sizeof(TouchSet));
+	touch_set_add(shown_anew, TOUCH_BIT(DatumGetInt64(tables_value(layout, trigger->tg_trigslot, PLAYER_ID))));
 	return PointerGetDatum(NULL);
 }
 
@@ -535,6 +547,8 @@ transaction_event(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			if (note_count > 0)
 				rank_index_apply(notes, note_count, marks_noted);
+			if (shown_anew)
+				publisher_touch_players(shown_anew);
 			rank_commits_end();
 			forget_notes();
 			break;
@@ -543,7 +557,7 @@ transaction_event(XactEvent event, void *arg)
 			forget_notes();
 			break;
 		case XACT_EVENT_PRE_PREPARE:
-			if (note_count > 0)
+			if (note_count > 0 || shown_anew)
 				ereport(ERROR,
 						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						 errmsg("cannot PREPARE a transaction that has changed boards, scores or players of scoreboard"),

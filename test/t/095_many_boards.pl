@@ -80,9 +80,40 @@ is(sql(qq{SELECT max(updated_at) FILTER (WHERE n <= 100) < min(updated_at) FILTE
 all_ready($boards, 'each has its ranks again');
 same_as_table('after a restart');
 
-# Everything is touched: nothing is lost.
-sql(q{UPDATE scoreboard.player SET display_name = 'renamed ' || user_id WHERE user_id IN ('p8', 'p15')});
-wait_until($node, $db, q{NOT EXISTS (SELECT FROM scoreboard.top WHERE document::text ~ '"userId":"p8","displayName":"Player' OR document::text ~ '"userId":"p15","displayName":"Player')}, 'a new name stands in every list');
+# A name: of all lists those are made anew that show it. The server's statistics say how many players' names were read; the publisher tells
+# after a look at some list, not more than once a second.
+sub names_read
+{
+	my $publisher = q{FROM pg_stat_activity WHERE backend_type = 'scoreboard publisher'};
+
+	wait_until($node, $db, "(SELECT state = 'idle' AND state_change < clock_timestamp() - interval '1.5 s' $publisher)", 'the publisher rests');
+	my $since = sql(q{UPDATE scoreboard.board SET title = title WHERE name = 'global' RETURNING clock_timestamp()});
+	wait_until($node, $db, "(SELECT state = 'idle' AND state_change > '$since' $publisher)", 'it has looked at a list, and told');
+	return sql(q{SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_user_tables WHERE relid = 'scoreboard.player'::regclass});
+}
+sub shows { return qq{(SELECT count(*) FROM scoreboard.top WHERE strpos(document, '"displayName":"$_[0]"') > 0)}; }
+my $standing = sql(q{SELECT count(*) FROM scoreboard.top WHERE strpos(document, '"userId":"p8"') > 0});
+my $read = names_read();
+cmp_ok($standing, '<', 20, 'a player stands in a few lists of many');
+sql(q{SELECT scoreboard_set_profile('p8', 'renamed')});
+wait_until($node, $db, shows('renamed') . " = $standing", 'a new name stands in every list of the player');
+cmp_ok(names_read() - $read, '<', $boards, 'and no other list was looked at for it');
+
+# Names that change all the time hold up no list, and none of them is lost. Somebody else's, of a transaction that was rolled back, never shows.
+sql('CREATE TABLE enough ()');
+my $renames = start_child(sub {
+	exec 'psql', '-Xqd', $node->connstr($db), '-c', q{DO $$ DECLARE n integer := 0; BEGIN WHILE NOT EXISTS (SELECT FROM pg_class WHERE relname = 'enough_of_it') LOOP
+		n := n + 1; PERFORM scoreboard_set_profile('p' || 1 + n % 3000, 'name ' || n); COMMIT; END LOOP; END $$};
+});
+sql(q{BEGIN; SELECT scoreboard_set_profile('p22', 'never'); ROLLBACK});
+sql(q{BEGIN; SAVEPOINT s; SELECT scoreboard_set_profile('p22', 'never'); ROLLBACK TO s; SELECT scoreboard_set_profile('p23', 'by the savepoint'); COMMIT}) for 1 .. 3;
+sql(q{UPDATE scoreboard.score SET score = 1000000 WHERE board_id = 1500 AND player_id = (SELECT max(player_id) FROM scoreboard.score WHERE board_id = 1500)});
+wait_until($node, $db, q{(SELECT document LIKE '%"score":1000000%' FROM scoreboard.top JOIN scoreboard.board ON board = name WHERE board_id = 1500)}, 'a list is published while names change all the time');
+sql('ALTER TABLE enough RENAME TO enough_of_it');
+waitpid($renames, 0);
+is($?, 0, 'all of them did');
+wait_until($node, $db, q{NOT EXISTS (SELECT FROM scoreboard.top t, json_array_elements(t.document::json -> 'entries') e JOIN scoreboard.player p ON p.user_id = e ->> 'userId'
+	WHERE e ->> 'displayName' <> coalesce(p.display_name, 'Player ' || p.player_id))}, 'each list shows the names that are');
 
 # Removed ones leave their places to others; more than there is memory for are counted by SQL.
 sql(q{DELETE FROM scoreboard.board WHERE board_id BETWEEN 1000 AND 2000});
