@@ -743,22 +743,25 @@ END
 $$;
 COMMENT ON FUNCTION scoreboard.refuse_change() IS 'refuses a new number for a row that records refer to (argument: the column)';
 
--- A board goes with its scores; who counts on it meanwhile is waited for, or finds no board. That wait holds up every increment, so it is short.
-CREATE FUNCTION scoreboard.board_goes() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+-- A board goes with its scores, and what its numbers mean is fixed once it has any; who counts on it meanwhile is waited for, or finds no board,
+-- or the new settings. That wait holds up every increment, so it is short.
+CREATE FUNCTION scoreboard.await_actions() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $$
 BEGIN
     -- An older snapshot wouldn't see the scores that were waited for.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = 'a board can be deleted at isolation level READ COMMITTED only';
+        RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
+            MESSAGE = CASE TG_OP WHEN 'DELETE' THEN 'a board' ELSE 'period, time zone, order and operator of a board' END || format(' can be %s at isolation level READ COMMITTED only', TG_ARGV[0]);
     END IF;
     LOCK TABLE scoreboard.score IN SHARE ROW EXCLUSIVE MODE;
-    RETURN NULL;
+    RETURN NEW;
 EXCEPTION WHEN lock_not_available THEN
-    RAISE EXCEPTION USING ERRCODE = 'lock_not_available', MESSAGE = 'a board can''t be deleted while increments are under way',
+    RAISE EXCEPTION USING ERRCODE = 'lock_not_available',
+        MESSAGE = CASE TG_OP WHEN 'DELETE' THEN 'a board' ELSE 'period, time zone, order and operator of a board' END || format(' can''t be %s while increments are under way', TG_ARGV[0]),
         HINT = 'Try again; a transaction that stays open after an increment stands in pg_stat_activity.';
 END
 $$;
-COMMENT ON FUNCTION scoreboard.board_goes() IS 'no increment is under way while a board is deleted';
+COMMENT ON FUNCTION scoreboard.await_actions() IS 'no increment is under way while a board is deleted or becomes another (argument: which)';
 
 CREATE FUNCTION scoreboard.board_check() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp AS $$
@@ -1363,7 +1366,10 @@ CREATE TRIGGER check_new_merging AFTER UPDATE OF remote, merges, score_order, ti
     WHEN ((OLD.remote, OLD.merges, OLD.score_order, OLD.ties, OLD.period) IS DISTINCT FROM (NEW.remote, NEW.merges, NEW.score_order, NEW.ties, NEW.period))
     EXECUTE FUNCTION scoreboard.merging_check();
 ALTER TABLE scoreboard.board ENABLE ALWAYS TRIGGER check_merging, ENABLE ALWAYS TRIGGER check_new_merging;
-CREATE TRIGGER board_goes BEFORE DELETE ON scoreboard.board FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.board_goes();
+CREATE TRIGGER board_goes BEFORE DELETE ON scoreboard.board FOR EACH STATEMENT EXECUTE FUNCTION scoreboard.await_actions('deleted');
+CREATE TRIGGER board_becomes BEFORE UPDATE ON scoreboard.board FOR EACH ROW
+    WHEN ((OLD.period, OLD.time_zone, OLD.score_order, OLD.operator) IS DISTINCT FROM (NEW.period, NEW.time_zone, NEW.score_order, NEW.operator))
+    EXECUTE FUNCTION scoreboard.await_actions('changed');
 CREATE TRIGGER keep_score AFTER DELETE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.keep_references('score', 'board_id');
 CREATE TRIGGER keep_season AFTER DELETE ON scoreboard.board FOR EACH ROW EXECUTE FUNCTION scoreboard.keep_references('season', 'board_id');
 CREATE TRIGGER keeps BEFORE INSERT OR UPDATE ON scoreboard.board FOR EACH ROW WHEN (NEW.keep_versions IS NOT NULL OR NEW.kept_since IS NOT NULL) EXECUTE FUNCTION scoreboard.board_keeps();

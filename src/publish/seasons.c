@@ -74,9 +74,9 @@ static SavedPlan missed_plan = {
 };
 
 static SavedPlan add_plan = {
-	.text = "INSERT INTO scoreboard.season (board_id, season, began_at) SELECT b.board_id, $2, $3 FROM scoreboard.board b WHERE b.board_id = $1 FOR SHARE SKIP LOCKED"
-	" ON CONFLICT (board_id, season) DO NOTHING",
-	.nargs = 3, .types = {INT4OID, INT4OID, TIMESTAMPTZOID}
+	.text = "INSERT INTO scoreboard.season (board_id, season, began_at) SELECT b.board_id, $2, $3 FROM scoreboard.board b WHERE b.board_id = $1 AND left(b.period, 1) = $4 AND b.time_zone = $5"
+	" FOR SHARE SKIP LOCKED ON CONFLICT (board_id, season) DO NOTHING",
+	.nargs = 5, .types = {INT4OID, INT4OID, TIMESTAMPTZOID, TEXTOID, TEXTOID}
 };
 
 static SavedPlan open_plan = {
@@ -109,11 +109,12 @@ static SavedPlan finish_plan = {
  * When a season begins
  * ------------------------------------------------------------------------ */
 
-/* Not where the board is being deleted: its seasons go with it. */
+/* Not where the board is being deleted: its seasons go with it. Nor where its period is another since we read it: the number is one of the old. */
 static void
-add_season(int32 board_id, int32 season, TimestampTz begins)
+add_season(const Board *board, int32 season, TimestampTz begins)
 {
-	Datum		values[3] = {Int32GetDatum(board_id), Int32GetDatum(season), TimestampTzGetDatum(begins)};
+	Datum		values[5] = {Int32GetDatum(board->board_id), Int32GetDatum(season), TimestampTzGetDatum(begins),
+		CStringGetTextDatum(psprintf("%c", board->period)), CStringGetTextDatum(board->time_zone)};
 
 	plan_write(&add_plan, values, NULL, SPI_OK_INSERT);
 }
@@ -135,7 +136,7 @@ add_missed(const Board *board, int32 season)
 	{
 		int32		earlier = DatumGetInt32(plan_datum(missed->vals[i], missed->tupdesc, 1));
 
-		add_season(board->board_id, earlier, season_span(board, earlier).begin);
+		add_season(board, earlier, season_span(board, earlier).begin);
 	}
 }
 
@@ -158,7 +159,7 @@ begin_season(const Board *board, int32 season, const CalendarSpan *span, int32 s
 	SPITupleTable *open;
 	uint64		count;
 
-	add_season(board->board_id, season, span->begin);
+	add_season(board, season, span->begin);
 	add_missed(board, season);
 	plan_read(&open_plan, values, NULL, 0);
 	open = SPI_tuptable;

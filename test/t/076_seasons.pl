@@ -74,6 +74,23 @@ sql(qq{INSERT INTO scoreboard.score (board_id, season, player_id, score, reached
 wait_until($node, $db, final($running + $_, $_ == 0 ? 0 : 1), "season $_ of those that were slept through is final") foreach 0 .. 2;
 is(season(), $running + 3, 'the last of them runs');
 
+# A board gets another period while the publisher, which has read its settings, is held up by another board's season: the season that it then
+# records would be one of the old period, for ever.
+sql(q{INSERT INTO scoreboard.board (name, period, publish_interval_ms) VALUES ('first', 'day', 10), ('second', 'week', 10)});
+wait_until($node, $db, q{(SELECT count(*) = 2 FROM scoreboard.season JOIN scoreboard.board USING (board_id) WHERE name IN ('first', 'second'))}, 'both boards have their seasons');
+$administrator = $node->background_psql($db);
+$administrator->query_safe(q{BEGIN; SELECT 1 FROM scoreboard.season JOIN scoreboard.board USING (board_id) WHERE name = 'first' FOR UPDATE OF season});
+sql(q{BEGIN; INSERT INTO scoreboard.season (board_id, season, began_at) SELECT board_id, max(season) + 1, now() FROM scoreboard.board JOIN scoreboard.season USING (board_id) WHERE name = 'first' GROUP BY 1;
+	UPDATE scoreboard.board SET title = 'next' WHERE name = 'first';
+	UPDATE scoreboard.board SET period = 'day' WHERE name = 'second'; COMMIT});
+wait_until($node, 'postgres', q{EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'scoreboard publisher' AND wait_event_type = 'Lock')}, 'the publisher is held up');
+sql(q{UPDATE scoreboard.board SET period = 'month' WHERE name = 'second'});
+$administrator->query_safe('COMMIT');
+$administrator->quit;
+wait_until($node, $db, q{EXISTS (SELECT FROM scoreboard.season JOIN scoreboard.board USING (board_id) WHERE name = 'first' AND ended_at IS NOT NULL) AND EXISTS (SELECT FROM scoreboard.season JOIN scoreboard.board USING (board_id) WHERE name = 'second')}, 'it goes on');
+is(sql(q{SELECT season = (scoreboard.calendar_season('month', 'UTC', now())).season FROM scoreboard_boards() WHERE board = 'second'}), 't', 'the season is one of the new period');
+sql(q{DELETE FROM scoreboard.board WHERE name IN ('first', 'second')});
+
 # What was begun is not left after a crash, whether it has scores or not.
 kill_and_start($node);
 wait_for_version($node, $db, 'daily', 1);
