@@ -90,7 +90,7 @@ export class RowList {
     row.part.name.textContent = entry.displayName;
     row.part.name.title = entry.displayName;
     row.part.share.style.transform = `scaleX(${length})`;
-    if (fresh || !before || before.rank !== entry.rank) showTrend(row, fresh);
+    if (fresh || !before || before.rank !== entry.rank || before.movement !== entry.movement) showTrend(row, fresh);
     if (before && before.score !== entry.score) {
       row.from = row.shown;
       row.started = performance.now();
@@ -168,19 +168,25 @@ function markOwn(element, own) {
   }
 }
 
-/* The arrow compares with the rank before the latest run of moves, which ends when the row keeps its rank for a while. */
+/*
+ * Where the board tells how far its players have moved since its day or season began, the arrow says that. Else it compares with the rank
+ * before the latest run of moves, which ends when the row keeps its rank for a while.
+ */
 function showTrend(row, fresh) {
   const { trend } = row.part;
-  const steps = row.base - row.entry.rank;
+  const { movement } = row.entry;
+  const told = movement !== undefined;
+  const steps = told ? movement ?? 0 : row.base - row.entry.rank;
   trend.dataset.way = fresh ? 'new' : steps > 0 ? 'up' : steps < 0 ? 'down' : 'none';
   trend.textContent = fresh ? 'new' : steps > 0 ? `▲${steps}` : steps < 0 ? `▼${-steps}` : '';
   if (fresh) trend.setAttribute('aria-label', 'new in the list');
-  else if (steps) trend.setAttribute('aria-label', `${steps > 0 ? 'up' : 'down'} ${Math.abs(steps)}`);
+  else if (steps) trend.setAttribute('aria-label', `${steps > 0 ? 'up' : 'down'} ${Math.abs(steps)}${told ? ' since the day or season began' : ''}`);
   else trend.removeAttribute('aria-label');
   if (trend.textContent) trend.setAttribute('role', 'img');
   else trend.removeAttribute('role');
+  trend.title = told ? trend.getAttribute('aria-label') ?? '' : '';
   clearTimeout(row.trendTimer);
-  if (fresh || steps) {
+  if (fresh || (steps && !told)) {
     row.trendTimer = setTimeout(() => { row.base = row.entry.rank; showTrend(row, false); }, TREND_MS);
   }
 }

@@ -37,6 +37,7 @@ export interface Entry {
   score: number;
   subscore?: number;
   detail?: string;
+  /** Places up (positive) or down since the day or season began, where the board tells; null: not among the first then. */
   movement?: number | null;
   /** Own points that no list has yet are in this score. */
   pending?: true;

@@ -458,6 +458,7 @@ export class Scoreboard extends EventTarget {
     const entries = this.#document.entries
       .map((entry) => (extra.has(entry.userId) ? { ...entry, score: entry.score + extra.get(entry.userId), pending: true } : entry))
       .sort((a, b) => (low ? a.score - b.score : b.score - a.score) || Number(a.pending ?? false) - Number(b.pending ?? false) || a.rank - b.rank)
+      .map((entry, index) => (typeof entry.movement === 'number' ? { ...entry, movement: entry.movement + entry.rank - index - 1 } : entry))
       .map((entry, index) => ({ ...entry, rank: index + 1 }));
     return { ...this.#document, entries };
   }

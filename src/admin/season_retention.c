@@ -61,7 +61,8 @@ static SavedPlan due_plan = {
 static SavedPlan mark_plan = {
 	.text = "WITH due AS MATERIALIZED (SELECT d.board_id, d.season FROM scoreboard.seasons_to_purge() d WHERE NOT d.going LIMIT $1),"
 	" free AS MATERIALIZED (SELECT e.board_id, e.season FROM due d JOIN scoreboard.season e USING (board_id, season)"
-	"  WHERE e.final AND e.purged_at IS NULL FOR UPDATE OF e SKIP LOCKED)"
+	"  WHERE e.final AND e.purged_at IS NULL FOR UPDATE OF e SKIP LOCKED),"
+	" began AS (DELETE FROM scoreboard.baseline n USING free f WHERE n.board_id = f.board_id AND n.season = f.season)"
 	" UPDATE scoreboard.season e SET purged_at = clock_timestamp(), players = coalesce(e.players, 0), document = NULL, shows = NULL, stale = false"
 	" FROM free f WHERE e.board_id = f.board_id AND e.season = f.season",
 	.nargs = 1, .types = {INT8OID}

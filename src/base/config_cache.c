@@ -76,7 +76,7 @@ static SavedPlan board_plan = {
 	" CASE WHEN counts_towards <> '{}' THEN ARRAY(SELECT f.board_id FROM scoreboard.further_boards(b.board_id) AS f ORDER BY 1)::int[] END,"
 	" EXISTS (SELECT FROM scoreboard.label_board l WHERE l.board_id = b.board_id),"
 	" ARRAY(SELECT unnest(ARRAY[l.label, l.value, l.board_id::text]) FROM scoreboard.label_board l WHERE l.template_id = b.board_id ORDER BY l.label, l.value)::text[],"
-	" period::text, " CONFIG_SEASON_BEGUN ", CASE WHEN remote THEN 'r' WHEN merges <> '{}' THEN 'm' ELSE 'c' END"
+	" period::text, " CONFIG_SEASON_BEGUN ", CASE WHEN remote THEN 'r' WHEN merges <> '{}' THEN 'm' ELSE 'c' END, movement::text, movement_entries::int"
 	" FROM scoreboard.board b WHERE name = $1 OR board_id = $2",
 	.nargs = 2, .types = {TEXTOID, INT4OID}
 };
@@ -212,6 +212,14 @@ load(SavedPlan *plan, Datum *values, const char *nulls)
 	} while (generation != before);
 }
 
+BoardMovement
+config_movement(const char *name)
+{
+	if (strcmp(name, "day") == 0)
+		return MOVEMENT_DAY;
+	return strcmp(name, "season") == 0 ? MOVEMENT_SEASON : MOVEMENT_NONE;
+}
+
 BoardTies
 config_ties(const char *ties)
 {
@@ -332,6 +340,8 @@ load_board(const char *name, int32 board_id)
 		board->period = (CalendarPeriod) plan_known_text(row, desc, 17)[0];
 		board->season_begun = DatumGetInt32(plan_datum(row, desc, 18));
 		board->kind = (BoardKind) plan_known_text(row, desc, 19)[0];
+		board->movement = config_movement(plan_known_text(row, desc, 20));
+		board->movement_entries = DatumGetInt32(plan_datum(row, desc, 21));
 		((BoardById *) hash_search(boards_by_id, &board->board_id, HASH_ENTER, NULL))->board = board;
 	}
 	plan_finish(pin);

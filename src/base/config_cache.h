@@ -46,6 +46,14 @@ typedef enum BoardKind
 	BOARD_MERGED = 'm'			/* its published list is that of others together */
 } BoardKind;
 
+/* Since when a list tells how many places its players have moved. */
+typedef enum BoardMovement
+{
+	MOVEMENT_NONE,				/* it doesn't */
+	MOVEMENT_DAY,
+	MOVEMENT_SEASON
+} BoardMovement;
+
 /* A board that a template's actions count towards where the player has this value of the label. */
 typedef struct LabelBoard
 {
@@ -66,6 +74,8 @@ typedef struct Board
 	int			top_size;
 	int64		lowest_score;	/* corrections and penalties stop here */
 	int			publish_interval_ms;
+	BoardMovement movement;
+	int			movement_entries;	/* of how many of the first it is known */
 	BoardVisibility visibility;
 	char	   *permission;		/* or NULL */
 	CalendarPeriod period;
@@ -174,6 +184,7 @@ extern uint64 config_generation(void);
 extern BoardTies config_ties(const char *ties);
 /* What isn't known is shown to nobody: without a permission that is what VISIBLE_BY_PERMISSION means. */
 extern BoardVisibility config_visibility(const char *visibility);
+extern BoardMovement config_movement(const char *name);
 
 /*
  * A column of a statement that reads boards as b. A function, so that scoreboard.score is locked only where a board has seasons: whoever has

@@ -14,7 +14,7 @@
  * board was told to keep versions (it may have been told not to in between), and all of boards that are gone. board_id is
  * never used twice, so the latter needn't happen when they go.
  *
- * Locks: scoreboard.kept_version, ROW EXCLUSIVE, conditionally.
+ * Locks: scoreboard.kept_version, then scoreboard.baseline (publish/baseline.c), ROW EXCLUSIVE, conditionally.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
@@ -40,7 +40,7 @@
 #define PURGE_INTERVAL_MS 600000
 
 static SavedPlan table_plan = {
-	.text = "SELECT 'scoreboard.kept_version'::regclass::oid"
+	.text = "SELECT 'scoreboard.kept_version'::regclass::oid, 'scoreboard.baseline'::regclass::oid"
 };
 
 static SavedPlan store_plan = {
@@ -70,15 +70,17 @@ static SavedPlan purge_plan = {
 bool
 kept_begin(void)
 {
-	Oid			table;
+	Oid			kept;
+	Oid			baseline;
 	bool		restoring;
 
 	SPI_connect();
 	plan_read(&table_plan, NULL, NULL, 1);
-	table = DatumGetObjectId(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	kept = DatumGetObjectId(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	baseline = DatumGetObjectId(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));
 	restoring = publisher_sees_restore();
 	SPI_finish();
-	return !restoring && ConditionalLockRelationOid(table, RowExclusiveLock);
+	return !restoring && ConditionalLockRelationOid(kept, RowExclusiveLock) && ConditionalLockRelationOid(baseline, RowExclusiveLock);
 }
 
 /* A column of the list: what is no value is null, and a column of nothing but nulls is null. */

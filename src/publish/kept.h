@@ -13,8 +13,8 @@
 #include "read/listing.h"
 
 /*
- * May this transaction keep lists? To be asked before they are built: who forgets a player meanwhile waits for our commit from then on.
- * Never waits: false while a player is being forgotten, the table is locked otherwise, or a dump restored.
+ * May this transaction keep lists, or note where players stand in them? To be asked before they are built: who forgets a player meanwhile waits for our commit from then on.
+ * Never waits: false while a player is being forgotten, their tables are locked otherwise, or a dump restored.
  */
 extern bool kept_begin(void);
 

@@ -55,6 +55,7 @@
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/backend_status.h"
 #include "utils/builtins.h"
@@ -68,6 +69,7 @@
 #include "scoreboard.h"
 #include "base/plan.h"
 #include "base/tables.h"
+#include "publish/baseline.h"
 #include "publish/chores.h"
 #include "publish/kept.h"
 #include "publish/launcher.h"
@@ -115,13 +117,16 @@ typedef struct BoardRow
 	List	   *merged_by;		/* board_ids of those that merge it */
 	char	   *stored_document;
 	int64		shown_version;	/* that of stored_document */
-	bool		keeps;			/* versions of its list, since kept_since */
 	TimestampTz kept_since;
-	bool		unkept;			/* it couldn't be done in this cycle */
-	TimestampTz updated_at;		/* when new_version was */
+	bool		keeps;			/* versions of its list, since kept_since */
+	bool		moves;			/* its players have, since the baseline's moment */
+	bool		noted;			/* a baseline, in this cycle */
+	bool		unkept;			/* a list or a baseline: it couldn't be done in this cycle */
 	bool		recorded;		/* the season that runs has its row, and none before it runs */
-	int32	   *shown;			/* bits of the players in the list that was built */
 	int			shown_count;
+	int32	   *shown;			/* bits of the players in the list that was built */
+	BaselineDue baseline;
+	TimestampTz updated_at;		/* when new_version was */
 	int64		new_version;	/* 0: not published in this cycle */
 } BoardRow;
 
@@ -131,6 +136,7 @@ typedef enum CycleStep
 	STEP_READING,
 	STEP_BOARD,					/* cycle.current */
 	STEP_KEEPING,				/* its list */
+	STEP_NOTING,				/* where its players stand */
 	STEP_COMMITTING
 } CycleStep;
 
@@ -163,7 +169,7 @@ static SavedPlan read_boards = {
 	"  ELSE false END, " SEASON_COLUMNS ","
 	" coalesce(CASE WHEN b.period <> 'forever' THEN (SELECT min(e.season) FROM scoreboard.season e WHERE e.board_id = b.board_id AND e.ended_at IS NULL) END, -2147483648)::int,"
 	" t.version::bigint, b.kept_since::timestamptz, CASE WHEN b.remote THEN 'r' WHEN b.merges <> '{}' THEN 'm' ELSE 'c' END,"
-	" ARRAY(SELECT g.merged_id FROM scoreboard.merging g WHERE g.source_id = b.board_id)::int[]"
+	" ARRAY(SELECT g.merged_id FROM scoreboard.merging g WHERE g.source_id = b.board_id)::int[], b.movement::text, b.movement_entries::int"
 	" FROM scoreboard.board b LEFT JOIN scoreboard.top t ON t.board = b.name"
 	" WHERE b.board_id & 131071 = ANY ($1)",
 	.nargs = 1,
@@ -257,6 +263,8 @@ board_row(HeapTuple row, TupleDesc desc)
 	board->publish_interval_ms = DatumGetInt32(plan_datum(row, desc, 8));
 	read_season(result, row, desc);
 	since = SPI_getbinval(row, desc, 19, &no_since);
+	board->movement = config_movement(plan_known_text(row, desc, 22));
+	board->movement_entries = DatumGetInt32(plan_datum(row, desc, 23));
 	result->keeps = !no_since;
 	result->kept_since = no_since ? 0 : DatumGetTimestampTz(since);
 	result->list_order = merging_order(plan_known_text(row, desc, 3), plan_known_text(row, desc, 5));
@@ -288,7 +296,8 @@ know_board(BoardRow *row, const Cycle *cycle)
 
 	known->interval_ms = row->board.publish_interval_ms;
 	known->remote = row->board.kind == BOARD_REMOTE;
-	schedule_set_season_end(known, row->known_zone ? row->span.end : DT_NOEND);
+	row->moves = row->known_zone && baseline_due(&row->board, row->season, &row->span, &row->baseline);
+	schedule_set_season_end(known, row->known_zone ? Min(row->span.end, row->baseline.until) : DT_NOEND);
 	row->known = known;
 	row->due = row->known_zone && known->pending && schedule_due_at(known) <= cycle->look.began;
 	if (!row->due)
@@ -443,6 +452,14 @@ publish_list(const Cycle *cycle, BoardRow *row, bool leap, const PublishedList *
 	tell(cycle, row);
 }
 
+/* What is kept or noted waits for nobody: whoever has locked a row of it holds up no list. */
+static void
+set_step(Cycle *cycle, CycleStep step)
+{
+	cycle->step = step;
+	LockTimeout = step == STEP_KEEPING || step == STEP_NOTING ? CHORE_PATIENCE_MS : 0;
+}
+
 static bool
 may_keep(Cycle *cycle, const BoardRow *row)
 {
@@ -452,6 +469,16 @@ may_keep(Cycle *cycle, const BoardRow *row)
 		cycle->may_keep = kept_begin();
 	cycle->asked_to_keep = true;
 	return cycle->may_keep;
+}
+
+/* Where the day or the season has begun since. Where they can't be had just now, the movement of before is shown until then. */
+static void
+renew_baseline(Cycle *cycle, BoardRow *row)
+{
+	if (!baseline_is_old(&row->board, row->season, &row->baseline))
+		return;
+	row->noted = may_keep(cycle, row) && baseline_note(&row->board, row->season, &row->baseline);
+	row->unkept |= !row->noted;
 }
 
 /* An unchanged list too: it may not have been kept when it was published. */
@@ -492,10 +519,13 @@ publish_board(Cycle *cycle, BoardRow *row)
 	bool		keep;
 
 	/* Before the list is built. */
-	cycle->step = STEP_KEEPING;
+	set_step(cycle, STEP_KEEPING);
 	keep = row->keeps && may_keep(cycle, row);
-	cycle->step = STEP_BOARD;
 	row->unkept = row->keeps && !keep;
+	set_step(cycle, STEP_NOTING);
+	if (row->moves)
+		renew_baseline(cycle, row);
+	set_step(cycle, STEP_BOARD);
 	list = row->board.kind == BOARD_MERGED ? merging_list(&row->board) : merging_own_list(&row->board, row->season, &listing);
 	note_shown(row, &listing);
 	cycle->done = lappend(cycle->done, row);
@@ -503,10 +533,10 @@ publish_board(Cycle *cycle, BoardRow *row)
 		seasons_begin(&row->board, row->season, &row->span, row->stored ? row->stored_season : row->season, row->stored_version, row->stored_document);
 	if (leap || !is_published(row, &list))
 		publish_list(cycle, row, leap, &list);
-	cycle->step = STEP_KEEPING;
+	set_step(cycle, STEP_KEEPING);
 	if (keep)
 		keep_list(row, &listing);
-	cycle->step = STEP_BOARD;
+	set_step(cycle, STEP_BOARD);
 }
 
 static void
@@ -553,11 +583,11 @@ set_unkept(const BoardRow *row, int64 now)
 
 	if (row->unkept)
 		schedule_set_unkept(known, Max(known->keep_not_before, now + UNKEPT_LOOK_MS));
-	if (row->unkept || !row->keeps)
+	if (row->unkept || !(row->keeps || row->noted))
 		return;
 	known->keep_failures = 0;
 	if (keep_reported)
-		ereport(LOG, (errmsg("scoreboard keeps versions of lists again")));
+		ereport(LOG, (errmsg("scoreboard keeps versions of lists again, and where players stand")));
 	keep_reported = false;
 }
 
@@ -620,6 +650,7 @@ static void
 keeping_failed(const Cycle *cycle, const ErrorData *error, int64 now)
 {
 	PublishedBoard *known = cycle->current;
+	bool		list = cycle->step == STEP_KEEPING;
 
 	keep_not_before = now + UNKEPT_BACK_OFF_MS;
 	known->keep_not_before = now + worker_back_off_ms(known->keep_failures++, UNKEPT_BACK_OFF_MS, LONGEST_BACK_OFF_MS);
@@ -629,8 +660,9 @@ keeping_failed(const Cycle *cycle, const ErrorData *error, int64 now)
 	/* Its detail may show who stands in the list. */
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
-			 errmsg("scoreboard publishes \"%s\" without keeping versions of its list: %s", known->name, error->message),
-			 errdetail("scoreboard_leaderboard_at() doesn't know the lists of meanwhile. It is tried again.")));
+			 errmsg("scoreboard publishes \"%s\" without keeping %s: %s", known->name, list ? "versions of its list" : "where its players stand", error->message),
+			 errdetail("%s It is tried again.", list ? "scoreboard_leaderboard_at() doesn't know the lists of meanwhile." :
+					   "Meanwhile its list shows the movement since the day or season before.")));
 }
 
 /*
@@ -650,7 +682,7 @@ cycle_failed(Cycle *cycle, const ErrorData *error)
 		report_full_queue(error);
 		return false;
 	}
-	if (cycle->step == STEP_KEEPING && !worker_was_ended())
+	if ((cycle->step == STEP_KEEPING || cycle->step == STEP_NOTING) && !worker_was_ended())
 	{
 		keeping_failed(cycle, error, now);
 		return false;
@@ -671,6 +703,7 @@ recover_cycle(Cycle *cycle)
 	ErrorData  *error = worker_abort_transaction();
 	char	   *context = "publishing scoreboards";
 
+	LockTimeout = 0;
 	if (!cycle_failed(cycle, error))
 		return;
 	if (cycle->step == STEP_BOARD && cycle->current != NULL)

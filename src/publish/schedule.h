@@ -35,7 +35,7 @@ typedef struct PublishedBoard
 	int			keep_failures;	/* in a row */
 	int64		seen;			/* number of the last cycle that read its row */
 	int64		seen_at;
-	TimestampTz season_ends;	/* by the calendar; DT_NOEND: it doesn't */
+	TimestampTz season_ends;	/* by the calendar, or the day does that its movement is of; DT_NOEND: neither does */
 	int32	   *shown;			/* bits of the players in its stored list; only schedule_set_shown() changes them */
 	int			shown_count;
 	struct PublishedBoard *next_at_bit;
@@ -84,7 +84,7 @@ extern void schedule_forget_unseen(const Look *look);
 extern List *schedule_gone(void);
 extern void schedule_forget_gone(void);
 
-/* When its season ends: then it is made pending, whatever its interval. */
+/* When its season ends, or the day that its movement is of: then it is made pending, whatever its interval. */
 extern void schedule_set_season_end(PublishedBoard *known, TimestampTz ends);
 
 /* Those whose seasons have ended by now. Returns how long until the next one's does. */

@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "read/document.h"
+#include "read/movement.h"
 
 void
 document_append_string(StringInfo text, const char *value)
@@ -76,6 +77,10 @@ document_append_player(StringInfo text, const ListedRow *row)
 		appendStringInfoString(text, ",\"detail\":");
 		document_append_string(text, row->detail);
 	}
+	if (row->shows_movement && row->has_moved_from)
+		appendStringInfo(text, ",\"movement\":" INT64_FORMAT, row->movement);
+	else if (row->shows_movement)
+		appendStringInfoString(text, ",\"movement\":null");
 }
 
 void
@@ -108,6 +113,7 @@ document_entries(const Board *board, int32 season, Listing *listing)
 	StringInfoData text;
 
 	listing_range(board, season, 0, board->top_size, true, listing);
+	movement_fill_in(board, season, listing->rows, listing->found);
 	initStringInfo(&text);
 	appendStringInfoString(&text, "\"entries\":");
 	document_append_entries(&text, listing->rows, listing->found);

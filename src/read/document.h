@@ -48,7 +48,7 @@ extern bool document_is_open(const char *document);
 /* A copy of a stored document that keeps the first "keep" entries only. */
 extern char *document_cut(const char *document, int keep);
 
-/* {"rank","userId","displayName","avatarUrl"?,"score","subscore"?,"detail"?}, a list of those, and what stands between the braces. */
+/* {"rank","userId","displayName","avatarUrl"?,"score","subscore"?,"detail"?,"movement"?}, a list of those, and what stands between the braces. */
 extern void document_append_entry(StringInfo text, const ListedRow *row);
 extern void document_append_entries(StringInfo text, const ListedRow *rows, int count);
 extern void document_append_player(StringInfo text, const ListedRow *row);

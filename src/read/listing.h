@@ -17,6 +17,9 @@ typedef struct ListedRow
 	char	   *display_name;	/* or the neutral label */
 	char	   *avatar_url;		/* or NULL */
 	char	   *detail;			/* or NULL; for the document */
+	bool		shows_movement; /* read/movement.h fills these in */
+	bool		has_moved_from; /* it stood among those that the board remembers; else its movement is null */
+	int64		movement;		/* places, up is positive */
 } ListedRow;
 
 typedef struct Listing

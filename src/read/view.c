@@ -22,6 +22,7 @@
 #include "rank/scan.h"
 #include "read/document.h"
 #include "read/listing.h"
+#include "read/movement.h"
 #include "read/reading.h"
 #include "read/standing.h"
 
@@ -157,6 +158,7 @@ name_rows(const View *view, Rows *rows)
 	rows->next = listed && rank->next.rank > 0 ? add_rows(rows, &rank->next, 1) : NULL;
 	drop_subscores(&view->reading.board, rows);
 	listing_name(rows->all, rows->count);
+	movement_fill_in(&view->reading.board, view->reading.season, rows->all, rows->count);
 }
 
 /* The own row; null where somebody else asks for a player who stands in no list. */
@@ -186,7 +188,8 @@ append_own(StringInfo text, const View *view, const Rows *rows)
 		appendStringInfoString(text, ",\"avatarUrl\":");
 		document_append_string(text, view->own.avatar_url);
 	}
-	appendStringInfo(text, ",\"score\":" INT64_FORMAT ",\"percentile\":null}", view->own.key.score);
+	appendStringInfo(text, ",\"score\":" INT64_FORMAT "%s,\"percentile\":null}", view->own.key.score,
+					 view->reading.board.movement == MOVEMENT_NONE ? "" : ",\"movement\":null");
 }
 
 static void

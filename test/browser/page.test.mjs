@@ -361,6 +361,28 @@ test('a list that outruns the answer does not count the points twice', async () 
   assert.deepEqual([...new Set(await page.evaluate(() => window.scores))], [201]);
 });
 
+test('a board that tells how far its players have moved today has it beside their ranks, with own points that are on their way', async () => {
+  await becomeAnn();
+  await cluster.sql(`UPDATE scoreboard.board SET movement = 'day' WHERE name = :'board'`, { board });
+  await until('the day to be told', async () => page.evaluate(async () => (await import('/page.js')).board.document.entries.every(({ movement }) => movement === 0)));
+  const trends = async () => (await shown()).map(({ user, trend }) => `${user} ${trend}`.trim()).join(', ');
+  const tells = (expected) => until(`the page to tell ${expected}`, async () => (await trends()) === expected)
+    .catch(async (error) => assert.fail(`${error.message}; it tells ${await trends()}`));
+  const spoken = (user) => page.$eval(`#list > li[data-user="${user}"] .trend`, (trend) => `${trend.getAttribute('role')} ${trend.getAttribute('aria-label')}`);
+  const release = await holdIncrements();
+  await increment({ ...actionFor(cluster, 'ann', { board }), expectedPoints: 100, token: tokenFor(cluster, 'ann') });
+  await tells('ann ▲1, bob ▼1');
+  assert.equal(await spoken('ann'), 'img up 1 since the day or season began');
+  await award({ cleo: 1000 });
+  await tells('cleo new, ann, bob ▼2');
+  assert.equal(await spoken('bob'), 'img down 2 since the day or season began');
+  assert.equal(await spoken('ann'), 'null null');
+  release();
+  await outcome();
+  await award({ bob: 10000 });
+  await tells('bob, cleo, ann ▼1');
+});
+
 test('a refused increment is taken back with a notice', async () => {
   await becomeAnn();
   const release = await holdIncrements();

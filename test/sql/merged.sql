@@ -22,6 +22,8 @@ SELECT s, pg_temp.try(s) FROM unnest(ARRAY[
     $$INSERT INTO scoreboard.board (name, remote, merges) VALUES ('mg-x', true, ARRAY[pg_temp.id('mg-near')])$$,
     $$INSERT INTO scoreboard.board (name, remote, period) VALUES ('mg-x', true, 'day')$$,
     $$INSERT INTO scoreboard.board (name, remote, counts_towards) VALUES ('mg-x', true, ARRAY[pg_temp.id('mg-near')])$$,
+    $$INSERT INTO scoreboard.board (name, remote, movement) VALUES ('mg-x', true, 'day')$$,
+    $$UPDATE scoreboard.board SET movement = 'day' WHERE name = 'mg-all'$$,
     $$INSERT INTO scoreboard.board (name, merges) VALUES ('mg-x', ARRAY[NULL::integer])$$,
     $$INSERT INTO scoreboard.board (name, merges) VALUES ('mg-x', '{-1}')$$,
     $$INSERT INTO scoreboard.board (name, merges) VALUES ('mg-x', (SELECT array_agg(n) FROM generate_series(1, 65) n))$$,

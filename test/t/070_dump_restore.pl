@@ -62,6 +62,7 @@ INSERT INTO scoreboard.board (name, period) VALUES ('monthly', 'month'), ('round
 SELECT scoreboard_increment_for('p14', 'AWARD', 'in round 1', 'rounds', points => 5);
 SELECT scoreboard_reset_season('rounds');
 SELECT scoreboard_increment_for('p14', 'AWARD', 'in round 2', 'rounds', points => 6), scoreboard_increment_for('p14', 'AWARD', 'this month', 'monthly', points => 6);
+INSERT INTO scoreboard.baseline VALUES (1, 1, 'day', now(), now(), '{5,4,1}', '{1,2,3}');
 INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('GRANTED', 'grant', 1);
 SELECT scoreboard_create_grant('p9', 'GRANTED', subscore => 7, detail => 'kept');
 INSERT INTO scoreboard.flag (user_id, board_id, kind, reason) VALUES ('p5', 1, 'verifier', 'kept');
