@@ -174,6 +174,17 @@ begin_season(const Board *board, int32 season, const CalendarSpan *span, int32 s
 		seasons_look();
 }
 
+static void
+report_future(const Board *board, int32 season, TimestampTz begins)
+{
+	if (begins <= GetCurrentTimestamp())
+		return;
+	ereport(LOG,
+			(errmsg("scoreboard \"%s\" is in season %d, which begins at %s only", board->name, season, timestamptz_to_str(begins)),
+			 errdetail("The clock was ahead when the season was begun, or has been set back since. Actions count in it until the clock has come by its end."),
+			 errhint("If that is too far away: set the clock, restart the server, which has noted the latest moment, and make the board anew.")));
+}
+
 void
 seasons_begin(const Board *board, int32 season, const CalendarSpan *span, int32 stored_season, int64 stored_version, const char *stored_document)
 {
@@ -181,6 +192,7 @@ seasons_begin(const Board *board, int32 season, const CalendarSpan *span, int32 
 	/* A dump brings the seasons that it knows; one that has begun since is recorded when its list changes, or at our next start. */
 	if (!publisher_sees_restore())
 		begin_season(board, season, span, stored_season, stored_version, stored_document);
+	report_future(board, season, span->begin);
 	SPI_finish();
 	MemoryContextSwitchTo(worker_turn_context());
 }

@@ -1,7 +1,7 @@
 # Ends of seasons as the clock brings them: writers through the midnight of a day, of the day of 25 hours (a week's end, too) and of a
-# month, transactions that stay open over them, snapshots of before; then a clock that is set back, before and after a crash, and midnights
-# that the publisher sleeps through. Every action counts in one season, none is left again, final documents are what a model makes of the
-# answers, and each end is announced once.
+# month, transactions that stay open over them, snapshots of before; then a clock that is set back, before and after a crash, midnights
+# that the publisher sleeps through, and a clock that was ahead. Every action counts in one season, none is left again, final documents
+# are what a model makes of the answers, and each end is announced once.
 # Needs a server whose clock is set: its wall clock is false_clock.c's.
 #
 # Part of scoreboard; PostgreSQL licence, see LICENSE.
@@ -273,6 +273,26 @@ is(sql(q{SELECT count(*) FROM scoreboard.season s JOIN scoreboard.board b USING 
 	AND 1 <> (SELECT count(*) FROM scoreboard.event e WHERE e.type = 'season.end' AND e.board = b.name AND e.season = s.season)}), 0, 'each end was announced once');
 is(sql(q{SELECT count(*) FROM scoreboard.event e JOIN scoreboard.board b ON b.name = e.board LEFT JOIN scoreboard.season s USING (board_id, season) WHERE e.type = 'season.end' AND s.ended_at IS DISTINCT FROM (e.payload ->> 'endedAt')::timestamptz}), 0,
 	'as it is recorded, and nothing else');
+
+# ------------------------------------------------------------------------
+# A clock that was years ahead for a moment
+# ------------------------------------------------------------------------
+
+set_clock(2031, 1, 1, 12, 0, 0);
+my $far = act('ann');
+wait_until($node, $db, listed('day', $far), 'a season of the future has begun');
+set_clock(2027, 3, 30, 12, 0, 0);
+is(act('ann'), $far, 'the board stays in it');
+sql(q{DELETE FROM scoreboard.board WHERE name = 'day'; INSERT INTO scoreboard.board (name, period, time_zone, publish_interval_ms) VALUES ('day', 'day', 'Europe/Berlin', 10)});
+is(act('ann'), $far, 'made anew, too: the server has noted the moment');
+$seen = -s $node->logfile;
+$version = version($node, $db, 'day');
+falsely(sub { $node->restart });
+wait_for_version($node, $db, 'day', $version + 1);
+like(slurp_file($node->logfile, $seen), qr/scoreboard "day" is in season $far, which begins at 2030-12-31 23:00:00\+00 only.*\n.*The clock was ahead.*\n.*set the clock, restart the server/, 'the log says so, and what to do');
+sql(q{DELETE FROM scoreboard.board WHERE name = 'day'; INSERT INTO scoreboard.board (name, period, time_zone, publish_interval_ms) VALUES ('day', 'day', 'Europe/Berlin', 10)});
+is(act('ann'), $short + 2, 'after a restart it is right');
+verified('a clock that was ahead');
 
 $node->stop;
 done_testing();
