@@ -68,6 +68,14 @@ typedef struct Chore
 	int64		not_before;		/* end of its back-off */
 } Chore;
 
+enum
+{
+	BUILDING_RANKS, RENAMING_PLAYERS, FINISHING_SEASONS, REPORTING_WINDOWS, STORING_REFUSALS, PURGING, RETAINING, WATCHING, AUDITING, NUMBERING_EVENTS,
+	CHORES						/* how many there are */
+};
+
+static Chore chores[CHORES];
+
 static int64 gathered_at = 0;	/* no look before that */
 static bool put_off = false;	/* one waits for the end of its back-off */
 static int	build_failures = 0;	/* in a row, of the builder */
@@ -78,6 +86,15 @@ static int64 retention_look_ms = 0;	/* how long that took: the more boards, the 
 static int	purger_failures = 0;	/* in a row: it ended, and there was still something to do */
 static int64 watched_at = 0;	/* 0: not yet; the first look is an interval after our start */
 static bool boards_wanted = false;	/* we have asked for every board's ranks, at our start */
+
+static void
+try_later(Chore *chore, int in_a_row)
+{
+	int64		wait_ms = worker_back_off_ms(in_a_row, FIRST_BACK_OFF_MS, LONGEST_BACK_OFF_MS);
+
+	chore->not_before = worker_clock_ms() + wait_ms;
+	ereport(DEBUG1, (errmsg_internal("scoreboard tries again in " INT64_FORMAT " ms: %s", wait_ms, chore->what)));
+}
 
 static void
 store_refusals(void)
@@ -124,7 +141,11 @@ purge(void)
 	bool		more;
 	int			pin;
 
-	publisher_begin_chore(CHORE_PATIENCE_MS);
+	if (!publisher_try_chore(CHORE_PATIENCE_MS))
+	{
+		try_later(&chores[PURGING], 1);
+		return;
+	}
 	pin = plan_connect();
 	more = session_keys_purge() | grants_purge() | outbox_purge() | refusal_counts_purge() | verification_purge();
 	plan_finish(pin);
@@ -145,7 +166,11 @@ retain(void)
 	bool		due;
 
 	retention_looked_at = worker_clock_ms();
-	publisher_begin_chore(CHORE_PATIENCE_MS);
+	if (!publisher_try_chore(CHORE_PATIENCE_MS))
+	{
+		try_later(&chores[RETAINING], 1);
+		return;
+	}
 	due = season_retention_is_due() | retention_is_due() | (!purger_is_running() && kept_purge_is_due());
 	publisher_commit_chore();
 	retention_look_ms = worker_clock_ms() - retention_looked_at;
@@ -204,12 +229,7 @@ audit_pending(void)
 
 static void number_events(void);
 
-enum
-{
-	BUILDING_RANKS, RENAMING_PLAYERS, FINISHING_SEASONS, REPORTING_WINDOWS, STORING_REFUSALS, PURGING, RETAINING, WATCHING, AUDITING, NUMBERING_EVENTS
-};
-
-static Chore chores[] = {
+static Chore chores[CHORES] = {
 	[BUILDING_RANKS] = {"building ranks", ranks_pending, build_ranks},
 	[RENAMING_PLAYERS] = {"renaming players in ended seasons", season_names_pending, season_names_follow},
 	[FINISHING_SEASONS] = {"finishing seasons", seasons_pending, seasons_finish},
@@ -221,15 +241,6 @@ static Chore chores[] = {
 	[AUDITING] = {"looking after the nightly check", audit_pending, auditor_look},
 	[NUMBERING_EVENTS] = {"numbering events", outbox_pending, number_events}
 };
-
-static void
-try_later(Chore *chore, int in_a_row)
-{
-	int64		wait_ms = worker_back_off_ms(in_a_row, FIRST_BACK_OFF_MS, LONGEST_BACK_OFF_MS);
-
-	chore->not_before = worker_clock_ms() + wait_ms;
-	ereport(DEBUG1, (errmsg_internal("scoreboard tries again in " INT64_FORMAT " ms: %s", wait_ms, chore->what)));
-}
 
 /* Not into tables that a restore is still filling. */
 static void
@@ -317,7 +328,7 @@ chores_run(void)
 		return clock_wait_ms();
 	put_off = false;
 	wait_ms = WORKER_LONGEST_SLEEP_MS;
-	for (int which = 0; which < lengthof(chores); which++)
+	for (int which = 0; which < CHORES; which++)
 	{
 		Chore	   *chore = &chores[which];
 

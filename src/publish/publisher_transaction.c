@@ -25,6 +25,7 @@
 
 static Oid	own_extension = InvalidOid;
 
+static SavedPlan restored_plan = {.text = "SELECT 'scoreboard.restored'::regclass::oid"};
 static SavedPlan restoring_plan = {.text = "SELECT scoreboard.restore_under_way()"};
 
 /* False if the extension is gone, or is another one than when we started. */
@@ -97,9 +98,31 @@ publisher_commit_chore(void)
 	LockTimeout = 0;
 }
 
+static Datum
+ask(SavedPlan *plan)
+{
+	plan_read(plan, NULL, NULL, 1);
+	return plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+}
+
+/* Each of its sessions writes there before it brings a table's rows: one that is about to holds the lock, one that has is found. */
 bool
 publisher_sees_restore(void)
 {
-	plan_read(&restoring_plan, NULL, NULL, 1);
-	return DatumGetBool(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	return !ConditionalLockRelationOid(DatumGetObjectId(ask(&restored_plan)), ShareLock) || DatumGetBool(ask(&restoring_plan));
+}
+
+bool
+publisher_try_chore(int patience_ms)
+{
+	bool		restoring;
+	int			pin;
+
+	publisher_begin_chore(patience_ms);
+	pin = plan_connect();
+	restoring = publisher_sees_restore();
+	plan_finish(pin);
+	if (restoring)
+		publisher_commit_chore();
+	return !restoring;
 }

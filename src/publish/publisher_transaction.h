@@ -21,9 +21,12 @@ extern void publisher_begin_chore(int patience_ms);
 extern void publisher_commit_chore(void);
 
 /*
- * With SPI connected: is a dump being restored? Its rows must find our tables empty. Who reads rows that it may bring asks in
- * the same statement instead: scoreboard.restore_under_way().
+ * With SPI connected: is a dump being restored? Its rows must find our tables empty, and what only some of them are there for must
+ * neither be judged nor taken away. If not, none begins before our transaction has ended. (In a statement of its own: scoreboard.restore_under_way().)
  */
 extern bool publisher_sees_restore(void);
+
+/* As publisher_begin_chore(); false, and no transaction, while a dump is being restored. */
+extern bool publisher_try_chore(int patience_ms);
 
 #endif

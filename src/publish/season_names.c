@@ -185,7 +185,11 @@ season_names_follow(void)
 {
 	bool		more;
 
-	publisher_begin_chore(CHORE_PATIENCE_MS);
+	if (!publisher_try_chore(CHORE_PATIENCE_MS))
+	{
+		look_at = worker_clock_ms() + AGAIN_MS;
+		return;
+	}
 	config_begin_call();
 	SPI_connect();
 	more = mark_stale();

@@ -219,11 +219,12 @@ seasons_pending(void)
 	return seasons_wait_ms() == 0;
 }
 
-/* Steps 1 and 2. */
-static void
+/* Steps 1 and 2; false while a dump is being restored, whose scores may come behind its seasons. */
+static bool
 note_ended(void)
 {
-	publisher_begin_transaction();
+	if (!publisher_try_chore(CHORE_PATIENCE_MS))
+		return false;
 	SPI_connect();
 	plan_read(&unfinished_plan, NULL, NULL, SLICE);
 	ended_count = (int) SPI_processed;
@@ -243,7 +244,8 @@ note_ended(void)
 		MemoryContextSwitchTo(worker_turn_context());
 		waiting_since = worker_clock_ms();
 	}
-	publisher_commit_transaction();
+	publisher_commit_chore();
+	return true;
 }
 
 /* Step 3: true if they are gone. */
@@ -381,8 +383,11 @@ forget_notes(void)
 void
 seasons_finish(void)
 {
-	if (writers == NULL)
-		note_ended();
+	if (writers == NULL && !note_ended())
+	{
+		look_at = worker_clock_ms() + LONGEST_LOOK_MS;
+		return;
+	}
 	if (writers == NULL)
 	{
 		look = false;

@@ -58,19 +58,22 @@ watcher_start(void)
  * The watcher
  * ------------------------------------------------------------------------ */
 
-/* 0 as well where the extension is gone. */
+/* 0 as well where the extension is gone, and while a dump is being restored. */
 static int64
 run(SavedPlan *plan, int64 argument)
 {
 	Datum		values[1] = {Int64GetDatum(argument)};
-	int64		answer;
+	int64		answer = 0;
 	int			pin;
 
 	if (!publisher_try_transaction())
 		return 0;
 	pin = plan_connect();
-	plan_write(plan, values, NULL, SPI_OK_SELECT);
-	answer = DatumGetInt64(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	if (!publisher_sees_restore())
+	{
+		plan_write(plan, values, NULL, SPI_OK_SELECT);
+		answer = DatumGetInt64(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	}
 	plan_finish(pin);
 	publisher_commit_transaction();
 	return answer;
