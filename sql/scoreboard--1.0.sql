@@ -2412,6 +2412,11 @@ END
 $$;
 COMMENT ON FUNCTION scoreboard.refuse_reference() IS 'says that a reference was used for another change';
 
+CREATE FUNCTION scoreboard.record_change(reference text, kind text, reason text, player_id bigint DEFAULT NULL, board_id integer DEFAULT NULL, season integer DEFAULT NULL,
+    content bytea DEFAULT NULL, made_at timestamptz DEFAULT NULL) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'scoreboard_record_change' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION scoreboard.record_change IS 'records what an administrator changes; false where the reference was used before, UNAVAILABLE where an open transaction has used it';
+
 -- One way for the four below; a reference that was used already changes nothing.
 CREATE FUNCTION scoreboard.change_player(kind text, user_id text, new_state text, new_hidden boolean, reason text, reference text)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -2426,9 +2431,7 @@ BEGIN
     IF changed_id IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = 'there is no such player', DETAIL = '{"code":"NOT_FOUND"}', HINT = 'Players appear with their first action or profile.';
     END IF;
-    INSERT INTO scoreboard.adjustment (reference, kind, player_id, reason) VALUES (reference, kind, changed_id, coalesce(reason, ''))
-        ON CONFLICT ON CONSTRAINT adjustment_reference_key DO NOTHING;
-    IF NOT FOUND THEN
+    IF NOT scoreboard.record_change(reference, kind, reason, changed_id) THEN
         SELECT * INTO made FROM scoreboard.adjustment a WHERE a.reference = change_player.reference;
         IF (made.kind, made.player_id) IS DISTINCT FROM (kind, changed_id) THEN
             PERFORM scoreboard.refuse_reference();
@@ -2447,7 +2450,7 @@ $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_freeze IS
 'Stops a player from scoring; it stays in the lists.
 reference: the same one again changes nothing.
-Errors: NOT_FOUND IDEMPOTENCY_MISMATCH.';
+Errors: NOT_FOUND IDEMPOTENCY_MISMATCH UNAVAILABLE (held up for too long).';
 
 CREATE FUNCTION @extschema@.scoreboard_ban(user_id text, reason text DEFAULT '', reference text DEFAULT NULL)
 RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -2456,7 +2459,7 @@ $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_ban IS
 'Stops a player from scoring and takes it out of every list, rank and count.
 reference: the same one again changes nothing.
-Errors: NOT_FOUND IDEMPOTENCY_MISMATCH.';
+Errors: NOT_FOUND IDEMPOTENCY_MISMATCH UNAVAILABLE (held up for too long).';
 
 CREATE FUNCTION @extschema@.scoreboard_restore(user_id text, reason text DEFAULT '', reference text DEFAULT NULL)
 RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -2465,7 +2468,7 @@ $$;
 COMMENT ON FUNCTION @extschema@.scoreboard_restore IS
 'Takes back a freeze or a ban; the player stands where its scores put it.
 reference: the same one again changes nothing.
-Errors: NOT_FOUND IDEMPOTENCY_MISMATCH.';
+Errors: NOT_FOUND IDEMPOTENCY_MISMATCH UNAVAILABLE (held up for too long).';
 
 CREATE FUNCTION @extschema@.scoreboard_hide(user_id text, hidden boolean DEFAULT true, reason text DEFAULT '', reference text DEFAULT NULL)
 RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -2475,7 +2478,7 @@ COMMENT ON FUNCTION @extschema@.scoreboard_hide IS
 'Takes a player out of every list, rank and count while it goes on scoring.
 hidden: false takes it back in.
 reference: the same one again changes nothing.
-Errors: NOT_FOUND IDEMPOTENCY_MISMATCH.';
+Errors: NOT_FOUND IDEMPOTENCY_MISMATCH UNAVAILABLE (held up for too long).';
 
 CREATE FUNCTION @extschema@.scoreboard_adjust(user_id text, board text, points bigint, reason text, reference text)
 RETURNS @extschema@.scoreboard_adjusted AS 'MODULE_PATHNAME', 'scoreboard_adjust'
@@ -2505,9 +2508,6 @@ The action stays in the log: its id can''t be used again, a retry has its answer
 Errors: INVALID_REQUEST (undone already; of best and latest, where later actions were purged)
   NOT_FOUND IDEMPOTENCY_MISMATCH UNAVAILABLE (somebody holds an ended season, or the reference).';
 
-CREATE FUNCTION scoreboard.record_reset(board_id integer, reason text, reference text) RETURNS boolean
-    AS 'MODULE_PATHNAME', 'scoreboard_record_reset' LANGUAGE C VOLATILE STRICT;
-COMMENT ON FUNCTION scoreboard.record_reset(integer, text, text) IS 'notes under a reference that a board is reset; false where it was used';
 CREATE FUNCTION scoreboard.seize_season(template_id integer) RETURNS void
     AS 'MODULE_PATHNAME', 'scoreboard_seize_season' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION scoreboard.seize_season(integer) IS 'nobody acts for players until the transaction ends; who holds it up for longer than scoreboard.moderation_wait is ended. Locks the board and its label boards';
@@ -2544,7 +2544,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = format('the season of label board "%s" ends with its template''s', board), DETAIL = '{"code":"INVALID_REQUEST"}',
             HINT = format('Reset "%s".', template);
     END IF;
-    IF reference IS NOT NULL AND NOT scoreboard.record_reset(reset_id, coalesce(reason, ''), reference) THEN
+    IF reference IS NOT NULL AND NOT scoreboard.record_change(reference, 'reset', reason, board_id => reset_id) THEN
         SELECT * INTO made FROM scoreboard.adjustment a WHERE a.reference = reference;
         IF (made.kind, made.board_id) IS DISTINCT FROM ('reset', reset_id) THEN
             PERFORM scoreboard.refuse_reference();
@@ -2711,7 +2711,7 @@ BEGIN
     END IF;
     BEGIN
         frozen_id := scoreboard.lock_player(flag.user_id);
-    EXCEPTION WHEN lock_not_available THEN
+    EXCEPTION WHEN lock_not_available OR SQLSTATE 'PT503' THEN
         RETURN flag.flag_id;
     END;
     IF EXISTS (SELECT FROM scoreboard.player p WHERE p.user_id = flag.user_id AND p.state = 'active') THEN
@@ -2821,14 +2821,8 @@ END
 $$;
 COMMENT ON FUNCTION scoreboard.forget_traces(text) IS 'removes keys, grants, tickets, refusals and flags of a player';
 
--- Whatever they are now: a publisher that has them in its hands waits for us, or we for it. In one order, as all who moderate.
-CREATE FUNCTION scoreboard.reopen_seasons(changed_id bigint) RETURNS void LANGUAGE sql
-    SET search_path = pg_catalog, pg_temp AS $$
-    WITH locked AS MATERIALIZED (
-        SELECT e.board_id, e.season FROM scoreboard.season e WHERE e.purged_at IS NULL AND EXISTS (SELECT FROM scoreboard.score s WHERE s.board_id = e.board_id AND s.season = e.season AND s.player_id = changed_id)
-            ORDER BY e.board_id, e.season FOR NO KEY UPDATE)
-    UPDATE scoreboard.season e SET final = false FROM locked l WHERE e.board_id = l.board_id AND e.season = l.season
-$$;
+CREATE FUNCTION scoreboard.reopen_seasons(changed_id bigint) RETURNS void
+    AS 'MODULE_PATHNAME', 'scoreboard_reopen_seasons' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION scoreboard.reopen_seasons(bigint) IS 'has the publisher make anew the documents of the seasons that a player has a score in';
 
 -- The caller has locked the table, so that no list is added meanwhile.
@@ -2931,8 +2925,9 @@ BEGIN
         PERFORM scoreboard.anonymise_player(forgotten_id);
     END IF;
     -- The hash is for who repeats the reference.
-    INSERT INTO scoreboard.adjustment (reference, kind, content, reason)
-        VALUES (reference, mode, CASE WHEN reference IS NOT NULL THEN scoreboard.tombstone_digest(user_id) END, coalesce(reason, ''));
+    IF NOT scoreboard.record_change(reference, mode, reason, content => CASE WHEN reference IS NOT NULL THEN scoreboard.tombstone_digest(user_id) END) THEN
+        PERFORM scoreboard.refuse_reference();
+    END IF;
     RETURN (mode, kept_until, false);
 END
 $$;
@@ -3002,10 +2997,7 @@ BEGIN
     PERFORM scoreboard.hide_statement();
     PERFORM scoreboard.require_primary('change the retention');
     PERFORM scoreboard.check_change(reason, reference);
-    INSERT INTO scoreboard.adjustment (reference, kind, content, reason)
-        VALUES (reference, 'retention', sha256(convert_to(what, 'UTF8')), concat_ws('; ', what, nullif(reason, '')))
-        ON CONFLICT ON CONSTRAINT adjustment_reference_key DO NOTHING;
-    IF NOT FOUND THEN
+    IF NOT scoreboard.record_change(reference, 'retention', concat_ws('; ', what, nullif(reason, '')), content => sha256(convert_to(what, 'UTF8'))) THEN
         SELECT * INTO made FROM scoreboard.adjustment a WHERE a.reference = scoreboard_set_retention.reference;
         IF (made.kind, made.content) IS DISTINCT FROM ('retention', sha256(convert_to(what, 'UTF8'))) THEN
             PERFORM scoreboard.refuse_reference();
@@ -3023,7 +3015,7 @@ actions: 7 days at least, and not less than a receipt, grant, session key or tok
 addresses: the same for client addresses and request ids alone, 1 hour at least;
   null: as long as the action.
 reference: the same one again changes nothing.
-Errors: IDEMPOTENCY_MISMATCH.';
+Errors: IDEMPOTENCY_MISMATCH UNAVAILABLE (an open transaction has used the reference).';
 
 CREATE FUNCTION @extschema@.scoreboard_retention() RETURNS @extschema@.scoreboard_retained
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

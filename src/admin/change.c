@@ -7,7 +7,9 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "fmgr.h"
 #include "mb/pg_wchar.h"
 
 #include "scoreboard.h"
@@ -16,6 +18,14 @@
 #include "base/seize.h"
 
 #define REASON_MAX 1000			/* characters */
+
+PG_FUNCTION_INFO_V1(scoreboard_record_change);
+
+static SavedPlan record_plan = {
+	.text = "INSERT INTO scoreboard.adjustment (reference, kind, reason, player_id, board_id, season, content, made_at)"
+	" VALUES ($1, $2, coalesce($3, ''), $4, $5, $6, $7, coalesce($8, now())) ON CONFLICT (reference) DO NOTHING",
+	.nargs = 8, .types = {TEXTOID, TEXTOID, TEXTOID, INT8OID, INT4OID, INT4OID, BYTEAOID, TIMESTAMPTZOID}
+};
 
 bool
 change_check_user_id(const char *user_id, Refusal *refusal)
@@ -78,6 +88,28 @@ change_record(SavedPlan *plan, Datum *values, const char *nulls, bool *recorded,
 						  "an open transaction has just used the reference");
 	*recorded = recording.recorded;
 	return true;
+}
+
+/*
+ * scoreboard.record_change(reference, kind, reason, player_id, board_id, season, content, made_at) returns boolean: for administration in SQL. False
+ * where the reference was used already.
+ */
+Datum
+scoreboard_record_change(PG_FUNCTION_ARGS)
+{
+	Datum		values[8];
+	char		nulls[8];
+	bool		recorded;
+	Refusal		refusal;
+
+	for (int i = 0; i < 8; i++)
+	{
+		values[i] = PG_GETARG_DATUM(i);
+		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
+	}
+	if (!change_record(&record_plan, values, nulls, &recorded, &refusal))
+		refusal_raise(&refusal);
+	PG_RETURN_BOOL(recorded);
 }
 
 bool

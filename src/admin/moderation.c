@@ -6,7 +6,7 @@
  *
  * Who takes itself out of the lists, or back in (write/profile.c), passes the same trigger, but acts for itself: nobody is ended for it.
  *
- * Locks: relation scoreboard.score (ROW EXCLUSIVE), the players' rows, players by hash, boards by id; all
+ * Locks: relation scoreboard.score (ROW EXCLUSIVE), the players' rows, players by hash, boards by id, each the row of an ended season; all
  * to the end of the transaction. SQL that changes scoreboard.player has locked the rows before its triggers run.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -21,6 +22,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/tuplestore.h"
 
@@ -39,6 +41,7 @@
 
 PG_FUNCTION_INFO_V1(scoreboard_lock_player);
 PG_FUNCTION_INFO_V1(scoreboard_player_listed);
+PG_FUNCTION_INFO_V1(scoreboard_reopen_seasons);
 
 static SavedPlan boards_plan = {
 	.text = "SELECT board_id FROM scoreboard.board ORDER BY board_id",
@@ -60,6 +63,15 @@ static SavedPlan set_recorded_plan = {
 	"  WHERE e.ended_at IS NOT NULL AND e.purged_at IS NULL ORDER BY e.board_id, e.season FOR NO KEY UPDATE OF e)"
 	" UPDATE scoreboard.season e SET final = false FROM locked l WHERE e.board_id = l.board_id AND e.season = l.season",
 	.nargs = 2, .types = {INT8OID, BOOLOID}
+};
+
+/* All that the player has a score in. Whatever they are now: a publisher that has them in its hands waits for us, or we for it. In the same order. */
+static SavedPlan reopen_plan = {
+	.text = "WITH locked AS MATERIALIZED (SELECT e.board_id, e.season FROM scoreboard.season e"
+	"  WHERE e.purged_at IS NULL AND EXISTS (SELECT FROM scoreboard.score s WHERE s.board_id = e.board_id AND s.season = e.season AND s.player_id = $1)"
+	"  ORDER BY e.board_id, e.season FOR NO KEY UPDATE)"
+	" UPDATE scoreboard.season e SET final = false FROM locked l WHERE e.board_id = l.board_id AND e.season = l.season",
+	.nargs = 1, .types = {INT8OID}
 };
 
 static SavedPlan lock_row_plan = {
@@ -202,8 +214,38 @@ set_listed(Ledger *ledger, int32 board_id, int64 player_id, bool listed)
 	plan_write(&set_listed_plan, values, NULL, SPI_OK_UPDATE);
 }
 
+typedef struct Reopening
+{
+	SavedPlan  *plan;
+	Datum	   *values;
+} Reopening;
+
 static void
-set_listed_everywhere(int64 player_id, bool listed)
+reopen(void *argument)
+{
+	Reopening  *reopening = argument;
+	int			pin = plan_connect();
+
+	plan_write(reopening->plan, reopening->values, NULL, SPI_OK_UPDATE);
+	plan_finish(pin);
+}
+
+/* Whoever moderates another player of an ended season, in an open transaction, holds its row. Who chooses for itself ends nobody. */
+static void
+reopen_seasons(Reopening *reopening, bool moderated)
+{
+	Oid			seasons = get_relname_relid("season", get_namespace_oid("scoreboard", false));
+	Refusal		refusal;
+
+	if (moderated ? seize_rows(seasons, "a season that has ended", reopen, reopening) : seize_try(scoreboard_moderation_wait, reopen, reopening))
+		return;
+	refuse_for(&refusal, REFUSAL_UNAVAILABLE, 1, "Find the open transaction that has moderated a player of that season, and end it.",
+			   "an open transaction holds up a season that has ended");
+	refusal_raise(&refusal);
+}
+
+static void
+set_listed_everywhere(int64 player_id, bool listed, bool moderated)
 {
 	uint64		count;
 	int32	   *board_ids;
@@ -220,9 +262,19 @@ set_listed_everywhere(int64 player_id, bool listed)
 		board_ids[i] = DatumGetInt32(plan_datum(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
 	for (uint64 i = 0; i < count; i++)
 		set_listed(ledger, board_ids[i], player_id, listed);
-	plan_write(&set_recorded_plan, values, NULL, SPI_OK_UPDATE);
 	SPI_finish();
+	reopen_seasons(&(Reopening) {&set_recorded_plan, values}, moderated);
 	ledger_close(ledger);
+}
+
+/* scoreboard.reopen_seasons(player_id bigint) returns void */
+Datum
+scoreboard_reopen_seasons(PG_FUNCTION_ARGS)
+{
+	Datum		values[1] = {PG_GETARG_DATUM(0)};
+
+	reopen_seasons(&(Reopening) {&reopen_plan, values}, true);
+	PG_RETURN_VOID();
 }
 
 /* A player of whom a statement changed what decides about lists, or about scoring. */
@@ -352,7 +404,7 @@ moderate(ChangedPlayers *changed)
 		if (changed->players[i].suspended)
 			(void) session_keys_end(changed->players[i].user_id);
 		if (changed->players[i].listed != changed->players[i].was_listed)
-			set_listed_everywhere(changed->players[i].player_id, changed->players[i].listed);
+			set_listed_everywhere(changed->players[i].player_id, changed->players[i].listed, changed->players[i].moderated);
 	}
 }
 

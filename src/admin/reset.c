@@ -19,17 +19,12 @@
 #include "miscadmin.h"
 
 #include "scoreboard.h"
-#include "admin/change.h"
+#include "base/plan.h"
+#include "base/refusal.h"
 #include "base/seize.h"
 #include "base/tables.h"
 
-PG_FUNCTION_INFO_V1(scoreboard_record_reset);
 PG_FUNCTION_INFO_V1(scoreboard_seize_season);
-
-static SavedPlan record_plan = {
-	.text = "INSERT INTO scoreboard.adjustment (reference, kind, board_id, reason) VALUES ($1, 'reset', $2, $3) ON CONFLICT ON CONSTRAINT adjustment_reference_key DO NOTHING",
-	.nargs = 3, .types = {TEXTOID, INT4OID, TEXTOID}
-};
 
 static SavedPlan board_plan = {
 	.text = "SELECT FROM scoreboard.board b WHERE b.board_id = $1 FOR NO KEY UPDATE NOWAIT",
@@ -46,19 +41,6 @@ static SavedPlan seasons_plan = {
 	" ORDER BY e.board_id, e.season FOR UPDATE NOWAIT",
 	.nargs = 1, .types = {INT4OID}
 };
-
-/* scoreboard.record_reset(board_id integer, reason text, reference text) returns boolean */
-Datum
-scoreboard_record_reset(PG_FUNCTION_ARGS)
-{
-	Datum		values[3] = {PG_GETARG_DATUM(2), PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)};
-	bool		recorded;
-	Refusal		refusal;
-
-	if (!change_record(&record_plan, values, NULL, &recorded, &refusal))
-		refusal_raise(&refusal);
-	PG_RETURN_BOOL(recorded);
-}
 
 typedef struct Taking
 {

@@ -7,7 +7,8 @@
  * ahead of it are only those who came in between, and they are ended after another moment.
  *
  * The wait is in a subtransaction, by the server's own lock_timeout: its end is an error. A deadlock counts as
- * the end of the time, as long as there is somebody to end.
+ * the end of the time, as long as there is somebody to end. Where the time is over and there is nobody (another moderator, or somebody who has
+ * locked the row by SQL of his own), the caller is refused.
  *
  * A session is ended by its process id. Whether that is still the process whose lock was seen is asked of its virtual
  * transaction right before; and such a lock goes with its transaction.
@@ -27,11 +28,15 @@
 #include "compat.h"
 #include "scoreboard.h"
 #include "base/locks.h"
+#include "base/refusal.h"
 #include "base/seize.h"
 #include "base/tables.h"
 
 /* Once the time is over: how long those who were ended may take to go, before it is looked who else there is. */
 #define ROUND_MS 100
+
+/* So many rounds without anybody to end: whoever has just gone has left the lock by then. */
+#define ROUNDS_FOR_NOBODY 3
 
 /* Of scoreboard.score: a turn of asking for it, and the pause behind it. */
 #define SCORES_TURN_MS 100
@@ -237,10 +242,21 @@ take_within(int patience_ms, void (*take) (void *argument), void *argument)
 	return error;
 }
 
+compat_noreturn static void
+refuse_held(const char *what)
+{
+	Refusal		refusal;
+
+	refuse_for(&refusal, REFUSAL_UNAVAILABLE, 1, "pg_blocking_pids() says whose it is while somebody waits. Try again, or end that session.",
+			   "an open transaction that moderates, or has locked the row, holds up %s", what);
+	refusal_raise(&refusal);
+}
+
 void
 seize(SeizeWait *wait, const LOCKTAG *tag, LOCKMASK modes, const char *what, void (*take) (void *argument), void *argument)
 {
 	List	   *ended = NIL;
+	int			rounds = 0;
 	instr_time	start;
 
 	INSTR_TIME_SET_CURRENT(start);
@@ -263,9 +279,15 @@ seize(SeizeWait *wait, const LOCKTAG *tag, LOCKMASK modes, const char *what, voi
 		deadlock = error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
 		if (!deadlock && (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE || own_first))
 			ReThrowError(error);
-		if ((deadlock || passed_ms(&wait->start) >= scoreboard_moderation_wait) &&
-			!end_sessions(tag, modes, what, &ended) && deadlock)
-			ReThrowError(error);
+		if (deadlock || passed_ms(&wait->start) >= scoreboard_moderation_wait)
+		{
+			if (end_sessions(tag, modes, what, &ended))
+				rounds = 0;
+			else if (deadlock)
+				ReThrowError(error);
+			else if (++rounds == ROUNDS_FOR_NOBODY)
+				refuse_held(what);
+		}
 		FreeErrorData(error);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -283,6 +305,22 @@ seize_try(int patience_ms, void (*take) (void *argument), void *argument)
 		ReThrowError(error);
 	FreeErrorData(error);
 	return false;
+}
+
+bool
+seize_rows(Oid table, const char *what, void (*take) (void *argument), void *argument)
+{
+	SeizeHolders *holders;
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, table);
+	holders = seize_note_holders(&tag, ~LOCKBIT_ON(AccessShareLock));
+	if (seize_try(scoreboard_moderation_wait, take, argument))
+		return true;
+	if (!seize_holders_left(holders))
+		return false;
+	seize_end_holders(holders, what);
+	return seize_try(scoreboard_moderation_wait, take, argument);
 }
 
 void

@@ -21,7 +21,7 @@ typedef struct SeizeWait
  * Runs take(argument), which waits for locks and writes nothing, until it comes back: under a limit of time, again and
  * again. When the time is over, whoever holds or awaits the lock of that tag in one of these modes is ended,
  * before each further time; but not who holds it in ACCESS EXCLUSIVE mode, nor ourselves. "what" names the lock in the log.
- * Raises what take raises: the caller's own lock_timeout, a cancel, a deadlock with those who are spared.
+ * Raises what take raises: the caller's own lock_timeout, a cancel, a deadlock with those who are spared; UNAVAILABLE where there is nobody to end.
  */
 extern void seize(SeizeWait *wait, const LOCKTAG *tag, LOCKMASK modes, const char *what, void (*take) (void *argument), void *argument);
 
@@ -39,6 +39,12 @@ extern void seize_scores_pause(void);
 
 /* Who held a lock at a moment, for a caller that doesn't wait in the lock's queue. */
 typedef struct SeizeHolders SeizeHolders;
+
+/*
+ * Runs take(argument), which waits for rows of a table, for scoreboard.moderation_wait; then ends who has held a lock on the table since before,
+ * other than to read it, and runs it once more. False where it doesn't come back even so.
+ */
+extern bool seize_rows(Oid table, const char *what, void (*take) (void *argument), void *argument);
 
 /* Modes with which somebody writes to a table. */
 #define SEIZE_WRITERS \

@@ -128,8 +128,8 @@ sql(q{SELECT scoreboard_restore('p1')});
 # Moderators wait for each other; the wait can be left.
 my $moderator = session(q{BEGIN; SELECT scoreboard_ban('p2')});
 my $moderator_pid = pid($moderator);
-foreach my $case ([ 'lock_timeout', q{SET lock_timeout = '1s'}, qr/canceling statement due to lock timeout/ ],
-	[ 'statement_timeout', q{SET statement_timeout = '1s'}, qr/canceling statement due to statement timeout/ ])
+foreach my $case ([ 'lock_timeout', q{SET lock_timeout = '100ms'}, qr/canceling statement due to lock timeout/ ],
+	[ 'statement_timeout', q{SET statement_timeout = '100ms'}, qr/canceling statement due to statement timeout/ ])
 {
 	foreach my $statement (q{SELECT scoreboard_freeze('p2')}, q{UPDATE scoreboard.player SET hidden = true WHERE user_id = 'p2'})
 	{
