@@ -4,7 +4,8 @@
  * One question every EVERY_MS, by the worker that answers scrapers, while somebody
  * wants to know: a scrape is
  * answered with what was read last and never waits. What was read is kept as
- * libpq gave it. Where the database is away the numbers stay, and their age
+ * libpq gave it, of METRICS_BOARDS boards at most: of a hundred thousand the server would count for seconds, and a scrape would hold
+ * up everybody's requests. Where the database is away the numbers stay, and their age
  * tells.
  *
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
@@ -26,7 +27,9 @@
 #define STATS "SELECT s.library_version, s.rate_entries, s.rate_capacity, s.rate_refusals_full, s.refusals_lost," \
 	" s.rank_memory_used, s.rank_memory, s.rate_memory_used, s.rate_memory, s.rate_nearly_full::int, scoreboard.outbox_behind(), b.board, b.players, b.rank_memory, (b.rank_state = 'ready')::int, b.flags," \
 	" extract(epoch from b.published_at), b.publishes, b.commits, b.refusals, extract(epoch from b.verified_at), b.findings" \
-	" FROM scoreboard.server_stats() s LEFT JOIN scoreboard.stats() b ON true"
+	" FROM scoreboard.server_stats() s LEFT JOIN scoreboard.stats(" TEXT_OF(METRICS_BOARDS) ") b ON true ORDER BY b.board COLLATE \"C\""
+#define TEXT_OF(number) TEXT_OF_IT(number)
+#define TEXT_OF_IT(number) #number
 
 #define COLUMN_VERSION 0
 #define COLUMN_BOARD 11
@@ -155,6 +158,29 @@ metrics_database_print(Bridge *bridge, FILE *out)
 	for (int column = 0; column < COLUMNS; column++)
 		if (columns[column].name)
 			print_column(bridge, out, stats, column);
+}
+
+/* The rows stand in the order of the boards' names, whose collation is "C". */
+bool
+metrics_database_told_of(Bridge *bridge, const char *board)
+{
+	const PGresult *stats = bridge->database_metrics->stats;
+	int			low = 0;
+	int			high = stats ? PQntuples(stats) : 0;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+		int			order = strcmp(board, PQgetvalue(stats, middle, COLUMN_BOARD));
+
+		if (order == 0)
+			return true;
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return false;
 }
 
 /* ---- coming and going ---- */

@@ -17,4 +17,8 @@ extern void metrics_database_stop(Bridge *bridge);	/* before the pool */
 /* As they were last read, for somebody who asks; so they are read again soon. */
 extern void metrics_database_print(Bridge *bridge, FILE *out);
 
+/* Of more boards than these, those with the lowest numbers have series of their own: what was read last is of them, or not yet known. */
+#define METRICS_BOARDS 1000
+extern bool metrics_database_told_of(Bridge *bridge, const char *board);
+
 #endif

@@ -198,6 +198,7 @@ typedef struct BoardSeries
 	FILE	   *out;
 	const char *name;
 	int64_t		(*value) (const NewestBoard *board);
+	Bridge	   *only_told_of;	/* NULL: all boards */
 } BoardSeries;
 
 static void
@@ -205,14 +206,32 @@ board_line(void *data, const Board *board)
 {
 	const BoardSeries *series = data;
 
+	if (series->only_told_of && !metrics_database_told_of(series->only_told_of, board_name(board)))
+		return;
 	fprintf(series->out, "%s{board=\"%s\"} %" PRId64 "\n", series->name, board_name(board), series->value(board_newest(board)));
+}
+
+static void
+count_board(void *data, const Board *board)
+{
+	(void) board;
+	++*(int *) data;
+}
+
+static int
+count_boards(Bridge *bridge)
+{
+	int			count = 0;
+
+	boards_each(bridge, count_board, &count);
+	return count;
 }
 
 static void
 each_board(Bridge *bridge, FILE *out, const char *name, const char *type, const char *help,
 		   int64_t (*value) (const NewestBoard *board))
 {
-	BoardSeries series = {out, name, value};
+	BoardSeries series = {out, name, value, count_boards(bridge) > METRICS_BOARDS ? bridge : NULL};
 
 	metrics_head(out, name, type, help);
 	boards_each(bridge, board_line, &series);
@@ -228,6 +247,7 @@ lists(Bridge *bridge, const Metrics *metrics, const WorkersAll *all, FILE *out)
 	histogram(out, PREFIX "commit_to_frame_seconds", "From an increment's answer to the first newer list, ready to be sent.", &metrics->commit_to_frame);
 	histogram(out, PREFIX "publish_to_frame_seconds", "From a list's updatedAt, by the database's clock, to its frame, by ours.", &metrics->publish_to_frame);
 	histogram(out, PREFIX "fan_out_seconds", "From a list's frame until its last subscriber was sent it.", &metrics->fan_out);
+	gauge(out, PREFIX "boards", "Boards in memory; of more than a thousand, those with the lowest numbers have series of their own.", count_boards(bridge));
 	each_board(bridge, out, PREFIX "publications_total", "counter", "Lists that came from the database, by board.", newest_publications);
 	each_board(bridge, out, PREFIX "board_version", "gauge", "Version of the newest list in memory.", newest_version);
 	each_board(bridge, out, PREFIX "board_subscribers", "gauge", "Streams of this board.", newest_subscribers);

@@ -3348,7 +3348,8 @@ CREATE FUNCTION scoreboard.rank_check(board_id integer, season integer) RETURNS 
     AS 'MODULE_PATHNAME', 'scoreboard_rank_check' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION scoreboard.rank_check(integer, integer) IS 'what is wrong with the structure of the rank tree, or null; holds up writers meanwhile, for tests';
 
-CREATE FUNCTION scoreboard.stats()
+-- Of so many boards, those with the lowest numbers; null: of all. Each that is asked costs a look at its ranks.
+CREATE FUNCTION scoreboard.stats(most integer DEFAULT NULL)
 RETURNS TABLE (board text, season integer, version bigint, rank_state text, players bigint, rank_memory bigint, flags bigint,
     published_at timestamptz, publishes bigint, commits bigint, refusals jsonb, verified_at timestamptz, verify_ms bigint, findings bigint)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -3356,14 +3357,14 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
     SELECT b.name, n.season, t.version, CASE WHEN b.remote THEN 'remote' WHEN b.merges <> '{}' THEN 'merged' ELSE r.state END,
         CASE WHEN b.remote OR b.merges <> '{}' THEN t.players ELSE r.players END, r.memory, coalesce(f.standing, 0), t.updated_at, r.publishes, r.commits, coalesce(c.refusals, '{}'),
         v.ended_at, v.took, v.findings
-    FROM scoreboard.board b CROSS JOIN LATERAL scoreboard.running_season(b.period, b.time_zone, CASE b.period WHEN 'forever' THEN 1 ELSE scoreboard.season_begun(b.board_id) END) n (season) CROSS JOIN LATERAL scoreboard.rank_state(b.board_id, n.season) r LEFT JOIN scoreboard.top t ON t.board = b.name
+    FROM (SELECT a.* FROM scoreboard.board a ORDER BY a.board_id LIMIT most) b CROSS JOIN LATERAL scoreboard.running_season(b.period, b.time_zone, CASE b.period WHEN 'forever' THEN 1 ELSE scoreboard.season_begun(b.board_id) END) n (season) CROSS JOIN LATERAL scoreboard.rank_state(b.board_id, n.season) r LEFT JOIN scoreboard.top t ON t.board = b.name
         LEFT JOIN (SELECT s.board_id, count(*) FROM scoreboard.flag s WHERE s.cleared_at IS NULL GROUP BY s.board_id) AS f (board_id, standing) ON f.board_id = b.board_id
         LEFT JOIN (SELECT s.board_id, jsonb_object_agg(s.code, s.refusals) FROM scoreboard.refusal_count s GROUP BY s.board_id) AS c (board_id, refusals) ON c.board_id = b.board_id
         LEFT JOIN (SELECT DISTINCT ON (s.board_id) s.board_id, s.ended_at, (extract(epoch FROM s.ended_at - s.began_at) * 1000)::bigint, s.findings
             FROM scoreboard.verification s ORDER BY s.board_id, s.began_at DESC) AS v (board_id, ended_at, took, findings) ON v.board_id = b.board_id
     ORDER BY b.name
 $$;
-COMMENT ON FUNCTION scoreboard.stats() IS 'scoreboard_stats() for bridges';
+COMMENT ON FUNCTION scoreboard.stats(integer) IS 'scoreboard_stats() for bridges';
 
 CREATE FUNCTION @extschema@.scoreboard_stats()
 RETURNS SETOF @extschema@.scoreboard_board_stats

@@ -283,6 +283,25 @@ test('what waits for the database is shown, and how it comes back', async () => 
   proxy.stop();
 });
 
+test('of very many boards the first thousand have series of their own', async () => {
+  await cluster.sql("INSERT INTO scoreboard.board (name) SELECT 'many-' || n FROM generate_series(1, 1000) n");
+  const metrics = await until('all to be there', async () => {
+    const now = await scrape(bridge);
+    return value(now, 'scoreboard_bridge_boards') === 1003 && value(now, labelled('scoreboard_board_rank_ready', { board: 'many-1' })) === 1 && now;
+  });
+  for (const name of ['scoreboard_bridge_board_version', 'scoreboard_board_players']) {
+    const boards = [...metrics.samples.keys()].filter((key) => key.startsWith(`${name}{`));
+    assert.equal(boards.length, 1000, name);
+    for (const board of ['global', 'other', 'slow', 'many-997']) assert.ok(boards.includes(labelled(name, { board })), `${name} of ${board}`);
+  }
+  await cluster.sql("DELETE FROM scoreboard.board WHERE name LIKE 'many-%'");
+  const few = await until('them to be gone', async () => {
+    const now = await scrape(bridge);
+    return value(now, 'scoreboard_bridge_boards') === 3 && now;
+  });
+  assert.equal([...few.samples.keys()].filter((key) => key.startsWith('scoreboard_bridge_board_version{')).length, 3);
+});
+
 test('while the database is away it is there all the same', async () => {
   await cluster.shutdown();
   await until('it to show', async () => value(await scrape(bridge), 'scoreboard_bridge_live') === 0);
