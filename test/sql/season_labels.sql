@@ -60,5 +60,8 @@ SELECT * FROM scoreboard_verify() WHERE board_name LIKE 'sl%';
 -- Who is forgotten is in none of them.
 SELECT f.mode FROM scoreboard_forget('sl:ada') f;
 SELECT sign.becomes($$NOT EXISTS (SELECT FROM scoreboard.season e WHERE e.document LIKE '%"sl:ada"%')$$);
+-- A time zone is asked for once, by its name.
+SELECT sign.outcome(format('UPDATE scoreboard.board SET time_zone = %L WHERE name = ''sl-other'' RETURNING time_zone', zone)) FROM unnest(ARRAY['Mars/Olympus', 'Asia/Kathmandu', 'XYZ5', 'Asia/Kathmandu']) AS zone;
+SELECT sign.outcome(format('INSERT INTO scoreboard.board (name, time_zone) VALUES (''sl-zone'' || length(%L), %1$L) RETURNING time_zone', zone)) FROM unnest(ARRAY['Mars/Olympus', 'Asia/Kathmandu', 'XYZ5']) AS zone;
 DELETE FROM scoreboard.board WHERE name LIKE 'sl%';
 DELETE FROM scoreboard.adjustment WHERE kind = 'reset';
