@@ -20,6 +20,7 @@ sql(q{INSERT INTO scoreboard.board (name, period, publish_interval_ms) VALUES ('
 	INSERT INTO scoreboard.action_type (name, proof, points) VALUES ('WIN', 'trusted', 1)});
 sub season { return sql(q{SELECT season FROM scoreboard_boards() WHERE board = 'daily'}); }
 my $first = season();
+wait_until($node, $db, q{EXISTS (SELECT FROM scoreboard.season JOIN scoreboard.board USING (board_id) WHERE name = 'daily')}, 'the season is recorded');
 
 # A later season than the clock's, as a clock that was ahead would have begun it.
 sub begin_next
