@@ -1341,17 +1341,20 @@ $$;
 COMMENT ON FUNCTION scoreboard.published_list(text, integer, integer) IS 'the same as JSON, for bridges';
 
 -- Nobody counts on a board that is gone: whoever has its list from us shows nobody either. The version stays for a board that is made again.
-CREATE FUNCTION scoreboard.empty_gone_lists(boards text[]) RETURNS void LANGUAGE sql VOLATILE
+CREATE FUNCTION scoreboard.empty_gone_lists(boards text[]) RETURNS boolean LANGUAGE sql VOLATILE
     SET search_path = pg_catalog, pg_temp AS $$
-    UPDATE scoreboard.top t SET version = t.version + 1, updated_at = clock_timestamp(), players = 0, second_keys = '{}',
-        document = regexp_replace(regexp_replace(t.document, ',"players":[0-9]+,"entries":\[.*$', ',"players":0,"entries":[]}'), ',"version":[0-9]+,', ',"version":' || t.version + 1 || ',')
-    FROM (SELECT g.board FROM scoreboard.top g WHERE (g.players <> 0 OR g.second_keys <> '{}') AND NOT EXISTS (SELECT FROM scoreboard.board b WHERE b.name = g.board)
-            AND CASE WHEN boards IS NULL THEN NOT EXISTS (SELECT FROM pg_subscription u JOIN pg_database d ON d.oid = u.subdbid WHERE d.datname = current_database()) ELSE g.board = ANY (boards) END
-            -- No list waits for somebody who sits on another one.
-            FOR UPDATE SKIP LOCKED) AS gone
-    WHERE t.board = gone.board
+    WITH gone AS MATERIALIZED (
+        SELECT g.board FROM scoreboard.top g WHERE (g.players <> 0 OR g.second_keys <> '{}') AND NOT EXISTS (SELECT FROM scoreboard.board b WHERE b.name = g.board)
+            AND CASE WHEN boards IS NULL THEN NOT EXISTS (SELECT FROM pg_subscription u JOIN pg_database d ON d.oid = u.subdbid WHERE d.datname = current_database()) ELSE g.board = ANY (boards) END),
+    -- No list waits for somebody who sits on another one.
+    had AS MATERIALIZED (SELECT t.board FROM scoreboard.top t WHERE t.board IN (SELECT g.board FROM gone g) FOR UPDATE SKIP LOCKED),
+    emptied AS (
+        UPDATE scoreboard.top t SET version = t.version + 1, updated_at = clock_timestamp(), players = 0, second_keys = '{}',
+            document = regexp_replace(regexp_replace(t.document, ',"players":[0-9]+,"entries":\[.*$', ',"players":0,"entries":[]}'), ',"version":[0-9]+,', ',"version":' || t.version + 1 || ',')
+        FROM had h WHERE t.board = h.board RETURNING t.board)
+    SELECT (SELECT count(*) FROM gone) = (SELECT count(*) FROM emptied)
 $$;
-COMMENT ON FUNCTION scoreboard.empty_gone_lists(text[]) IS 'leaves nobody in the published lists of these boards that are gone; null: of all, unless a subscription brings lists of boards that aren''t made yet';
+COMMENT ON FUNCTION scoreboard.empty_gone_lists(text[]) IS 'leaves nobody in the published lists of these boards that are gone; null: of all, unless a subscription brings lists of boards that aren''t made yet. False: somebody holds some of them';
 
 -- ALWAYS: a restore and logical replication must pass them too.
 DO $$

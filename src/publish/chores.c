@@ -48,6 +48,9 @@
 /* How long a lock is waited for at our end, when the sessions that could hold one are told to end as well. */
 #define LAST_PATIENCE_MS 1000
 
+/* The builder waits as long as it takes; where we build ourselves, publishing is to say who is in the way. */
+#define BUILD_PATIENCE_MS 1000
+
 /* Nobody makes it due: what has lived long enough is looked for at our start, and so often. */
 #define PURGE_INTERVAL_MS 600000
 
@@ -117,7 +120,7 @@ ranks_pending(void)
 static void
 build_ranks(void)
 {
-	publisher_begin_transaction();
+	publisher_begin_chore(BUILD_PATIENCE_MS);
 	if (!boards_wanted)
 		rank_build_want_all();
 	boards_wanted = true;
@@ -125,6 +128,7 @@ build_ranks(void)
 	if ((rank_build_is_quick() || !builder_start()) && rank_build(true))
 		publisher_wake();
 	CommitTransactionCommand();
+	LockTimeout = 0;
 	MemoryContextSwitchTo(worker_turn_context());
 }
 

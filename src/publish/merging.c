@@ -34,13 +34,27 @@
 #include "base/plan.h"
 #include "base/tables.h"
 #include "publish/merging.h"
+#include "publish/schedule.h"
+#include "publish/worker.h"
 #include "rank/notes.h"
 #include "read/document.h"
 
 PG_FUNCTION_INFO_V1(scoreboard_top_arrives);
 PG_FUNCTION_INFO_V1(scoreboard_top_changed);
 
+/* Lists of boards that are gone and that somebody holds are looked at again after so long. */
+#define GONE_LOOK_MS 500
+
 static bool is_publisher = false;
+
+/* Lists of boards that are gone: all of them, not only those that we have known; some of either are left. */
+static struct
+{
+	bool		all;
+	bool		left_all;
+	bool		left;
+	int64		next_at;		/* 0: none is left */
+}			emptying = {0};
 
 /* The board whose list was turned away last. */
 static char turned_away[SCOREBOARD_NAME_MAX + 1] = "";
@@ -128,12 +142,14 @@ merging_list(const Board *board)
 	return list;
 }
 
-void
-merging_empty_gone(List *names)
+/* Null: of all that are gone. False: somebody holds some of them. */
+static bool
+empty_lists(List *names)
 {
 	ArrayBuildState *array = initArrayResult(TEXTOID, CurrentMemoryContext, false);
 	Datum		values[1] = {(Datum) 0};
 	ListCell   *cell;
+	bool		all;
 
 	foreach(cell, names)
 		array = accumArrayResult(array, CStringGetTextDatum(lfirst(cell)), false, TEXTOID, CurrentMemoryContext);
@@ -141,7 +157,35 @@ merging_empty_gone(List *names)
 		values[0] = makeArrayResult(array, CurrentMemoryContext);
 	SPI_connect();
 	plan_write(&empty_plan, values, names != NIL ? " " : "n", SPI_OK_SELECT);
+	all = DatumGetBool(plan_datum(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 	SPI_finish();
+	MemoryContextSwitchTo(worker_turn_context());
+	return all;
+}
+
+void
+merging_empty_gone(bool all)
+{
+	List	   *names = schedule_gone();
+
+	emptying.all |= all;
+	emptying.left_all = emptying.all && !empty_lists(NIL);
+	emptying.left = names != NIL && !empty_lists(names);
+}
+
+void
+merging_emptied_gone(void)
+{
+	emptying.all = emptying.left_all;
+	if (!emptying.left)
+		schedule_forget_gone();
+	emptying.next_at = emptying.all || emptying.left ? worker_clock_ms() + GONE_LOOK_MS : 0;
+}
+
+int64
+merging_empty_wait_ms(void)
+{
+	return emptying.next_at == 0 ? WORKER_LONGEST_SLEEP_MS : Max(emptying.next_at - worker_clock_ms(), 0);
 }
 
 /* ---------------------------------------------------------------------------

@@ -28,8 +28,13 @@ extern PublishedList merging_own_list(const Board *board, int32 season, Listing 
 /* Of a board that merges others, from what is stored of these now. Raises where one of them is in another order. */
 extern PublishedList merging_list(const Board *board);
 
-/* Leaves nobody in the stored lists of boards by these names (char *) that are gone; with NULL, of all that are. */
-extern void merging_empty_gone(List *names);
+/*
+ * The publisher's: leaves nobody in the stored lists of boards that are gone, of those that it has known or of all. After the commit:
+ * forgets them, but for those that somebody holds; and how long until these are tried again.
+ */
+extern void merging_empty_gone(bool all);
+extern void merging_emptied_gone(void);
+extern int64 merging_empty_wait_ms(void);
 
 /* Tells this process's triggers that what it writes to scoreboard.top needs no look: it is the publisher. */
 extern void merging_is_publisher(void);

@@ -24,20 +24,21 @@
  *   pending       interval over                          → quiet; published if its list changed
  *   pending       its ranks are being built              pending, looked at again soon
  *   pending       building its list failed               pending, due after a back-off that doubles
+ *   pending       somebody holds what it needs           held, pending: tried again soon, and beside the others
+ *   held          published                              as any other
  *   any           its row is gone                        forgotten; its stored version stays, so that a
  *                                                        board made again by that name is newer
  *
  * All boards that a cycle looks at and that are due go into one transaction (schedule.c chooses them, some hundreds at most). If one of them fails, that
  * transaction is repeated at once without it; if reading or committing fails,
- * everything waits for a back-off. If the commit fails because the queue of
+ * everything waits for a back-off. Locks are waited for a moment only, but at the commit: who sits in a transaction on a row of
+ * scoreboard.top, or on whatever else a list needs, holds up the lists that need it, and is named in the log (publish/obstacle.c).
+ * While there is such a session each list is tried in a subtransaction, so that the others needn't be built twice. If the commit fails because the queue of
  * NOTIFY is full, the documents are stored without, for a while: gateways look
  * by themselves every few seconds.
  *
  * A mark of a touched board is taken away before the snapshot that its list is
  * built from, so a commit during the cycle marks it again and is not lost.
- * Boards are never read from caches: a commit wakes us before its
- * invalidations arrive.
- *
  * Beside publishing it does chores (publish/chores.c), when publisher_wake() says that there are some.
  *
  * Locks: those of publish/publisher_transaction.c.
@@ -56,7 +57,6 @@
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
-#include "utils/array.h"
 #include "utils/backend_status.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -68,12 +68,15 @@
 #include "compat.h"
 #include "scoreboard.h"
 #include "base/plan.h"
+#include "base/seize.h"
 #include "base/tables.h"
 #include "publish/baseline.h"
+#include "publish/board_row.h"
 #include "publish/chores.h"
 #include "publish/kept.h"
 #include "publish/launcher.h"
 #include "publish/merging.h"
+#include "publish/obstacle.h"
 #include "publish/outbox.h"
 #include "publish/publisher.h"
 #include "publish/publisher_transaction.h"
@@ -101,34 +104,13 @@
 /* After an error, all others are published first, and its own pause gets longer. */
 #define UNKEPT_BACK_OFF_MS 1000
 
-/* What a cycle reads of a board, and what becomes of it. */
-typedef struct BoardRow
-{
-	Board		board;
-	PublishedBoard *known;
-	bool		due;
-	int32		season;			/* that runs */
-	CalendarSpan	span;
-	bool		known_zone;		/* else the season isn't known: no list */
-	bool		stored;			/* there is a row in scoreboard.top; read where the board is due */
-	int32		stored_season;
-	int64		stored_version;	/* the last one, also of documents that seasons have kept */
-	char	   *list_order;
-	List	   *merged_by;		/* board_ids of those that merge it */
-	char	   *stored_document;
-	int64		shown_version;	/* that of stored_document */
-	TimestampTz kept_since;
-	bool		keeps;			/* versions of its list, since kept_since */
-	bool		moves;			/* its players have, since the baseline's moment */
-	bool		noted;			/* a baseline, in this cycle */
-	bool		unkept;			/* a list or a baseline: it couldn't be done in this cycle */
-	bool		recorded;		/* the season that runs has its row, and none before it runs */
-	int			shown_count;
-	int32	   *shown;			/* bits of the players in the list that was built */
-	BaselineDue baseline;
-	TimestampTz updated_at;		/* when new_version was */
-	int64		new_version;	/* 0: not published in this cycle */
-} BoardRow;
+/* How long a list waits for a lock, and where each is tried by itself; and in sum in a cycle, before it publishes those that it has. */
+#define PATIENCE_MS 100
+#define TRY_PATIENCE_MS 10
+#define TRIES 10
+
+/* Of how many lists a cycle says who is in the way. */
+#define TELL_MAX 10
 
 /* Whom to blame for an error. */
 typedef enum CycleStep
@@ -146,35 +128,23 @@ typedef struct Cycle
 	CycleStep	step;
 	PublishedBoard *current;
 	bool		notify;
+	int			patience_ms;	/* how long locks are waited for */
 	Oid			score_table;	/* whose lists these are */
 	bool		may_keep;		/* kept_begin()'s answer, once asked */
 	bool		asked_to_keep;
 	int64		built_at;		/* ms: all lists were built, and the commit began */
+	int			tries;			/* lists that were tried in vain */
+	List	   *held;			/* of PublishedBoard: somebody is in the way */
 	List	   *done;			/* of BoardRow: built, and stored where changed */
 } Cycle;
 
 static int64 all_not_before = 0;	/* back-off after an error that no board is to blame for */
 static int	all_failures = 0;
+static Obstacle all_obstacle = {0};	/* what no list can do without */
 static int64 keep_not_before = 0;	/* no list is kept */
 static bool keep_reported = false;	/* that it failed */
 static int64 notify_not_before = 0;
 static bool queue_full_reported = false;
-
-static SavedPlan read_boards = {
-	.text = "SELECT b.board_id::int, b.name::text, b.score_order::text, b.operator::text, b.ties::text, b.top_size::int, b.lowest_score::bigint,"
-	" b.publish_interval_ms::int, t.season, greatest(t.version, CASE WHEN b.period <> 'forever' THEN (SELECT max(e.version) FROM scoreboard.season e WHERE e.board_id = b.board_id) END),"
-	" t.document, coalesce(CASE WHEN b.period = 'reset' THEN (SELECT e.began_at FROM scoreboard.season e WHERE e.board_id = b.board_id ORDER BY e.season DESC LIMIT 1) END,"
-	"  b.created_at)::timestamptz,"
-	" CASE WHEN b.period <> 'forever' THEN EXISTS (SELECT FROM scoreboard.season e WHERE e.board_id = b.board_id AND e.ended_at IS NOT NULL AND NOT e.final AND e.purged_at IS NULL)"
-	"  ELSE false END, " SEASON_COLUMNS ","
-	" coalesce(CASE WHEN b.period <> 'forever' THEN (SELECT min(e.season) FROM scoreboard.season e WHERE e.board_id = b.board_id AND e.ended_at IS NULL) END, -2147483648)::int,"
-	" t.version::bigint, b.kept_since::timestamptz, CASE WHEN b.remote THEN 'r' WHEN b.merges <> '{}' THEN 'm' ELSE 'c' END,"
-	" ARRAY(SELECT g.merged_id FROM scoreboard.merging g WHERE g.source_id = b.board_id)::int[], b.movement::text, b.movement_entries::int"
-	" FROM scoreboard.board b LEFT JOIN scoreboard.top t ON t.board = b.name"
-	" WHERE b.board_id & 131071 = ANY ($1)",
-	.nargs = 1,
-	.types = {INT4ARRAYOID}
-};
 
 static SavedPlan store_top = {
 	.text = "INSERT INTO scoreboard.top AS t (board, season, version, updated_at, players, document, list_order, second_keys)"
@@ -184,8 +154,6 @@ static SavedPlan store_top = {
 	.nargs = 8,
 	.types = {TEXTOID, INT4OID, INT8OID, TIMESTAMPTZOID, INT8OID, TEXTOID, TEXTOID, INT8ARRAYOID}
 };
-
-StaticAssertDecl(TOUCH_BITS == 131072, "read_boards picks boards by these bits, with the index board_touch_bit");
 
 /* Those whose lists changed last come first. */
 static SavedPlan read_backlog = {
@@ -199,98 +167,16 @@ PGDLLEXPORT void scoreboard_publisher_main(Datum arg);
  * Reading boards
  * ------------------------------------------------------------------------ */
 
-static Datum
-bits_as_array(const TouchSet *bits)
+/* Somebody is in its way. */
+static void
+set_held(Cycle *cycle, PublishedBoard *known)
 {
-	ArrayBuildState *array = initArrayResult(INT4OID, CurrentMemoryContext, false);
-
-	for (int bit = touch_set_next(bits, 0); bit >= 0; bit = touch_set_next(bits, bit + 1))
-		array = accumArrayResult(array, Int32GetDatum(bit), false, INT4OID, CurrentMemoryContext);
-	return makeArrayResult(array, CurrentMemoryContext);
-}
-
-static BoardOperator
-operator_of(const char *name)
-{
-	if (strcmp(name, "best") == 0)
-		return OPERATOR_BEST;
-	return strcmp(name, "latest") == 0 ? OPERATOR_LATEST : OPERATOR_SUM;
-}
-
-static List *
-int_list(HeapTuple row, TupleDesc desc, int column)
-{
-	List	   *list = NIL;
-	Datum	   *elements;
-	int			count;
-
-	deconstruct_array(DatumGetArrayTypeP(plan_datum(row, desc, column)), INT4OID, sizeof(int32), true, TYPALIGN_INT, &elements, NULL, &count);
-	for (int i = 0; i < count; i++)
-		list = lappend_int(list, DatumGetInt32(elements[i]));
-	return list;
+	known->not_before = obstacle_look_at(&known->obstacle);
+	cycle->held = lappend(cycle->held, known);
 }
 
 static void
-read_season(BoardRow *row, HeapTuple tuple, TupleDesc desc)
-{
-	row->known_zone = season_read(&row->board, tuple, desc, 14);
-	if (!row->known_zone)
-		return;
-	row->season = season_running(&row->board);
-	row->recorded = row->board.period == PERIOD_FOREVER || DatumGetInt32(plan_datum(tuple, desc, 17)) == row->season;
-	row->span = season_span(&row->board, row->season);
-	if (row->board.period == PERIOD_RESET)
-		row->span.begin = DatumGetTimestampTz(plan_datum(tuple, desc, 12));
-	if (DatumGetBool(plan_datum(tuple, desc, 13)))
-		seasons_look();
-}
-
-static BoardRow *
-board_row(HeapTuple row, TupleDesc desc)
-{
-	BoardRow   *result = palloc0(sizeof(BoardRow));
-	Board	   *board = &result->board;
-	bool		no_since;
-	Datum		since;
-
-	board->board_id = DatumGetInt32(plan_datum(row, desc, 1));
-	strlcpy(board->name, plan_known_text(row, desc, 2), sizeof(board->name));
-	board->low_first = strcmp(plan_known_text(row, desc, 3), "low") == 0;
-	board->operator = operator_of(plan_known_text(row, desc, 4));
-	board->ties = config_ties(plan_known_text(row, desc, 5));
-	board->top_size = DatumGetInt32(plan_datum(row, desc, 6));
-	board->lowest_score = DatumGetInt64(plan_datum(row, desc, 7));
-	board->publish_interval_ms = DatumGetInt32(plan_datum(row, desc, 8));
-	read_season(result, row, desc);
-	since = SPI_getbinval(row, desc, 19, &no_since);
-	board->movement = config_movement(plan_known_text(row, desc, 22));
-	board->movement_entries = DatumGetInt32(plan_datum(row, desc, 23));
-	result->keeps = !no_since;
-	result->kept_since = no_since ? 0 : DatumGetTimestampTz(since);
-	result->list_order = merging_order(plan_known_text(row, desc, 3), plan_known_text(row, desc, 5));
-	board->kind = (BoardKind) plan_known_text(row, desc, 20)[0];
-	result->merged_by = int_list(row, desc, 21);
-	return result;
-}
-
-static void
-read_stored(BoardRow *board, HeapTuple row, TupleDesc desc)
-{
-	bool		no_version;
-	Datum		version;
-
-	board->stored_document = plan_text(row, desc, 11);
-	board->stored = board->stored_document != NULL;
-	if (board->stored)
-		board->stored_season = DatumGetInt32(plan_datum(row, desc, 9));
-	version = SPI_getbinval(row, desc, 10, &no_version);
-	board->stored_version = no_version ? 0 : DatumGetInt64(version);
-	if (board->stored)
-		board->shown_version = DatumGetInt64(plan_datum(row, desc, 18));
-}
-
-static void
-know_board(BoardRow *row, const Cycle *cycle)
+know_board(BoardRow *row, Cycle *cycle)
 {
 	PublishedBoard *known = schedule_know(&cycle->look, row->board.board_id, row->board.name);
 
@@ -306,18 +192,21 @@ know_board(BoardRow *row, const Cycle *cycle)
 	schedule_set_waiting(known, !row->due);
 	if (!row->due)
 		known->not_before = cycle->look.began + BUILDING_LOOK_MS;
+	else if (obstacle_stands(&known->obstacle))
+	{
+		row->due = false;
+		set_held(cycle, known);
+	}
 }
 
 /* The boards at the cycle's bits, as committed now. */
 static List *
-read_rows(const Cycle *cycle)
+read_rows(Cycle *cycle)
 {
-	Datum		values[1];
 	List	   *rows = NIL;
 
 	SPI_connect();
-	values[0] = bits_as_array(&cycle->look.bits);
-	plan_read(&read_boards, values, NULL, 0);
+	board_rows_read(&cycle->look.bits);
 	MemoryContextSwitchTo(worker_turn_context());
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -325,7 +214,7 @@ read_rows(const Cycle *cycle)
 
 		know_board(row, cycle);
 		if (row->due)
-			read_stored(row, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+			board_row_stored(row, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
 		rows = lappend(rows, row);
 	}
 	SPI_finish();
@@ -452,12 +341,12 @@ publish_list(const Cycle *cycle, BoardRow *row, bool leap, const PublishedList *
 	tell(cycle, row);
 }
 
-/* What is kept or noted waits for nobody: whoever has locked a row of it holds up no list. */
+/* What is kept or noted waits less: whoever has locked a row of it holds up no list. */
 static void
 set_step(Cycle *cycle, CycleStep step)
 {
 	cycle->step = step;
-	LockTimeout = step == STEP_KEEPING || step == STEP_NOTING ? CHORE_PATIENCE_MS : 0;
+	LockTimeout = step == STEP_KEEPING || step == STEP_NOTING ? Min(CHORE_PATIENCE_MS, cycle->patience_ms) : cycle->patience_ms;
 }
 
 static bool
@@ -539,42 +428,129 @@ publish_board(Cycle *cycle, BoardRow *row)
 	set_step(cycle, STEP_BOARD);
 }
 
-static void
-run_cycle(Cycle *cycle)
+typedef struct Attempt
 {
-	List	   *rows;
+	Cycle	   *cycle;
+	BoardRow   *row;
+} Attempt;
+
+static void
+attempt(void *argument)
+{
+	Attempt    *tried = argument;
+
+	publish_board(tried->cycle, tried->row);
+}
+
+/* A list that can't be had is left as it was, and the others go on. */
+static void
+try_board(Cycle *cycle, BoardRow *row)
+{
+	PublishedBoard *known = row->known;
+	Attempt		tried = {.cycle = cycle, .row = row};
+	bool		done;
+
+	obstacle_forget_wait();
+	cycle->patience_ms = TRY_PATIENCE_MS;
+	done = seize_try(TRY_PATIENCE_MS, attempt, &tried);
+	cycle->patience_ms = PATIENCE_MS;
+	if (done)
+		return;
+	cycle->tries++;
+	cycle->asked_to_keep = false;	/* its lock is gone, too, if it was taken just now */
+	cycle->done = list_delete_ptr(cycle->done, row);
+	row->new_version = 0;
+	row->noted = false;
+	if (cycle->step == STEP_KEEPING || cycle->step == STEP_NOTING)
+		known->keep_not_before = worker_clock_ms() + UNKEPT_BACK_OFF_MS;
+	else if (obstacle_note(&known->obstacle, ERRCODE_LOCK_NOT_AVAILABLE))
+		set_held(cycle, known);
+	else						/* an administrator's trigger doesn't wait */
+		known->not_before = worker_clock_ms() + worker_back_off_ms(known->failures++, FIRST_BACK_OFF_MS, LONGEST_BACK_OFF_MS);
+	cycle->step = STEP_BOARD;
+}
+
+static void
+publish_rows(Cycle *cycle, List *rows)
+{
 	ListCell   *cell;
 
-	publisher_begin_transaction();
-	tables_require(TABLE_TOP);
-	if (cycle->look.all)
-		fill_backlog();
-	cycle->score_table = tables_id(TABLE_SCORE);
-	rows = read_rows(cycle);
-	cycle->step = STEP_BOARD;
 	foreach(cell, rows)
 	{
 		BoardRow   *row = lfirst(cell);
 
 		if (!row->due)
 			continue;
+		if (cycle->tries >= TRIES)
+			break;				/* the next cycle has the others */
 		cycle->current = row->known;
 		if (row->board.kind == BOARD_REMOTE)
 			tell_remote(cycle, row);
+		else if (obstacle_was_met_lately() || row->known->obstacle.since != 0)
+			try_board(cycle, row);
 		else
 			publish_board(cycle, row);
 	}
 	cycle->current = NULL;
-	if (cycle->look.all || schedule_gone() != NIL)
-		merging_empty_gone(schedule_gone());
+}
+
+static void
+run_cycle(Cycle *cycle)
+{
+	List	   *rows;
+
+	obstacle_forget_wait();
+	cycle->patience_ms = PATIENCE_MS;
+	publisher_begin_chore(PATIENCE_MS);
+	(void) tables_lock(TABLE_TOP, RowExclusiveLock);
+	tables_require(TABLE_TOP);
+	if (cycle->look.all)
+		fill_backlog();
+	cycle->score_table = tables_id(TABLE_SCORE);
+	rows = read_rows(cycle);
+	cycle->step = STEP_BOARD;
+	publish_rows(cycle, rows);
+	merging_empty_gone(cycle->look.all);
 	cycle->step = STEP_COMMITTING;
 	cycle->built_at = worker_clock_ms();
+	/* Others commit, too: their NOTIFY may wait for a standby. */
+	LockTimeout = 0;
 	publisher_commit_transaction();
 }
 
 /* ------------------------------------------------------------------------
  * After a cycle
  * ------------------------------------------------------------------------ */
+
+static char *
+board_is(const PublishedBoard *known)
+{
+	return psprintf("scoreboard \"%s\" is", known->name);
+}
+
+static char *
+all_are(void)
+{
+	return psprintf("the scoreboards of database %u are", MyDatabaseId);
+}
+
+/* Outside of its transaction. */
+static void
+tell_who_is_in_the_way(const Cycle *cycle)
+{
+	ListCell   *cell;
+	int			told = 0;
+
+	foreach(cell, cycle->held)
+	{
+		PublishedBoard *known = lfirst(cell);
+
+		if (told++ < TELL_MAX)
+			obstacle_tell(&known->obstacle, board_is(known));
+	}
+	if (all_obstacle.since != 0)
+		obstacle_tell(&all_obstacle, all_are());
+}
 
 static void
 set_unkept(const BoardRow *row, int64 now)
@@ -608,6 +584,8 @@ cycle_succeeded(const Cycle *cycle)
 		schedule_set_shown(known, row->shown, row->shown_count);
 		set_unkept(row, now);
 		known->failures = 0;
+		if (known->obstacle.since != 0)
+			obstacle_clear(&known->obstacle, board_is(known));
 		if (row->new_version != 0)
 		{
 			known->version = row->new_version;
@@ -620,7 +598,9 @@ cycle_succeeded(const Cycle *cycle)
 		known->not_before = Max(cycle->look.began + LOOK_INTERVAL_MS, now + rest);
 	}
 	all_failures = 0;
-	schedule_forget_gone();
+	if (all_obstacle.since != 0)
+		obstacle_clear(&all_obstacle, all_are());
+	merging_emptied_gone();
 	if (cycle->done != NIL)
 		slots_set_outcome(OUTCOME_ENDED);
 	if (notified && queue_full_reported)
@@ -687,6 +667,14 @@ cycle_failed(Cycle *cycle, const ErrorData *error)
 		keeping_failed(cycle, error, now);
 		return false;
 	}
+	if (cycle->step != STEP_COMMITTING && obstacle_note(cycle->current ? &cycle->current->obstacle : &all_obstacle, error->sqlerrcode))
+	{
+		if (cycle->current)
+			set_held(cycle, cycle->current);
+		else
+			all_not_before = obstacle_look_at(&all_obstacle);
+		return false;
+	}
 	if (cycle->step == STEP_BOARD && cycle->current != NULL)
 		cycle->current->not_before = now + worker_back_off_ms(cycle->current->failures++,
 															  FIRST_BACK_OFF_MS,
@@ -723,6 +711,7 @@ publish(void)
 	static Cycle cycle;
 	static int64 cycles = 0;
 	int64		wait_ms = WORKER_LONGEST_SLEEP_MS;
+	int64		empty_ms;
 
 	memset(&cycle, 0, sizeof(cycle));
 	cycle.look.number = ++cycles;
@@ -733,8 +722,9 @@ publish(void)
 	if (all_not_before > cycle.look.began)
 		return all_not_before - cycle.look.began;
 	wait_ms = Min(wait_ms, schedule_end_seasons(GetCurrentTimestamp()));
-	if (!schedule_choose(&cycle.look, &wait_ms))
-		return wait_ms;
+	empty_ms = merging_empty_wait_ms();
+	if (!schedule_choose(&cycle.look, &wait_ms) && empty_ms > 0)
+		return Min(wait_ms, empty_ms);
 
 	pgstat_report_activity(STATE_RUNNING, "publishing");
 	schedule_take(&cycle.look);
@@ -748,6 +738,7 @@ publish(void)
 		recover_cycle(&cycle);
 	}
 	PG_END_TRY();
+	tell_who_is_in_the_way(&cycle);
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return 0;					/* look again: something may have become due meanwhile */
@@ -784,6 +775,7 @@ start(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	worker_set_settings("scoreboard publisher " SCOREBOARD_VERSION);
 	worker_end_between_turns();
+	obstacle_take_notes();
 	schedule_init();
 	merging_is_publisher();
 }

@@ -87,8 +87,8 @@ publisher_commit_transaction(void)
 void
 publisher_begin_chore(int patience_ms)
 {
-	publisher_begin_transaction();
 	LockTimeout = patience_ms;
+	publisher_begin_transaction();
 }
 
 void

@@ -13,6 +13,7 @@
 
 #include "scoreboard.h"
 #include "plain/touches.h"
+#include "publish/obstacle.h"
 
 /* Looks without a result, and looks for boards unknown here, are this far apart at least. */
 #define LOOK_INTERVAL_MS 10
@@ -30,6 +31,7 @@ typedef struct PublishedBoard
 	int64		published_at;	/* 0: not yet */
 	int64		not_before;		/* end of a rest or a back-off */
 	int			failures;		/* in a row */
+	Obstacle	obstacle;		/* what its list waits for */
 	int64		keep_at;		/* it is pending only to have its list kept, and not before; 0: to be published */
 	int64		keep_not_before;	/* back-off after its list couldn't be kept */
 	int			keep_failures;	/* in a row */
