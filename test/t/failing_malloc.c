@@ -12,6 +12,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>
+#include <sys/auxv.h>
 
 #include "fmgr.h"
 
@@ -32,13 +33,14 @@ static int	countdown = -1;
 static bool has_failed = false;
 static size_t spare = 0;
 
-/* PostgreSQL's own are its own matter: some of them end the session. */
+/* PostgreSQL's own are its own matter: some of them end the session. It is known by where it begins: its name it changes itself. */
 static bool
 is_ours(void *caller)
 {
 	Dl_info		info;
+	Dl_info		program;
 
-	return dladdr(caller, &info) != 0 && strstr(info.dli_fname, "/bin/postgres") == NULL;
+	return dladdr(caller, &info) != 0 && dladdr((void *) getauxval(AT_ENTRY), &program) != 0 && info.dli_fbase != program.dli_fbase;
 }
 
 static bool
@@ -75,6 +77,15 @@ void *
 realloc(void *block, size_t size)
 {
 	return fails(size, __builtin_return_address(0)) ? NULL : __libc_realloc(block, size);
+}
+
+/* Within libc it isn't seen who asks: the server copies its settings so, and ends the session where it can't. */
+char *
+strdup(const char *text)
+{
+	size_t		size = strlen(text) + 1;
+
+	return fails(size, __builtin_return_address(0)) ? NULL : memcpy(__libc_malloc(size), text, size);
 }
 
 void
