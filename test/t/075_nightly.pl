@@ -17,9 +17,10 @@ create_database($node, $db);
 sub sql { return $node->safe_psql($db, "SET client_min_messages = warning; $_[0]"); }
 sub stat_is { return "(SELECT ($_[1])::text FROM scoreboard_stats() WHERE board = '$_[0]') = '$_[2]'"; }
 
-# The night has just begun, in the time zone of the database.
+# The night has just begun, in the time zone of the database, and with a second in which nothing was verified: that would be of this night.
 sub begin_night
 {
+	wait_until($node, $db, q{(SELECT coalesce(max(began_at), '-infinity') FROM scoreboard.verification) < date_trunc('second', clock_timestamp())}, 'the second is over');
 	my $now = sql(q{SELECT to_char(clock_timestamp() AT TIME ZONE 'Asia/Tokyo', 'HH24:MI:SS')});
 
 	sql("ALTER SYSTEM SET scoreboard.verify_at = '$now'");
