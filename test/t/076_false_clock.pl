@@ -249,8 +249,7 @@ wait_until($node, $db, listed('day', $last + 2), 'where the clock has come by ag
 # Midnights that the publisher sleeps through; the day of 23 hours is among them
 # ------------------------------------------------------------------------
 
-my $publisher = publisher_pid($node, $db);
-kill('STOP', $publisher);
+my $publisher = stop_publisher($node, $db);
 foreach my $day (27 .. 29)
 {
 	set_clock(2027, 3, $day, 12, 0, 0);

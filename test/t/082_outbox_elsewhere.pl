@@ -60,8 +60,7 @@ my ($position) = event_of($node, 'notified');
 like($notified, qr/notification "scoreboard_events" with payload "$position"/, 'who listens is told the last position');
 
 # A dump while the publisher is held up
-my $publisher = publisher_pid($node, 'game');
-kill('STOP', $publisher);
+my $publisher = stop_publisher($node, 'game');
 count($node, 'b', 'pending');
 my $dump = PostgreSQL::Test::Utils::tempdir . '/dump';
 $node->command_ok([ 'pg_dump', '-h', $node->host, '-p', $node->port, '-Fp', '-f', $dump, 'game' ], 'dumped');
@@ -92,8 +91,7 @@ $node->backup('copy');
 my $standby = PostgreSQL::Test::Cluster->new('outbox_standby');
 $standby->init_from_backup($node, 'copy', has_streaming => 1);
 $standby->start;
-$publisher = publisher_pid($node, 'game');
-kill('STOP', $publisher);
+$publisher = stop_publisher($node, 'game');
 count($node, 'b', 'known');
 $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
 $standby->stop;

@@ -26,7 +26,7 @@ use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(
   init_node new_node create_database kill_and_start
-  wait_until wait_for_publisher wait_for_no_publisher publisher_pid
+  wait_until wait_for_publisher wait_for_no_publisher publisher_pid stop_publisher
   version wait_for_version wait_for_list add_score start_child
 );
 
@@ -119,6 +119,22 @@ sub publisher_pid
 	my ($node, $database) = @_;
 
 	return $node->safe_psql('postgres', "SELECT pid $publishers AND datname = '$database'");
+}
+
+# SIGSTOP where it waits for something to do: at any other moment it may hold a lock that everybody needs.
+sub stop_publisher
+{
+	my ($node, $database) = @_;
+	my $pid = publisher_pid($node, $database);
+	my $rests = "(SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = $pid)";
+
+	for (;;)
+	{
+		wait_until($node, $database, $rests, 'the publisher rests');
+		kill('STOP', $pid);
+		return $pid if $node->safe_psql($database, "SELECT $rests") eq 't';
+		kill('CONT', $pid);
+	}
 }
 
 # The stored version; empty if there is none.
