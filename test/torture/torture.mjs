@@ -5,7 +5,7 @@
  * Part of scoreboard; PostgreSQL licence, see LICENSE.
  */
 import { randomInt } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { writeFileSync } from 'node:fs';
 import { torture } from './run.mjs';
 
 const HELP = `make torture: players act through two bridges, each request under its own key until it has a definite answer, while the server, its
@@ -27,6 +27,7 @@ if (process.argv.includes('--help')) {
   const begun = Date.now();
   const { ok, text } = await torture({ seed, seconds, only: process.env.TORTURE_ONLY, log: (line) => console.log(`[${String(Math.round((Date.now() - begun) / 1000)).padStart(5)} s] ${line}`) });
   console.log(`\n${text}`);
-  if (process.env.TORTURE_REPORT) await writeFile(process.env.TORTURE_REPORT, `${text}\n`);
+  // Opened by test/run
+  if (process.env.TORTURE_REPORT_FD) writeFileSync(Number(process.env.TORTURE_REPORT_FD), `${text}\n`);
   process.exit(ok ? 0 : 1);
 }
