@@ -3080,10 +3080,6 @@ BEGIN
     last_writer := after_writer;
     last_number := after_number;
     last_position := after_position;
-    IF scoreboard.restore_under_way() THEN
-        moved := -1;
-        RETURN;
-    END IF;
     SELECT array_agg(l.tid ORDER BY l.writer, l.number), (array_agg(l.writer ORDER BY l.writer DESC, l.number DESC))[1], (array_agg(l.number ORDER BY l.writer DESC, l.number DESC))[1]
         INTO tids, last_writer, last_number
         FROM (SELECT p.* FROM unnest(lows, highs) AS r (low, high), LATERAL (
@@ -3134,7 +3130,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION scoreboard.number_events IS 'moves the next events from pending_event to event; moved is -1 while a dump is being restored';
+COMMENT ON FUNCTION scoreboard.number_events IS 'moves the next events from pending_event to event';
 
 -- Who stands in the old list, stands further behind in the new one or in none, and was passed: by somebody who was not ahead before
 -- and has more now than the player had then. Whose own score alone has fallen, or who stands in no list any more, was not.
@@ -3145,7 +3141,6 @@ RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_te
 BEGIN
     RETURN QUERY WITH old AS MATERIALIZED (
         SELECT e ->> 'userId' AS user_id, (e ->> 'rank')::bigint AS rank, (e ->> 'score')::bigint * CASE WHEN low_first THEN -1 ELSE 1 END AS score FROM json_array_elements(old_list::json -> 'entries') AS e
-            WHERE NOT (SELECT scoreboard.restore_under_way())
     ), new AS MATERIALIZED (
         SELECT e ->> 'userId' AS user_id, (e ->> 'rank')::bigint AS rank, (e ->> 'score')::bigint * CASE WHEN low_first THEN -1 ELSE 1 END AS score FROM json_array_elements(new_list::json -> 'entries') AS e
     ), behind AS MATERIALIZED (

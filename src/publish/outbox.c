@@ -137,7 +137,7 @@ begin_look(void)
 /* What a slice came to. */
 typedef struct Slice
 {
-	int32		found;			/* -1: a restore is under way */
+	int32		found;
 	int64		writer;
 	int32		number;
 	int64		position;
@@ -164,7 +164,7 @@ number_slice(bool notify)
 	return slice;
 }
 
-/* A transaction. An error leaves the look where it was, and the next turn goes on with it. */
+/* A transaction. An error leaves the look where it was, and the next turn goes on with it. -1 while a dump is being restored. */
 static int
 run_slice(void)
 {
@@ -173,7 +173,8 @@ run_slice(void)
 	bool		notify = notify_not_before <= now;
 	int			pin;
 
-	publisher_begin_chore(CHORE_PATIENCE_MS);
+	if (!publisher_try_chore(CHORE_PATIENCE_MS))
+		return -1;
 	tables_require(TABLE_PENDING_EVENT);
 	pin = plan_connect();
 	if (!look.begun)
@@ -245,9 +246,11 @@ outbox_note_crossings(const Board *board, int32 season, int64 version, const cha
 	MemoryContext caller = CurrentMemoryContext;
 	Ledger	   *ledger = ledger_open_events();
 	int			pin = plan_connect();
+	bool		restoring = publisher_sees_restore();
 
-	plan_read(&crossings_plan, values, NULL, 0);
-	for (uint64 i = 0; i < SPI_processed; i++)
+	if (!restoring)
+		plan_read(&crossings_plan, values, NULL, 0);
+	for (uint64 i = 0; !restoring && i < SPI_processed; i++)
 	{
 		HeapTuple	row = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;

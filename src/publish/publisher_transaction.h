@@ -22,7 +22,7 @@ extern void publisher_commit_chore(void);
 
 /*
  * With SPI connected: is a dump being restored? Its rows must find our tables empty, and what only some of them are there for must
- * neither be judged nor taken away. If not, none begins before our transaction has ended. (In a statement of its own: scoreboard.restore_under_way().)
+ * neither be judged nor taken away. If not, none begins before our transaction has ended.
  */
 extern bool publisher_sees_restore(void);
 

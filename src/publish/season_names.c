@@ -42,7 +42,7 @@ static int64 look_at = 0;
 
 static SavedPlan mark_plan = {
 	.text = "WITH taken AS (DELETE FROM scoreboard.profile_change c"
-	"  WHERE c.ctid = ANY (ARRAY(SELECT o.ctid FROM scoreboard.profile_change o WHERE NOT (SELECT scoreboard.restore_under_way()) LIMIT $1 FOR UPDATE SKIP LOCKED)) RETURNING c.player_id),"
+	"  WHERE c.ctid = ANY (ARRAY(SELECT o.ctid FROM scoreboard.profile_change o LIMIT $1 FOR UPDATE SKIP LOCKED)) RETURNING c.player_id),"
 	" marked AS (UPDATE scoreboard.season e SET stale = true FROM (SELECT array_agg(DISTINCT player_id) AS ids FROM taken) AS t"
 	"  WHERE e.shows && t.ids AND NOT e.stale AND e.purged_at IS NULL RETURNING e.season)"
 	" SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM marked)",

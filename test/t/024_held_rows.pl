@@ -32,7 +32,7 @@ sub others_go_on
 		add_score($node, $db, 'free', 'anna', $score);
 		wait_for_list($node, $db, 'free', $score);
 	}
-	pass("another board is published $what");
+	is($node->safe_psql($db, q{SELECT document::json -> 'entries' -> 0 ->> 'score' FROM scoreboard.top WHERE board = 'free'}), $score, "another board is published $what");
 	return;
 }
 
@@ -64,8 +64,8 @@ sub let_go
 	$holder->query_safe('COMMIT');
 	$holder->quit;
 	$ready->();
-	pass("when the session is gone, $what published");
 	$node->wait_for_log(qr/LOG:  $what published again/, $offset);
+	is(scalar(() = slurp_file($node->logfile, $offset) =~ /LOG:  $what published again/g), 1, "when the session is gone, $what published");
 	return;
 }
 

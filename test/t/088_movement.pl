@@ -34,9 +34,11 @@ sub wait_for_movement
 {
 	my ($board, $list, $what) = @_;
 
-	wait_until($node, $db, "coalesce((SELECT string_agg(concat_ws(' ', e ->> 'userId', coalesce(e ->> 'movement', 'null')), ', ' ORDER BY n)
-		FROM json_array_elements(t.document::json -> 'entries') WITH ORDINALITY x (e, n)), 'nobody') = '$list' FROM scoreboard.top t WHERE board = '$board'", $what);
-	pass($what);
+	my $shown = "(SELECT coalesce((SELECT string_agg(concat_ws(' ', e ->> 'userId', coalesce(e ->> 'movement', 'null')), ', ' ORDER BY n)
+		FROM json_array_elements(t.document::json -> 'entries') WITH ORDINALITY x (e, n)), 'nobody') FROM scoreboard.top t WHERE board = '$board')";
+
+	wait_until($node, $db, "$shown = '$list'", $what);
+	is(sql("SELECT $shown"), $list, $what);
 	return version($node, $db, $board);
 }
 sql(q{INSERT INTO scoreboard.action_type (name, proof, min_points, max_points) VALUES ('WIN', 'trusted', 0, 10000000)});
